@@ -1,0 +1,186 @@
+"""The job file: what a tenant asks the platform to run, typed and checked, without torch.
+
+A job file is TOML or JSON with ``schema = 1``. :func:`parse` gives a :class:`JobSpec` or a
+:class:`SpecError` that lists every fault it can name as field → what is wrong and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from propius import constraints
+from propius.training.config import TrainConfig
+
+SCHEMA = 1
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w][\w .:/-]*$")]
+Seconds = Annotated[float, Meta(ge=1, le=86_400)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class SpecError(ValueError):
+    """A job file with faults; ``errors`` maps each field to what is wrong and what is allowed."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {text}" for field, text in errors.items()))
+        self.errors = dict(errors)
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ProgramWorkload(_Section, tag="program", tag_field="kind"):
+    """A program (see :mod:`propius.program`) and the device data set that it trains on."""
+
+    program: Digest
+    dataset: Name
+    train: TrainConfig = TrainConfig()
+
+
+class HandlerWorkload(_Section, tag="handler", tag_field="kind"):
+    """A Python function that the device's owner registered under this name."""
+
+    handler: Name
+    dataset: Name
+    config: dict[str, float | int | str | bool] = {}
+
+
+class Rounds(_Section):
+    """How many rounds, how large, how long.
+
+    ``demand`` devices are asked for; ``over_selection`` × demand are bound; a round completes
+    once ``demand`` have reported, or at its deadline with at least ``quorum`` × demand.
+    ``selection_s`` bounds the wait for devices, ``deadline_s`` the work after it.
+    """
+
+    count: Annotated[int, Meta(ge=1, le=100_000)]
+    demand: Annotated[int, Meta(ge=1, le=100_000)]
+    over_selection: Annotated[float, Meta(ge=1, le=3)] = 1.0
+    quorum: Share = 0.8
+    selection_s: Seconds = 300.0
+    deadline_s: Seconds = 600.0
+    on_shortfall: Literal["extend", "restart", "fail"] = "extend"
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    min_cohort: Annotated[int, Meta(ge=1, le=100_000)] = 5
+
+
+class Evaluation(_Section):
+    """Evaluation rounds on devices' validation splits; ``every`` = 0 means none."""
+
+    every: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    demand: Annotated[int, Meta(ge=1, le=100_000)] = 10
+
+
+class Constraints(_Section):
+    """Conditions that the platform matches (public) or only the device knows (private)."""
+
+    public: dict[str, Any] = {}
+    private: dict[str, Any] = {}
+
+
+class Strategy(_Section):
+    """How updates become the next model version."""
+
+    name: Name = "fedavg"
+    config: dict[str, float | int | str | bool] = {}
+
+
+class Retention(_Section):
+    """Which model versions stay beside the best and the pinned ones."""
+
+    versions: Annotated[int, Meta(ge=1, le=1000)] = 5
+
+
+class JobSpec(_Section):
+    """One job, as submitted."""
+
+    schema: Literal[1]
+    name: Name
+    workload: ProgramWorkload | HandlerWorkload
+    parameters: Digest
+    rounds: Rounds
+    evaluation: Evaluation = Evaluation()
+    constraints: Constraints = Constraints()
+    strategy: Strategy = Strategy()
+    codec: Literal["fp32", "fp16"] = "fp32"
+    retention: Retention = Retention()
+    pools: Annotated[list[Name], Meta(max_length=50)] = []
+    priority: Annotated[int, Meta(ge=-10, le=10)] = 0
+    max_update_bytes: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
+    seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 0
+
+
+def parse(raw: Mapping[str, Any]) -> JobSpec:
+    """Check a job file that was read from TOML or JSON.
+
+    Raises
+    ------
+    SpecError
+        With one entry for each fault found, keyed by the field's dotted path.
+    """
+    if not isinstance(raw, Mapping):
+        raise SpecError({"": f"a job is an object, not {type(raw).__name__}"})
+    try:
+        spec = msgspec.convert(raw, JobSpec)
+    except msgspec.ValidationError as error:
+        raise SpecError(dict([_fault(str(error), raw)])) from error
+    errors = _cross_check(spec)
+    if errors:
+        raise SpecError(errors)
+    return spec
+
+
+def normalised(spec: JobSpec) -> dict[str, Any]:
+    """Return the spec as plain JSON values, defaults filled in and constraints in normal form."""
+    plain: dict[str, Any] = msgspec.to_builtins(spec)
+    for side in ("public", "private"):
+        conditions = constraints.parse(plain["constraints"][side])
+        plain["constraints"][side] = constraints.as_json(conditions)
+    return plain
+
+
+def _cross_check(spec: JobSpec) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    for side in ("public", "private"):
+        try:
+            constraints.parse(getattr(spec.constraints, side))
+        except constraints.ConstraintError as error:
+            field = ".".join(part for part in ("constraints", side, error.field) if part)
+            errors[field] = str(error)
+    both = sorted(set(spec.constraints.public) & set(spec.constraints.private))
+    for name in both:
+        errors[f"constraints.private.{name}"] = f"{name} is also a public constraint; choose one"
+    if spec.rounds.min_cohort > spec.rounds.demand:
+        errors["rounds.min_cohort"] = (
+            f"{spec.rounds.min_cohort} is above rounds.demand ({spec.rounds.demand}); "
+            "no round could ever be released"
+        )
+    return errors
+
+
+def _fault(message: str, raw: Mapping[str, Any]) -> tuple[str, str]:
+    """Turn msgspec's message into (dotted field, text with the offending value)."""
+    text, _, path = message.partition(" - at `$")
+    steps = re.findall(r"\.([^.\[`]+)|\[(\d+)\]", path)
+    field = ".".join(name or index for name, index in steps)
+    value: Any = raw
+    for name, index in steps:
+        try:
+            value = value[name] if name else value[int(index)]
+        except (KeyError, IndexError, TypeError):
+            return field, text
+    unknown = re.search(r"unknown field `(.+)`", text)
+    if unknown:
+        field = f"{field}.{unknown[1]}".lstrip(".")
+        return field, f"unknown field {unknown[1]!r}"
+    missing = re.search(r"missing required field `(.+)`", text)
+    if missing:
+        return f"{field}.{missing[1]}".lstrip("."), "this field is required"
+    shown = repr(value)
+    return field, f"{shown if len(shown) <= 80 else shown[:77] + '...'} is not allowed: {text}"
