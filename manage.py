@@ -1,0 +1,14 @@
+#!/usr/bin/env python
+"""Propius's command line for operators: `./manage.py help`."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "propius_site.settings")
+    if len(sys.argv) > 1 and sys.argv[1] in ("migrate", "prepare", "makemigrations", "up"):
+        # These change the schema, so they work as its owner whatever the terminal says.
+        os.environ["PROPIUS_DB_ROLE"] = "owner"
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)

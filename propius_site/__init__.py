@@ -1,0 +1,1 @@
+"""The site: settings, URLs, ASGI, Celery and the process set."""

@@ -1,0 +1,14 @@
+"""Everything below /api/v1/, gathered from the apps that own it."""
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
+    path("", include("tenants.api.urls")),
+    path("", include("clients.api.urls")),
+    path("", include("jobs.api.urls")),
+    path("", include("scheduling.api.urls")),
+    path("", include("aggregation.api.urls")),
+]

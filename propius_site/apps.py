@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class PropiusSiteConfig(AppConfig):
+    name = "propius_site"

@@ -1,0 +1,45 @@
+"""The two ASGI applications, `web` and `gateway`; a process imports only the one it serves."""
+
+import importlib.util
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "propius_site.settings")
+
+
+def _web() -> Any:
+    from channels.auth import AuthMiddlewareStack
+    from channels.routing import ProtocolTypeRouter, URLRouter
+    from channels.security.websocket import AllowedHostsOriginValidator
+    from django.core.asgi import get_asgi_application
+
+    http = get_asgi_application()  # sets Django up, so it comes before any app's import
+    websocket_urlpatterns: list[Any] = []
+    if importlib.util.find_spec("frontend.routing"):
+        from frontend.routing import websocket_urlpatterns  # type: ignore[no-redef]
+    return ProtocolTypeRouter(
+        {
+            "http": http,
+            "websocket": AllowedHostsOriginValidator(
+                AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+            ),
+        }
+    )
+
+
+def _gateway() -> Any:
+    import django
+
+    django.setup()
+    from gateway.app import application
+
+    return application
+
+
+def __getattr__(name: str) -> Any:
+    """Build the application that uvicorn asks for, and not the other."""
+    builders = {"web": _web, "gateway": _gateway}
+    if name not in builders:
+        raise AttributeError(f"propius_site.asgi has no {name!r}")
+    globals()[name] = application = builders[name]()
+    return application
