@@ -1,0 +1,40 @@
+"""How a program trains on the device: a typed section of the job file, without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Local training of one assignment.
+
+    Parameters
+    ----------
+    optimizer
+        ``sgd`` (with ``momentum``) or ``adam`` (β = 0.9, 0.999; ε = 1e-8).
+    learning_rate, momentum, weight_decay
+        As in torch; weight decay is added to the gradient (L2), momentum is for ``sgd`` only.
+    epochs
+        Passes over the device's data; ignored when ``local_steps`` is set.
+    local_steps
+        Exactly so many batches, going around the data as often as needed.
+    batch_size
+        Examples in a batch; also the batch of evaluation is at least this.
+    clip_norm
+        Largest global L2 norm of the gradient; ``None`` does not clip.
+    proximal_mu
+        μ of FedProx: adds μ·(w − w₀) to the gradient; 0 is plain FedAvg.
+    """
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Annotated[float, Meta(gt=0, le=100)] = 0.1
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
+    local_steps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
+    clip_norm: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    proximal_mu: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
