@@ -17,14 +17,10 @@ def _web() -> Any:
     websocket_urlpatterns: list[Any] = []
     if importlib.util.find_spec("frontend.routing"):
         from frontend.routing import websocket_urlpatterns  # type: ignore[no-redef]
-    return ProtocolTypeRouter(
-        {
-            "http": http,
-            "websocket": AllowedHostsOriginValidator(
-                AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-            ),
-        }
-    )
+    from propius_site.health import WithHealth
+
+    sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+    return WithHealth(ProtocolTypeRouter({"http": http, "websocket": sockets}))
 
 
 def _gateway() -> Any:
@@ -33,7 +29,9 @@ def _gateway() -> Any:
     django.setup()
     from gateway.app import application
 
-    return application
+    from propius_site.health import WithHealth
+
+    return WithHealth(application)
 
 
 def __getattr__(name: str) -> Any:

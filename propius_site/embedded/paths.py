@@ -7,7 +7,6 @@ it drops to; so root's servers live in /var/lib/propius/<key>, everybody else's 
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,8 @@ class Paths:
 
     home: Path
     state: Path
-    sockets: Path
+    sockets: Path  # of the servers: 0700 for the user they run as
+    control: Path  # of the supervisor: 0700 for us
 
     @property
     def pgdata(self) -> Path:
@@ -61,10 +61,9 @@ def for_home(home: Path) -> Paths:
     key = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     if os.geteuid() == 0:
         state = ROOT_STATE / key
-        return Paths(home=home, state=state, sockets=state / "sockets")
+        return Paths(home, state, sockets=state / "sockets", control=state / "control")
     # Unix socket paths end at 107 bytes, so the sockets cannot live below a deep home.
     # Not XDG_RUNTIME_DIR: it is set in some terminals of a user and not in others.
-    sockets = Path(tempfile.gettempdir()) / f"propius-{os.geteuid()}-{key}"
-    if len(os.fsencode(sockets)) > 80:  # a deep TMPDIR
-        sockets = Path("/tmp") / sockets.name
-    return Paths(home=home, state=home / "embedded-state", sockets=sockets)
+    # Nor TMPDIR, for the same reason.
+    sockets = Path("/tmp") / f"propius-{os.geteuid()}-{key}"
+    return Paths(home, home / "state", sockets=sockets, control=sockets)
