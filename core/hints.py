@@ -1,0 +1,68 @@
+"""Hints: on commit, tell a worker or a gateway to look at the rows now. Losing one loses nothing.
+
+The row is the trigger; a sweep finds every row whose hint was lost. So a hint never fails the
+write it follows: Redis away is logged and left to the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import celery
+import redis.exceptions
+from django.db import transaction
+
+from core import connections
+
+logger = logging.getLogger(__name__)
+
+COALESCE_MS = 1000
+GATEWAYS = connections.PREFIX + "gateways"
+"""Channel that every gateway listens on."""
+
+
+def send(task: str, *args: str, queue: str) -> None:
+    """Ask for ``task`` on ``queue`` once this transaction has committed.
+
+    Equal hints are one until the task has begun: it calls :func:`taken` first.
+    """
+    transaction.on_commit(lambda: _send(task, args, queue), robust=True)
+
+
+def taken(task: str, *args: str) -> None:
+    """Say that ``task`` has begun, so that a change from now on is hinted again."""
+    connections.soft_state().delete(_flag(task, args))
+
+
+def to_gateways(message: dict[str, Any]) -> None:
+    """Publish ``message`` to all gateways once this transaction has committed."""
+    transaction.on_commit(lambda: _publish(GATEWAYS, message), robust=True)
+
+
+def publish(channel: str, message: dict[str, Any]) -> None:
+    """Publish ``message`` on ``channel`` once this transaction has committed."""
+    transaction.on_commit(lambda: _publish(channel, message), robust=True)
+
+
+def _send(task: str, args: tuple[str, ...], queue: str) -> None:
+    try:
+        # The flag ends by itself: a hint whose task was lost must not silence the next ones.
+        if connections.soft_state().set(_flag(task, args), b"1", nx=True, px=COALESCE_MS):
+            celery.current_app.send_task(task, args=args, queue=queue, ignore_result=True, retry=False)
+    except (redis.exceptions.RedisError, celery.exceptions.CeleryError, OSError) as error:
+        logger.warning("hint.lost", extra={"task": task, "error": str(error)})
+    except celery.current_app.connection_for_write().connection_errors as error:
+        logger.warning("hint.lost", extra={"task": task, "error": str(error)})
+
+
+def _publish(channel: str, message: dict[str, Any]) -> None:
+    try:
+        connections.soft_state().publish(channel, json.dumps(message))
+    except redis.exceptions.RedisError as error:
+        logger.warning("hint.lost", extra={"channel": channel, "error": str(error)})
+
+
+def _flag(task: str, args: tuple[str, ...]) -> str:
+    return connections.PREFIX + "hint:" + ":".join((task, *args))

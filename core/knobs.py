@@ -1,0 +1,77 @@
+"""Knobs: every number an operator may turn, read once from the environment as ``PROPIUS_<NAME>``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+
+
+class BadKnob(ValueError):
+    """A knob whose value cannot be used; the text names it, its value and what is allowed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Knobs:
+    """Defaults fit one machine. Seconds, bytes and counts, as the names say."""
+
+    start_lease_s: float = 10.0
+    lease_s: float = 30.0
+    ping_s: float = 20.0
+    offer_s: float = 5.0
+    fold_batch: int = 8
+    fold_claim_s: float = 60.0
+    min_cohort: int = 5
+    max_parameters_bytes: int = 2 << 30
+    max_program_bytes: int = 16 << 20
+    program_check_memory_mb: int = 2048
+    program_check_s: float = 60.0
+    blob_grace_s: float = 3600.0
+    ticket_s: float = 600.0
+    bind_batch: int = 500
+    bind_delay_s: float = 0.002
+    admission_wait_s: float = 2.0
+    admission: str = "queue"
+    supply_window_s: float = 86_400.0
+
+
+_ALLOWED = {"admission": ("queue", "refuse")}
+
+
+@functools.cache
+def get() -> Knobs:
+    """Return the knobs of this process. Raises BadKnob at the first call."""
+    return read(os.environ)
+
+
+def read(environment: Mapping[str, str]) -> Knobs:
+    """Build the knobs from an environment.
+
+    Raises
+    ------
+    BadKnob
+        A value of the wrong type, not above zero, or not among those allowed.
+    """
+    values: dict[str, float | int | str] = {}
+    for field in dataclasses.fields(Knobs):
+        name = f"PROPIUS_{field.name.upper()}"
+        raw = environment.get(name)
+        if raw is not None:
+            values[field.name] = _parse(name, raw, field.name, field.default)
+    return Knobs(**values)  # type: ignore[arg-type]
+
+
+def _parse(name: str, raw: str, field: str, default: object) -> float | int | str:
+    if isinstance(default, str):
+        if raw not in _ALLOWED[field]:
+            raise BadKnob(f"{name}={raw!r}: allowed are {', '.join(_ALLOWED[field])}")
+        return raw
+    kind = type(default)
+    try:
+        number: float | int = kind(raw)  # type: ignore[call-overload]
+    except ValueError:
+        raise BadKnob(f"{name}={raw!r}: a {kind.__name__} above 0 is allowed") from None
+    if not 0 < number < float("inf"):
+        raise BadKnob(f"{name}={raw!r}: a {kind.__name__} above 0 is allowed")
+    return number

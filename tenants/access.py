@@ -1,0 +1,51 @@
+"""Scopes: what may be done, and which role may do it. The only place that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from tenants.models import Role
+
+READ_JOBS = "jobs:read"
+WRITE_JOBS = "jobs:write"
+READ_MODELS = "models:read"
+WRITE_MODELS = "models:write"
+READ_DEVICES = "devices:read"
+WRITE_DEVICES = "devices:write"
+READ_TENANT = "tenant:read"
+WRITE_TENANT = "tenant:write"
+
+_VIEWER = (READ_JOBS, READ_MODELS, READ_DEVICES, READ_TENANT)
+_SUBMITTER = (*_VIEWER, WRITE_JOBS, WRITE_MODELS)
+_ADMIN = (*_SUBMITTER, WRITE_DEVICES, WRITE_TENANT)
+
+SCOPES_OF: dict[str, frozenset[str]] = {
+    Role.VIEWER: frozenset(_VIEWER),
+    Role.SUBMITTER: frozenset(_SUBMITTER),
+    Role.ADMIN: frozenset(_ADMIN),
+    Role.OWNER: frozenset(_ADMIN),
+}
+ALL_SCOPES = tuple(sorted(_ADMIN))
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request, in the name of which tenant, and what it may do."""
+
+    name: str
+    tenant_id: UUID
+    tenant_slug: str
+    scopes: frozenset[str]
+    role: str = ""
+    is_authenticated: bool = True
+    is_active: bool = True
+
+    @property
+    def pk(self) -> str:
+        """Key for throttling and logs."""
+        return f"{self.tenant_id}:{self.name}"
+
+    def may(self, scope: str) -> bool:
+        """Tell whether this principal holds ``scope``."""
+        return scope in self.scopes

@@ -1,0 +1,115 @@
+"""Who asks: an API token, or a signed-in member acting for one tenant."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.request import Request
+
+from core.errors import NotAuthenticated
+from tenants import services
+from tenants.access import SCOPES_OF, Principal
+from tenants.models import ApiToken, Member
+from tenants.scopes import system_scope
+
+SESSION_TENANT = "tenant"
+_USED_AT_STEP = timedelta(minutes=1)
+
+
+class BadToken(NotAuthenticated):
+    """A bearer token that is unknown, expired or revoked."""
+
+    code = "bad_token"
+
+
+class TokenAuthentication(BaseAuthentication):
+    """``Authorization: Bearer ppt_…``."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, ApiToken] | None:
+        """Return the principal of the token; None without a bearer header. Raises BadToken."""
+        kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            return None
+        return authenticate_token(secret=secret.strip(), now=timezone.now())
+
+    def authenticate_header(self, request: Request) -> str:
+        """Challenge of a 401."""
+        return 'Bearer realm="propius"'
+
+
+class MemberSessionAuthentication(SessionAuthentication):
+    """A signed-in member, acting for the tenant chosen in the session; with CSRF protection."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:  # type: ignore[override]
+        """Return the member's principal, or None if nobody is signed in or has no tenant."""
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        member = member_of(found[0], request._request.session.get(SESSION_TENANT))
+        return (principal_of(member), None) if member else None
+
+
+class _TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "tenants.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}
+
+
+class _SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "tenants.authentication.MemberSessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiToken]:
+    """Find the token. Raises BadToken; the text is the same whatever is wrong."""
+    with system_scope():
+        token = (
+            ApiToken.objects.select_related("tenant")
+            .filter(digest=services.digest_of(secret), revoked_at=None)
+            .first()
+        )
+        if token is None or (token.expires_at and token.expires_at <= now):
+            raise BadToken("the token is unknown, expired or revoked; create one in Settings")
+        if token.last_used_at is None or now - token.last_used_at > _USED_AT_STEP:
+            ApiToken.objects.filter(id=token.id).update(last_used_at=now)
+    principal = Principal(
+        name=f"token {token.name}",
+        tenant_id=token.tenant_id,
+        tenant_slug=token.tenant.slug,
+        scopes=frozenset(token.scopes),
+    )
+    return principal, token
+
+
+def member_of(user: User, chosen: str | None) -> Member | None:
+    """Return the membership in the chosen tenant, else the user's first; None if there is none."""
+    with system_scope():
+        members = list(
+            Member.objects.select_related("tenant", "user").filter(user=user).order_by("id")
+        )
+    for member in members:
+        if str(member.tenant_id) == chosen:
+            return member
+    return members[0] if members else None
+
+
+def principal_of(member: Member) -> Principal:
+    """Return the principal of a member."""
+    return Principal(
+        name=member.user.get_username(),
+        tenant_id=UUID(str(member.tenant_id)),
+        tenant_slug=member.tenant.slug,
+        scopes=SCOPES_OF[member.role],
+        role=member.role,
+    )

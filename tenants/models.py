@@ -1,0 +1,93 @@
+"""Tenants, their members and their tokens."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+
+from core.ids import uuid7
+
+
+class Role(models.TextChoices):
+    """What a member may do; each role may do all that the next one may."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    SUBMITTER = "submitter"
+    VIEWER = "viewer"
+
+
+class Tenant(models.Model):
+    """An organisation whose jobs, models, members, tokens and quota are its own."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(
+        unique=True,
+        max_length=40,
+        validators=[RegexValidator(r"^[a-z0-9][a-z0-9-]*$", "lower-case letters, digits and -")],
+    )
+    name = models.CharField(max_length=100)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Member(models.Model):
+    """A person in a tenant."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=20, choices=Role.choices)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="member_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.tenant} as {self.role}"
+
+
+class ApiToken(models.Model):
+    """A secret for scripts. Only its digest is kept; it is shown once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True)
+    start = models.CharField(max_length=12, help_text="First characters, to tell tokens apart")
+    scopes = models.JSONField(default=list)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.start}…)"
+
+
+class AuditEntry(models.Model):
+    """Who changed what, when and from where. Append-only."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, null=True)
+    actor = models.CharField(max_length=150)
+    action = models.CharField(max_length=60)
+    target = models.CharField(max_length=150)
+    detail = models.JSONField(default=dict)
+    address = models.GenericIPAddressField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes: ClassVar = [models.Index(fields=["tenant", "-id"], name="audit_by_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.target}"

@@ -1,0 +1,19 @@
+"""Base of API views on what a tenant owns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from tenants import scopes
+
+
+class TenantView(APIView):
+    """Base of views on a tenant's things: their queries see only its rows (row-level security)."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """After authentication and permission, enter the tenant for the request's transaction."""
+        super().initial(request, *args, **kwargs)
+        scopes.enter(request.user.tenant_id)  # type: ignore[union-attr]
