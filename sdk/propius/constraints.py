@@ -97,7 +97,7 @@ def _condition(name: str, raw: Any) -> Condition:
         raise ConstraintError(name, f"unknown keys {unknown}; min, max and in are allowed")
     if "in" in raw:
         return _choice(name, raw)
-    low, high = (None if raw.get(k) is None else _finite(name, raw[k]) for k in ("min", "max"))
+    low, high = (_finite(name, raw[key]) if key in raw else None for key in ("min", "max"))
     if low is not None and high is not None and low > high:
         raise ConstraintError(name, f"min {low:g} is above max {high:g}")
     return Condition(min=low, max=high)

@@ -11,14 +11,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta
 
 from propius import constraints
 from propius.training.config import TrainConfig
 
 SCHEMA = 1
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w][\w .:/-]*$")]
+# max_length and (?!\n): in Python $ also matches before a final newline.
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w][\w .:/-]*(?!\n)$")]
+Scalar = float | int | str | bool
 Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
@@ -35,7 +38,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class ProgramWorkload(_Section, tag="program", tag_field="kind"):
+class ProgramWorkload(_Section, frozen=True, kw_only=True, tag="program", tag_field="kind"):
     """A program (see :mod:`propius.program`) and the device data set that it trains on."""
 
     program: Digest
@@ -43,15 +46,15 @@ class ProgramWorkload(_Section, tag="program", tag_field="kind"):
     train: TrainConfig = TrainConfig()
 
 
-class HandlerWorkload(_Section, tag="handler", tag_field="kind"):
+class HandlerWorkload(_Section, frozen=True, kw_only=True, tag="handler", tag_field="kind"):
     """A Python function that the device's owner registered under this name."""
 
     handler: Name
     dataset: Name
-    config: dict[str, float | int | str | bool] = {}
+    config: dict[str, Scalar] = {}
 
 
-class Rounds(_Section):
+class Rounds(_Section, frozen=True, kw_only=True):
     """How many rounds, how large, how long.
 
     ``demand`` devices are asked for; ``over_selection`` × demand are bound; a round completes
@@ -70,34 +73,34 @@ class Rounds(_Section):
     min_cohort: Annotated[int, Meta(ge=1, le=100_000)] = 5
 
 
-class Evaluation(_Section):
+class Evaluation(_Section, frozen=True, kw_only=True):
     """Evaluation rounds on devices' validation splits; ``every`` = 0 means none."""
 
     every: Annotated[int, Meta(ge=0, le=100_000)] = 0
     demand: Annotated[int, Meta(ge=1, le=100_000)] = 10
 
 
-class Constraints(_Section):
+class Constraints(_Section, frozen=True, kw_only=True):
     """Conditions that the platform matches (public) or only the device knows (private)."""
 
     public: dict[str, Any] = {}
     private: dict[str, Any] = {}
 
 
-class Strategy(_Section):
+class Strategy(_Section, frozen=True, kw_only=True):
     """How updates become the next model version."""
 
     name: Name = "fedavg"
-    config: dict[str, float | int | str | bool] = {}
+    config: dict[str, Scalar] = {}
 
 
-class Retention(_Section):
+class Retention(_Section, frozen=True, kw_only=True):
     """Which model versions stay beside the best and the pinned ones."""
 
     versions: Annotated[int, Meta(ge=1, le=1000)] = 5
 
 
-class JobSpec(_Section):
+class JobSpec(_Section, frozen=True, kw_only=True):
     """One job, as submitted."""
 
     schema: Literal[1]
@@ -113,7 +116,7 @@ class JobSpec(_Section):
     pools: Annotated[list[Name], Meta(max_length=50)] = []
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
     max_update_bytes: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
-    seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 0
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
 
 
 def parse(raw: Mapping[str, Any]) -> JobSpec:
@@ -167,20 +170,44 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
 def _fault(message: str, raw: Mapping[str, Any]) -> tuple[str, str]:
     """Turn msgspec's message into (dotted field, text with the offending value)."""
     text, _, path = message.partition(" - at `$")
-    steps = re.findall(r"\.([^.\[`]+)|\[(\d+)\]", path)
-    field = ".".join(name or index for name, index in steps)
+    steps = _steps(path.rstrip("`"), raw)
+    field = ".".join(steps)
+    for found in re.finditer(r"(unknown field|missing required field) `(.+)`", text):
+        field = f"{field}.{found[2]}".lstrip(".")
+        unknown = found[1] == "unknown field"
+        return field, f"unknown field {found[2]!r}" if unknown else "this field is required"
     value: Any = raw
-    for name, index in steps:
-        try:
-            value = value[name] if name else value[int(index)]
-        except (KeyError, IndexError, TypeError):
-            return field, text
-    unknown = re.search(r"unknown field `(.+)`", text)
-    if unknown:
-        field = f"{field}.{unknown[1]}".lstrip(".")
-        return field, f"unknown field {unknown[1]!r}"
-    missing = re.search(r"missing required field `(.+)`", text)
-    if missing:
-        return f"{field}.{missing[1]}".lstrip("."), "this field is required"
+    for step in steps:
+        value = value[int(step)] if isinstance(value, list | tuple) else value.get(step)
     shown = repr(value)
+    text += _allowed(steps)
     return field, f"{shown if len(shown) <= 80 else shown[:77] + '...'} is not allowed: {text}"
+
+
+def _steps(path: str, raw: Any) -> list[str]:
+    """Split msgspec's path; it hides a dictionary's key as ``[...]``, found here by its value."""
+    steps: list[str] = []
+    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
+        step = name or index
+        if step == "..." and isinstance(raw, Mapping):
+            faulty = [key for key, value in raw.items() if not isinstance(value, Scalar)]
+            step = str(next(iter(faulty), "?"))
+        steps.append(step)
+        if isinstance(raw, list | tuple):
+            raw = raw[int(step)]
+        else:
+            raw = raw.get(step) if isinstance(raw, Mapping) else None
+    return steps
+
+
+def _allowed(steps: list[str]) -> str:
+    """Name the values of a closed choice, which msgspec leaves out."""
+    kinds: list[Any] = [msgspec.inspect.type_info(JobSpec)]
+    for step in steps:
+        if step == "kind":
+            return "; allowed: " + ", ".join(str(one.tag) for one in kinds)
+        fields = [field for kind in kinds for field in getattr(kind, "fields", ())]
+        kinds = [field.type for field in fields if field.encode_name == step]
+        kinds = [one for kind in kinds for one in getattr(kind, "types", (kind,))]
+    values = [value for kind in kinds for value in getattr(kind, "values", ())]
+    return "; allowed: " + ", ".join(str(value) for value in values) if values else ""

@@ -24,7 +24,7 @@ CHUNK_HEADER = struct.Struct("!BxxxIQ")
 CHUNK_KIND = 1
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
@@ -40,14 +40,16 @@ class ProtocolError(ValueError):
         self.code = code
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
+class Message(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True
+):
     """Base of every control message."""
 
 
 # --- the device speaks ------------------------------------------------------------------------
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """First message of a device, in answer to :class:`Challenge`.
 
     ``signature`` is Ed25519 in hex over ``proof(nonce, device)``. ``workloads`` maps a workload
@@ -57,19 +59,19 @@ class Hello(Message, tag="hello"):
 
     protocol: int
     device: Id
-    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$")]
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$", max_length=128)]
     sdk: Name
     attributes: dict[Name, Scalar]
     workloads: dict[Name, list[str]]
 
 
-class CheckIn(Message, tag="check_in"):
+class CheckIn(Message, frozen=True, kw_only=True, tag="check_in"):
     """The device is free and willing. ``attributes`` replaces the public attributes if given."""
 
     attributes: dict[Name, Scalar] | None = None
 
 
-class Choose(Message, tag="choose"):
+class Choose(Message, frozen=True, kw_only=True, tag="choose"):
     """Answer to :class:`Offer`: the rounds the device would take, best first; empty for none.
 
     ``refused`` names the others with a reason code: ``private_constraint``, ``consent``,
@@ -81,13 +83,13 @@ class Choose(Message, tag="choose"):
     refused: dict[Id, Name] = {}
 
 
-class Accept(Message, tag="accept"):
+class Accept(Message, frozen=True, kw_only=True, tag="accept"):
     """First word on an assignment: the device takes it."""
 
     assignment: Id
 
 
-class Decline(Message, tag="decline"):
+class Decline(Message, frozen=True, kw_only=True, tag="decline"):
     """The device gives the assignment back untouched."""
 
     assignment: Id
@@ -95,7 +97,7 @@ class Decline(Message, tag="decline"):
     message: Text = ""
 
 
-class Fail(Message, tag="fail"):
+class Fail(Message, frozen=True, kw_only=True, tag="fail"):
     """The device took the assignment and could not finish it."""
 
     assignment: Id
@@ -103,7 +105,7 @@ class Fail(Message, tag="fail"):
     message: Text = ""
 
 
-class Progress(Message, tag="progress"):
+class Progress(Message, frozen=True, kw_only=True, tag="progress"):
     """Renews the lease. ``fraction`` in [0, 1] of ``phase``."""
 
     assignment: Id
@@ -111,7 +113,7 @@ class Progress(Message, tag="progress"):
     fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
 
-class Download(Message, tag="download"):
+class Download(Message, frozen=True, kw_only=True, tag="download"):
     """Asks for a blob of the assignment from ``offset`` on, with ``credit`` bytes of window."""
 
     assignment: Id
@@ -121,14 +123,14 @@ class Download(Message, tag="download"):
     credit: Size = WINDOW
 
 
-class Credit(Message, tag="credit"):
+class Credit(Message, frozen=True, kw_only=True, tag="credit"):
     """The receiver of a transfer (either side) has taken this many bytes more."""
 
     transfer: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
     size_bytes: Size
 
 
-class Upload(Message, tag="upload"):
+class Upload(Message, frozen=True, kw_only=True, tag="upload"):
     """Announces an update: its encoded size, digest, weight and metrics."""
 
     assignment: Id
@@ -139,7 +141,7 @@ class Upload(Message, tag="upload"):
     metrics: dict[Name, float] = {}
 
 
-class Report(Message, tag="report"):
+class Report(Message, frozen=True, kw_only=True, tag="report"):
     """Result without tensors, of an evaluation round."""
 
     assignment: Id
@@ -147,11 +149,11 @@ class Report(Message, tag="report"):
     metrics: dict[Name, float]
 
 
-class Ping(Message, tag="ping"):
+class Ping(Message, frozen=True, kw_only=True, tag="ping"):
     """Keeps an idle connection open; answered by :class:`Pong`."""
 
 
-class Leave(Message, tag="leave"):
+class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     """The device goes. What it holds is given back at once."""
 
     code: Name = "leaving"
@@ -160,10 +162,10 @@ class Leave(Message, tag="leave"):
 # --- the gateway speaks -----------------------------------------------------------------------
 
 
-class Challenge(Message, tag="challenge"):
+class Challenge(Message, frozen=True, kw_only=True, tag="challenge"):
     """First message on a connection: 32 random bytes in hex, used once."""
 
-    nonce: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    nonce: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
     protocols: list[int]
 
 
@@ -174,7 +176,7 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     size_bytes: Size
 
 
-class Assignment(Message, tag="assignment"):
+class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     """One device bound to one round.
 
     ``workload`` is the job's workload section as normalised by :mod:`propius.spec`;
@@ -215,7 +217,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     constraints: dict[str, Any]
 
 
-class Offer(Message, tag="offer"):
+class Offer(Message, frozen=True, kw_only=True, tag="offer"):
     """Rounds whose private constraints only the device can judge; answered by :class:`Choose`."""
 
     offer: Id
@@ -223,7 +225,7 @@ class Offer(Message, tag="offer"):
     answer_s: float
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The device is known. ``resume`` is the assignment it still holds, if any."""
 
     session: Id
@@ -232,11 +234,11 @@ class Welcome(Message, tag="welcome"):
     resume: Assignment | None = None
 
 
-class Idle(Message, tag="idle"):
+class Idle(Message, frozen=True, kw_only=True, tag="idle"):
     """Nothing to do now: stay connected; an assignment or offer is pushed when demand opens."""
 
 
-class Retry(Message, tag="retry"):
+class Retry(Message, frozen=True, kw_only=True, tag="retry"):
     """Come back after ``after_s``; the gateway closes."""
 
     after_s: float
@@ -244,7 +246,7 @@ class Retry(Message, tag="retry"):
     message: str
 
 
-class UploadReady(Message, tag="upload_ready"):
+class UploadReady(Message, frozen=True, kw_only=True, tag="upload_ready"):
     """Send the update from ``offset`` on; ``credit`` bytes of window."""
 
     transfer: int
@@ -252,13 +254,13 @@ class UploadReady(Message, tag="upload_ready"):
     credit: Size
 
 
-class Accepted(Message, tag="accepted"):
+class Accepted(Message, frozen=True, kw_only=True, tag="accepted"):
     """The update (or report) is durable and counted."""
 
     assignment: Id
 
 
-class Refused(Message, tag="refused"):
+class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     """What was asked is refused. ``assignment`` tells what is over, if anything.
 
     ``errors`` name fields (tensor names, attribute names) with what is wrong and allowed.
@@ -271,7 +273,7 @@ class Refused(Message, tag="refused"):
     fatal: bool = False
 
 
-class Cancelled(Message, tag="cancelled"):
+class Cancelled(Message, frozen=True, kw_only=True, tag="cancelled"):
     """The assignment is over for the server: round closed, job cancelled or paused, lease out."""
 
     assignment: Id
@@ -279,7 +281,7 @@ class Cancelled(Message, tag="cancelled"):
     message: str = ""
 
 
-class Pong(Message, tag="pong"):
+class Pong(Message, frozen=True, kw_only=True, tag="pong"):
     """Answer to :class:`Ping`."""
 
 
@@ -347,6 +349,8 @@ def _decode(decoder: msgspec.json.Decoder[T], text: str | bytes) -> T:
         )
     try:
         return decoder.decode(text)
+    except RecursionError as error:
+        raise ProtocolError("nested too deeply", code="bad_message") from error
     except msgspec.ValidationError as error:
         raise ProtocolError(str(error), code="bad_message") from error
     except msgspec.DecodeError as error:

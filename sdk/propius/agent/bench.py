@@ -1,0 +1,202 @@
+"""The part of the session that works on the one assignment in hand.
+
+Every method adds instructions to the outbox; none does I/O.
+"""
+
+from __future__ import annotations
+
+from propius import wire
+from propius.agent.events import (
+    CancelTraining,
+    DownloadFinished,
+    Failed,
+    Forget,
+    StartDownload,
+    StartUpload,
+    Train,
+    TrainingFinished,
+    TransferProgress,
+)
+from propius.agent.outbox import Outbox
+from propius.agent.work import Stage, Work
+
+PROGRESS_SHARE = 4.0
+"""Progress is sent every lease / 4; the protocol asks for a third, the rest is margin."""
+
+
+class Bench:
+    """Holds at most one assignment and moves it through its stages.
+
+    Methods that may end the work return ``True`` when it is over, so that the session can ask
+    for more.
+    """
+
+    def __init__(self, out: Outbox, held: Work | None = None) -> None:
+        self.out = out
+        self.work = held
+
+    def holds(self, assignment: str | None) -> bool:
+        """Tell whether this is the assignment in hand."""
+        return self.work is not None and self.work.assignment.id == assignment
+
+    def take(self, assignment: wire.Assignment) -> None:
+        """Accept an assignment and fetch what it needs."""
+        self.out.send(wire.Accept(assignment=assignment.id))
+        self.out.note("assignment.taken", assignment=assignment.id, job=assignment.job)
+        self.work = work = Work(assignment, self.out.now)
+        work.missing = work.blobs()
+        self._schedule(work)
+        for blob in list(work.missing.values()):
+            self._download(work, blob)
+
+    def resume(self) -> bool:
+        """Carry on after a broken connection, with the same assignment."""
+        work = self.work
+        assert work is not None
+        identifier = work.assignment.id
+        self.out.note("assignment.resumed", assignment=identifier, stage=work.stage.value)
+        # The first Accept may have been lost with the connection.
+        self.out.send(wire.Accept(assignment=identifier))
+        if work.failure is not None:
+            return self.fail(work.failure, online=True)
+        if work.finished is not None:
+            self.announce()
+        elif work.stage is Stage.DOWNLOADING:
+            for blob in list(work.missing.values()):
+                self._download(work, blob)
+        else:
+            self.progress()
+        return False
+
+    def disconnected(self) -> None:
+        """Note that every transfer of the connection is gone; the work itself goes on."""
+        work = self.work
+        if work is None:
+            return
+        work.downloads.clear()
+        work.upload = None
+        if work.stage is Stage.SENDING:
+            work.move(Stage.FINISHED)
+
+    def transferred(self, event: TransferProgress) -> None:
+        """Note how far a transfer is."""
+        work = self.work
+        if work and (event.transfer in work.downloads or event.transfer == work.upload):
+            work.fraction = min(1.0, event.done / max(1, event.total))
+
+    def training(self, assignment: str, fraction: float) -> None:
+        """Note how far the trainer is."""
+        if self.work is not None and self.holds(assignment):
+            self.work.fraction = min(1.0, max(0.0, fraction))
+
+    def downloaded(self, event: DownloadFinished, *, online: bool) -> bool:
+        """Go on to training with the last blob; fetch a damaged one once more."""
+        work = self.work
+        if work is None or event.transfer not in work.downloads:
+            return False
+        blob = work.downloads.pop(event.transfer)
+        if event.error is None:
+            work.missing.pop(blob.digest, None)
+            if not work.missing:
+                work.move(Stage.WORKING)
+                self.out.do(Train(work.assignment))
+            return False
+        if event.error.code == "digest_mismatch" and blob.digest not in work.mismatched:
+            work.mismatched.add(blob.digest)
+            self._download(work, blob)
+            return False
+        return self.fail(event.error, online=online)
+
+    def trained(self, event: TrainingFinished, *, online: bool) -> bool:
+        """Send the result, or keep it until there is a connection."""
+        work = self.work
+        if work is None or not self.holds(event.assignment) or work.stage is not Stage.WORKING:
+            return False
+        if isinstance(event.outcome, Failed):
+            return self.fail(event.outcome, online=online)
+        work.move(Stage.FINISHED)
+        work.finished = event.outcome
+        if online:
+            self.announce()
+        return False
+
+    def announce(self) -> None:
+        """Offer the finished result to the gateway."""
+        work = self.work
+        assert work is not None
+        done = work.finished
+        assert done is not None
+        work.move(Stage.SENDING)
+        work.announced = True
+        self._schedule(work)
+        one = work.assignment
+        if one.kind == "evaluate":
+            self.out.send(wire.Report(assignment=one.id, weight=done.weight, metrics=done.metrics))
+            return
+        work.upload = self.out.next_transfer()
+        self.out.send(
+            wire.Upload(
+                assignment=one.id,
+                transfer=work.upload,
+                digest=done.digest,
+                size_bytes=done.size_bytes,
+                weight=done.weight,
+                metrics=done.metrics,
+            )
+        )
+
+    def upload_ready(self, message: wire.UploadReady) -> None:
+        """Start the upload that the gateway is ready for."""
+        work = self.work
+        if work is not None and work.upload == message.transfer:
+            self.out.do(
+                StartUpload(work.assignment.id, message.transfer, message.offset, message.credit)
+            )
+
+    def fail(self, failure: Failed, *, online: bool) -> bool:
+        """Give the assignment back, now or at the next connection."""
+        work = self.work
+        assert work is not None
+        identifier = work.assignment.id
+        if not online:
+            work.failure = failure
+            work.move(Stage.FAILED)
+            return False
+        self.out.note(
+            "assignment.failed", assignment=identifier, code=failure.code, message=failure.message
+        )
+        message = failure.message[:500]
+        self.out.send(wire.Fail(assignment=identifier, code=failure.code, message=message))
+        return True
+
+    def drop(self) -> None:
+        """Stop the work and delete what belongs to it."""
+        if self.work is not None:
+            self.out.do(CancelTraining(self.work.assignment.id))
+            self.out.do(Forget(self.work.assignment.id))
+            self.work = None
+
+    def progress(self) -> None:
+        """Renew the lease."""
+        work = self.work
+        assert work is not None
+        self._schedule(work)
+        self.out.send(
+            wire.Progress(assignment=work.assignment.id, phase=work.phase(), fraction=work.fraction)
+        )
+
+    def give_up_at(self) -> float | None:
+        """Return until when work goes on without a connection."""
+        if self.work is None:
+            return None
+        one = self.work.assignment
+        # Twice: a round that falls short is extended by its deadline once.
+        return self.work.taken_at + 2 * one.deadline_s + one.lease_s
+
+    def _schedule(self, work: Work) -> None:
+        work.progress_at = self.out.now + work.assignment.lease_s / PROGRESS_SHARE
+
+    def _download(self, work: Work, blob: wire.Blob) -> None:
+        transfer = self.out.next_transfer()
+        work.downloads[transfer] = blob
+        self.out.do(StartDownload(work.assignment.id, transfer, blob))

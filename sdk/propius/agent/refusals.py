@@ -1,0 +1,70 @@
+"""Refusals of both sides: why a device does not take a job, and why a gateway sends one away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from propius import wire
+from propius.agent.events import Stop
+
+MAX_FAULTS = 5
+"""Fatal refusals within :data:`FAULT_MEMORY_S` that are answered by a new connection."""
+FAULT_MEMORY_S = 3600.0
+MAX_REMEMBERED = 1000
+
+FIXES = {
+    "protocol_unsupported": "install a matching SDK: pip install --upgrade propius-sdk",
+    "device_unknown": "this server does not know the device; check the server's URL, or enrol "
+    "again: propius device enrol --url URL --token TOKEN",
+    "bad_signature": "the key of this device is not the one that was enrolled; put the old key "
+    "back, or enrol again: propius device enrol --url URL --token TOKEN",
+    "device_revoked": "the operator has taken this device out of the pool; ask for a new "
+    "enrolment token",
+    "session_replaced": "another process runs with this device's key; stop one of the two, or "
+    "enrol each with its own --home",
+    "bad_attributes": "correct attributes.toml in the device's folder",
+}
+"""Fatal refusals that only a person can mend, with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why this device does not take something; ``message`` says nothing private."""
+
+    code: str
+    message: str
+
+
+Judge = Callable[[wire.Assignment | wire.Candidate], Refusal | None]
+
+
+def is_final(code: str) -> bool:
+    """Tell whether reconnecting cannot help."""
+    return code in FIXES
+
+
+def stop(refused: wire.Refused) -> Stop:
+    """Return the instruction to end, with the gateway's words and the fix."""
+    text = refused.message
+    if refused.errors:
+        text += " (" + "; ".join(f"{name}: {why}" for name, why in refused.errors.items()) + ")"
+    fix = FIXES.get(refused.code, "look for a newer SDK, and tell the operator of the platform")
+    return Stop(refused.code, f"{text}. To mend it: {fix}.")
+
+
+def unsupported(offered: Iterable[int]) -> wire.Refused:
+    """Return the refusal of a gateway that speaks none of our protocol versions."""
+    return wire.Refused(
+        code="protocol_unsupported",
+        message=f"the gateway speaks protocol {sorted(offered)}, this SDK {wire.PROTOCOL}",
+        fatal=True,
+    )
+
+
+def remember(known: dict[str, Refusal], job: str, refusal: Refusal) -> None:
+    """Keep a refusal for the session; the oldest goes when there are too many."""
+    known.pop(job, None)
+    if len(known) >= MAX_REMEMBERED:
+        del known[next(iter(known))]
+    known[job] = refusal

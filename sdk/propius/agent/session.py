@@ -1,0 +1,300 @@
+"""The device's session: a synchronous state machine, typed events in, typed instructions out.
+
+No I/O and no clock: ``now`` is passed in, in seconds of any monotonic clock. One session lives as
+long as the agent, over many connections, so that work goes on while the network is gone.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from propius import wire
+from propius.agent import refusals
+from propius.agent.bench import Bench
+from propius.agent.events import (
+    CloseAndRetry,
+    Connected,
+    Disconnected,
+    DownloadFinished,
+    Event,
+    Instruction,
+    MessageReceived,
+    ResetBackoff,
+    StopRequested,
+    Timer,
+    TrainingFinished,
+    TrainingProgress,
+    TransferProgress,
+)
+from propius.agent.introduction import Introduction
+from propius.agent.outbox import Outbox
+from propius.agent.refusals import Judge, Refusal
+from propius.agent.work import Work
+
+HANDSHAKE_S = 15.0
+MAX_WAIT_S = 60.0
+MAX_FAULT_WAIT_S = 300.0
+
+
+class Line(StrEnum):
+    """How far this connection has come."""
+
+    OFFLINE = "offline"
+    GREETING = "greeting"
+    PROVING = "proving"
+    READY = "ready"
+
+
+class Session:
+    """The brain of one device.
+
+    Parameters
+    ----------
+    introduction
+        The device's id, key and public attributes.
+    judge
+        Decides what the owner and the device's data allow; see :mod:`propius.agent.judge`.
+    held
+        A finished result from an earlier process, to be sent.
+    """
+
+    def __init__(
+        self, introduction: Introduction, judge: Judge, *, held: Work | None = None
+    ) -> None:
+        self.introduction = introduction
+        self.judge = judge
+        self.line = Line.OFFLINE
+        self.refused: dict[str, Refusal] = {}
+        self.declines = 0
+        self.faults = 0
+        self.ping_s = 30.0
+        self._out = Outbox()
+        self.bench = Bench(self._out, held)
+        self._check_in_at: float | None = None
+        self._heard_at = 0.0
+        self._pinged_at: float | None = None
+        self._fault_at = 0.0
+
+    def handle(self, event: Event, now: float) -> list[Instruction]:
+        """Take one event; return what to do, in order."""
+        self._out.open(now)
+        online = self.line is Line.READY
+        match event:
+            case MessageReceived(message):
+                self._heard()
+                self._message(message)
+            case Connected():
+                self.line = Line.GREETING
+                self._out.spoke_at = now
+                self._heard()
+            case Disconnected():
+                self.line = Line.OFFLINE
+                self._check_in_at = None
+                self.bench.disconnected()
+            case TransferProgress():
+                self._heard()
+                self.bench.transferred(event)
+            case DownloadFinished():
+                if self.bench.downloaded(event, online=online):
+                    self._over(later=True)
+            case TrainingProgress(assignment, fraction):
+                self.bench.training(assignment, fraction)
+            case TrainingFinished():
+                if self.bench.trained(event, online=online):
+                    self._over(later=True)
+            case Timer():
+                self._timer(now)
+            case StopRequested():
+                self._stop_requested()
+        return self._out.instructions
+
+    def wake_at(self) -> float | None:
+        """Return when the session next wants a :class:`Timer`, or ``None`` for never."""
+        if self.line is Line.OFFLINE:
+            return self.bench.give_up_at()
+        if self.line is not Line.READY:
+            return self._heard_at + HANDSHAKE_S
+        work = self.bench.work
+        due = [self._ping_due(), self._check_in_at, work.progress_at if work else None]
+        return min(at for at in due if at is not None)
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _message(self, message: wire.FromGateway) -> None:
+        match message:
+            case wire.Challenge():
+                self._challenged(message)
+            case wire.Welcome():
+                self._welcomed(message)
+            case wire.Assignment():
+                self._assigned(message)
+            case wire.Offer():
+                self._offered(message)
+            case wire.UploadReady():
+                self.bench.upload_ready(message)
+            case wire.Accepted() | wire.Cancelled():
+                self._ended(message)
+            case wire.Refused():
+                self._was_refused(message)
+            case wire.Retry(after_s=after_s, code=code, message=text):
+                self._out.note("session.retry", code=code, message=text, after_s=after_s)
+                self._out.do(CloseAndRetry(code, max(0.0, after_s)))
+            case wire.Idle() | wire.Pong() | wire.Credit():
+                pass
+
+    def _challenged(self, message: wire.Challenge) -> None:
+        if self.line is not Line.GREETING:
+            return
+        if wire.PROTOCOL not in message.protocols:
+            self._out.do(refusals.stop(refusals.unsupported(message.protocols)))
+            return
+        self.line = Line.PROVING
+        self._out.send(self.introduction.hello(message.nonce))
+
+    def _welcomed(self, message: wire.Welcome) -> None:
+        if self.line is not Line.PROVING:
+            return
+        self.line = Line.READY
+        self.ping_s = max(1.0, message.ping_s)
+        self._out.do(ResetBackoff())
+        self._out.note("session.ready", session=message.session)
+        work, resume = self.bench.work, message.resume
+        if resume is not None and not self.bench.holds(resume.id):
+            self.bench.drop()
+            self._take(resume)
+        elif work is None:
+            self._check_in()
+        elif resume is not None:
+            if self.bench.resume():
+                self._over(later=True)
+        elif work.announced and work.finished is not None:
+            # The lease may have ended because the result was counted: ask, it is idempotent.
+            self.bench.announce()
+        else:
+            self._out.note("assignment.lost", assignment=work.assignment.id)
+            self._over()
+
+    def _assigned(self, assignment: wire.Assignment) -> None:
+        if self.line is not Line.READY or self.bench.holds(assignment.id):
+            return
+        if self.bench.work is not None:
+            busy = f"this device works on {self.bench.work.assignment.id}"
+            self._out.send(wire.Decline(assignment=assignment.id, code="busy", message=busy))
+            return
+        self._take(assignment)
+
+    def _take(self, assignment: wire.Assignment) -> None:
+        self._check_in_at = None
+        refusal = self._judged(assignment)
+        if refusal is None:
+            self.bench.take(assignment)
+            return
+        self._out.send(
+            wire.Decline(assignment=assignment.id, code=refusal.code, message=refusal.message)
+        )
+        self._out.note("assignment.declined", assignment=assignment.id, code=refusal.code)
+        self._check_in_later()
+
+    def _offered(self, offer: wire.Offer) -> None:
+        busy = Refusal("busy", "") if self.bench.work is not None else None
+        verdicts = {one.round: busy or self._judged(one) for one in offer.candidates}
+        ranked = [identifier for identifier, refusal in verdicts.items() if refusal is None]
+        refused = {identifier: one.code for identifier, one in verdicts.items() if one is not None}
+        self._out.send(wire.Choose(offer=offer.offer, ranked=ranked[:32], refused=refused))
+
+    def _ended(self, message: wire.Accepted | wire.Cancelled) -> None:
+        if not self.bench.holds(message.assignment):
+            return
+        if isinstance(message, wire.Accepted):
+            self.declines = self.faults = 0
+            self._out.note("assignment.accepted", assignment=message.assignment)
+        else:
+            self._out.note("assignment.cancelled", assignment=message.assignment, code=message.code)
+        self._over()
+
+    def _was_refused(self, message: wire.Refused) -> None:
+        self._out.note(
+            "session.refused", code=message.code, message=message.message, errors=message.errors
+        )
+        if not message.fatal:
+            if message.assignment is not None and self.bench.holds(message.assignment):
+                self._over(later=True)
+            elif self.bench.work is None and self.line is Line.READY:
+                self._check_in_later()
+            return
+        now = self._out.now
+        self.faults = self.faults + 1 if now < self._fault_at + refusals.FAULT_MEMORY_S else 1
+        self._fault_at = now
+        if refusals.is_final(message.code) or self.faults > refusals.MAX_FAULTS:
+            self._out.do(refusals.stop(message))
+            return
+        # Something said or heard was wrong: start afresh, without the work that led to it.
+        self.bench.drop()
+        self._out.do(CloseAndRetry(message.code, min(MAX_FAULT_WAIT_S, 2.0**self.faults)))
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def _timer(self, now: float) -> None:
+        work = self.bench.work
+        if self.line is Line.OFFLINE:
+            give_up_at = self.bench.give_up_at()
+            if work is not None and give_up_at is not None and now >= give_up_at:
+                self._out.note("assignment.given_up", assignment=work.assignment.id)
+                self.bench.drop()
+            return
+        if self.line is not Line.READY:
+            if now >= self._heard_at + HANDSHAKE_S:
+                self._out.do(CloseAndRetry("the gateway does not answer"))
+            return
+        if self._check_in_at is not None and now >= self._check_in_at:
+            self._check_in()
+        if work is not None and now >= work.progress_at:
+            self.bench.progress()
+        if now >= self._ping_due():
+            if self._pinged_at is not None:
+                self._out.do(CloseAndRetry("the gateway fell silent"))
+                return
+            self._pinged_at = now
+            self._out.send(wire.Ping())
+
+    def _ping_due(self) -> float:
+        if self._pinged_at is not None:
+            # Not counted from the last word heard: a laptop that slept has heard nothing either.
+            return self._pinged_at + self.ping_s
+        return min(self._heard_at, self._out.spoke_at) + self.ping_s
+
+    def _heard(self) -> None:
+        self._heard_at = self._out.now
+        self._pinged_at = None
+
+    def _stop_requested(self) -> None:
+        work = self.bench.work
+        if work is not None and work.finished is not None:
+            # It stays on disk and keeps its lease: the next start sends it.
+            return
+        self.bench.drop()
+        if self.line is Line.READY:
+            self._out.send(wire.Leave())
+
+    def _judged(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        refusal = self.refused.get(asked.job) or self.judge(asked)
+        if refusal is not None:
+            refusals.remember(self.refused, asked.job, refusal)
+        return refusal
+
+    def _over(self, *, later: bool = False) -> None:
+        """Let the assignment go and ask for the next one."""
+        self.bench.drop()
+        if later:
+            self._check_in_later()
+        else:
+            self._check_in()
+
+    def _check_in(self) -> None:
+        self._check_in_at = None
+        self._out.send(wire.CheckIn())
+
+    def _check_in_later(self) -> None:
+        """Wait longer with each refusal in a row: the same round may be all there is."""
+        self.declines += 1
+        self._check_in_at = self._out.now + min(MAX_WAIT_S, 0.5 * 2.0 ** min(self.declines, 10))
