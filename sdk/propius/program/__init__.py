@@ -1,6 +1,6 @@
 """Programs: training and evaluation of a model as data, not code.
 
-``container`` reads and writes the file and needs no torch; ``export`` makes one from an
+``container`` reads and writes the file and needs no torch; ``exporter`` makes one from an
 ``nn.Module``; ``interpreter`` runs one. The last two import torch when they are imported.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from propius.program.export import ExportedProgram as ExportedProgram
-    from propius.program.export import export as export
+    from propius.program.exporter import ExportedProgram as ExportedProgram
+    from propius.program.exporter import export as export
 
 __all__ = ["ExportedProgram", "export"]
 
@@ -21,4 +21,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module("propius.program.export"), name)
+    return getattr(importlib.import_module("propius.program.exporter"), name)

@@ -34,7 +34,8 @@ leaky_relu.default elu.default selu.default celu.default hardtanh.default softpl
 log_sigmoid.default prelu.default threshold.default clamp.default clamp.Tensor
 clamp_min.default clamp_max.default
 add.Scalar sub.Scalar rsub.Scalar mul.Tensor mul.Scalar
-pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar maximum.default minimum.default where.self where.ScalarOther where.ScalarSelf
+pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar maximum.default minimum.default
+where.self where.ScalarOther where.ScalarSelf
 eq.Tensor eq.Scalar ne.Tensor ne.Scalar lt.Tensor lt.Scalar le.Tensor le.Scalar
 gt.Tensor gt.Scalar ge.Tensor ge.Scalar logical_and.default logical_or.default
 bitwise_and.Tensor bitwise_or.Tensor bitwise_not.default

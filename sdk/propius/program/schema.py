@@ -1,4 +1,4 @@
-"""The JSON inside a program: strict types. An unknown field, or a value of another type, is refused.
+"""The JSON inside a program, as strict types: unknown fields and other types are refused.
 
 In a node's arguments a string is always marked by its first character: ``%p.fc.weight`` a
 parameter, ``%i.x`` an input, ``%c.c0`` a constant, ``%v7`` an earlier node's result; ``$batch`` a
@@ -17,13 +17,13 @@ FORMAT = 1
 NODES_MAX = 20_000
 # Above any model that trains on a device, below what overflows a sum of sizes.
 ELEMENTS_MAX = 1 << 31
-_NAME = r"^[A-Za-z_][A-Za-z0-9_.]{0,199}\z"
+_NAME = r"^[A-Za-z_][A-Za-z0-9_.]{0,199}\Z"
 
 Name = Annotated[str, Meta(pattern=_NAME)]
-SizeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\z")]
+SizeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 Extent = Annotated[int, Meta(ge=0, le=ELEMENTS_MAX)]
-Reference = Annotated[str, Meta(pattern=r"^%(v[0-9]{1,6}|[pic]\.[A-Za-z_][A-Za-z0-9_.]{0,199})\z")]
-Result = Annotated[str, Meta(pattern=r"^v[0-9]{1,6}\z")]
+Reference = Annotated[str, Meta(pattern=r"^%(v[0-9]{1,6}|[pic]\.[A-Za-z_][A-Za-z0-9_.]{0,199})\Z")]
+Result = Annotated[str, Meta(pattern=r"^v[0-9]{1,6}\Z")]
 Dtype = Literal["F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
 Word = Annotated[str, Meta(max_length=210)]
 Number = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-Array = npt.NDArray[Any]
+from propius.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,7 @@ class Result:
 
     Examples
     --------
+    >>> import numpy as np
     >>> Result({"w": np.zeros(2, np.float32)}, examples=10, metrics={"loss": 0.5}).examples
     10
     """

@@ -1,0 +1,168 @@
+"""Trains and evaluates a program on a device's arrays. Deterministic, given the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from propius import arrays, tensors
+from propius.program.errors import RunError
+from propius.program.interpreter import CompiledProgram, out_of_memory, tensor
+from propius.program.schema import Manifest
+from propius.training import batches, optimizers
+from propius.training.config import TrainConfig
+from propius.training.result import Array
+
+EVALUATION_BATCH = 256
+
+
+class TrainingDiverged(ValueError):
+    """Training ended with numbers that are not finite."""
+
+    code = "training_diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What local training gave: all tensors, the weight, means over the examples seen."""
+
+    parameters: dict[str, Array]
+    examples: int
+    metrics: dict[str, float]
+    steps: int
+
+
+class _Means:
+    """Loss and metrics, weighted by examples."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._sums: dict[str, float] = {"loss": 0.0}
+        self._examples = 0
+
+    def add(
+        self, outputs: Mapping[str, Tensor], inputs: Mapping[str, Tensor], examples: int
+    ) -> None:
+        self._examples += examples
+        self._sums["loss"] += outputs[self._manifest.loss].item() * examples
+        for metric in self._manifest.metrics:
+            target = inputs[metric.target]
+            right = outputs[metric.output].argmax(dim=-1) == target
+            # By shape, since a target may hold many labels an example.
+            share = float(right.sum().item()) * examples / max(target.numel(), 1)
+            self._sums[metric.kind] = self._sums.get(metric.kind, 0.0) + share
+
+    def values(self) -> dict[str, float]:
+        return {name: value / max(self._examples, 1) for name, value in self._sums.items()}
+
+
+def train(
+    program: CompiledProgram,
+    parameters: Mapping[str, Array],
+    data: Mapping[str, Array],
+    config: TrainConfig,
+    seed: int,
+) -> TrainResult:
+    """Train locally.
+
+    Parameters
+    ----------
+    program
+        Compiled; its manifest says which arrays ``data`` must have.
+    parameters
+        The model's tensors by name; not changed.
+    data
+        Arrays by the names of the program's inputs, the examples first.
+    config, seed
+        How; the seed rules the order of examples and dropout. Uses torch's global generator.
+
+    Raises
+    ------
+    TensorError, DataError
+        If the model or the data does not fit the program.
+    RunError, TrainingDiverged, MemoryError
+        If an op fails, the result is not finite, or no memory is left.
+    """
+    state = _state(program.manifest, parameters)
+    columns, examples = batches.checked(program.manifest, data)
+    sources = {name: torch.from_numpy(array) for name, array in columns.items()}
+    names = [p.name for p in program.manifest.parameters if p.trainable]
+    start = [state[name].clone() for name in names]
+    weights = [state[name].requires_grad_() for name in names]
+    step = optimizers.make(config)
+    means = _Means(program.manifest)
+    torch.manual_seed(seed)
+    steps = 0
+    for chosen in batches.shuffled(examples, config, np.random.default_rng(seed)):
+        index = torch.from_numpy(chosen)
+        inputs = {name: source.index_select(0, index) for name, source in sources.items()}
+        outputs, updates = program.train(state, inputs)
+        gradients = _gradients(outputs[program.manifest.loss], weights)
+        with torch.no_grad():
+            step(weights, optimizers.corrected(weights, gradients, start, config))
+            means.add(outputs, inputs, len(chosen))
+        state.update(updates)
+        steps += 1
+    return TrainResult(_finite(state), examples, means.values(), steps)
+
+
+def evaluate(
+    program: CompiledProgram,
+    parameters: Mapping[str, Array],
+    data: Mapping[str, Array],
+    batch_size: int = EVALUATION_BATCH,
+) -> TrainResult:
+    """Loss and metrics of a model over all of ``data``; no tensors come back. Raises as `train`."""
+    state = _state(program.manifest, parameters)
+    columns, examples = batches.checked(program.manifest, data)
+    sources = {name: torch.from_numpy(array) for name, array in columns.items()}
+    means = _Means(program.manifest)
+    bounds = batches.spans(examples, batch_size)
+    with torch.no_grad():
+        for begin, end in bounds:
+            inputs = {name: source[begin:end] for name, source in sources.items()}
+            outputs, _ = program.eval(state, inputs)
+            means.add(outputs, inputs, end - begin)
+    metrics = means.values()
+    if not all(np.isfinite(value) for value in metrics.values()):
+        raise TrainingDiverged(f"the evaluation is not finite: {metrics}")
+    return TrainResult({}, examples, metrics, len(bounds))
+
+
+def _state(manifest: Manifest, parameters: Mapping[str, Array]) -> dict[str, Tensor]:
+    expected = {p.name: tensors.TensorInfo(p.dtype, tuple(p.shape)) for p in manifest.parameters}
+    tensors.check_matches(arrays.describe(dict(parameters)), expected)
+    return {name: tensor(parameters[name]) for name in expected}
+
+
+def _gradients(loss: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    if loss.dim() != 0 or not loss.requires_grad:
+        raise RunError(
+            "train.json.outputs", "the loss is not one number that depends on the parameters"
+        )
+    try:
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        raise RunError("train.json", f"no gradient: {str(error).splitlines()[0]}") from error
+    return [
+        torch.zeros_like(weight) if gradient is None else gradient
+        for weight, gradient in zip(weights, found, strict=True)
+    ]
+
+
+def _finite(state: Mapping[str, Tensor]) -> dict[str, Array]:
+    result = {}
+    for name, value in state.items():
+        array: Array = value.detach().numpy()
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise TrainingDiverged(
+                f"after training, {name!r} is not finite; try a smaller learning rate or clip_norm"
+            )
+        result[name] = array
+    return result
