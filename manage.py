@@ -4,11 +4,22 @@
 import os
 import sys
 
-if __name__ == "__main__":
+
+def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "propius_site.settings")
     if len(sys.argv) > 1 and sys.argv[1] in ("migrate", "prepare", "makemigrations", "up"):
         # These change the schema, so they work as its owner whatever the terminal says.
         os.environ["PROPIUS_DB_ROLE"] = "owner"
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        settings.INSTALLED_APPS  # noqa: B018 - reads the settings
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:  # its message is the fix; a traceback would hide it
+        sys.exit(f"propius: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 
 import uvicorn
 
@@ -28,6 +29,8 @@ def main(name: str) -> None:
     from django.conf import settings
 
     port = {"web": settings.PROPIUS_WEB_PORT, "gateway": settings.PROPIUS_GATEWAY_PORT}[name]
+    # whitenoise hands over small static files as plain iterators; Django reads them whole.
+    warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
     # Tens of thousands of long-lived sessions: rare, cheap young collections.
     gc.set_threshold(50_000, 50, 50)
     config = uvicorn.Config(

@@ -156,8 +156,9 @@ UNFOLD = {"SITE_TITLE": "Propius", "SITE_HEADER": "Propius operator", "SHOW_BACK
 
 # Static files -----------------------------------------------------------------------------------
 STATIC_URL = "static/"
-STATIC_ROOT = PROPIUS_HOME / "static"
-WHITENOISE_USE_FINDERS = not PRODUCTION  # no collectstatic step for a newcomer
+# In development files come straight from the packages: no collectstatic for a newcomer.
+STATIC_ROOT = PROPIUS_HOME / "static" if PRODUCTION else None
+WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

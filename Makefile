@@ -1,0 +1,44 @@
+# Everything here is safe to repeat. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+ARGS ?=
+NAME ?=
+
+.PHONY: help setup setup-test up demo test lint bench clean
+
+help: ## list what make can do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
+	  while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup: ## install the runtime packages into .venv
+	@./setup.sh requirements.txt
+
+setup-test: ## install the test and lint tools too
+	@./setup.sh requirements.txt requirements-dev.txt
+
+up: setup ## run the platform until Ctrl-C
+	@exec $(PYTHON) manage.py up $(ARGS)
+
+demo: setup ## two tenants train three models on 40 devices (ARGS=--exit ends when they are done)
+	@exec $(PYTHON) manage.py demo $(ARGS)
+
+test: setup-test ## run every test (ARGS="tests/unit -k name" narrows it down)
+	@exec $(PYTHON) -m pytest $(ARGS)
+
+lint: setup-test ## ruff, mypy, import-linter
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+	$(VENV)/bin/lint-imports
+
+bench: setup ## run one benchmark: make bench NAME=bind
+	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... of:"; \
+	  ls benchmarks/*.py 2>/dev/null | sed -E 's|.*/(.*)\.py|  \1|' | grep -v __init__; exit 2; }
+	@exec $(PYTHON) -m benchmarks.$(NAME) $(ARGS)
+
+clean: ## delete .venv, caches and the local platform's data (stop it first)
+	@if [ -x $(PYTHON) ] && [ -d .propius ]; then $(PYTHON) manage.py forget; fi
+	rm -rf .propius $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

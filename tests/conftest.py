@@ -1,0 +1,120 @@
+"""The real Postgres and Valkey for every test that asks for the database.
+
+They start with the first such test, so `pytest tests/unit` starts nothing.
+"""
+
+import atexit
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _free_home() -> tuple[Path, IO[str]]:
+    """Return a home that no other pytest of this clone works in, and the lock on it."""
+    for number in range(1, 20):
+        home = BASE_DIR / ".propius" / f"test-{number}"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (home / "pytest.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            return home, lock
+    raise RuntimeError("20 runs of pytest at once in this clone")
+
+
+# Before Django reads its settings, and whatever the developer's terminal has set.
+for name in [name for name in os.environ if name.startswith("PROPIUS_")]:
+    del os.environ[name]
+os.environ.pop("DATABASE_URL", None)
+os.environ.pop("REDIS_URL", None)
+TEST_HOME, _lock = _free_home()
+atexit.register(_lock.close)
+os.environ["PROPIUS_HOME"] = str(TEST_HOME)
+os.environ["PROPIUS_DB_ROLE"] = "owner"  # creates and flushes the test database
+os.environ["DJANGO_SETTINGS_MODULE"] = "propius_site.settings"
+
+
+@pytest.fixture(scope="session")
+def embedded_servers() -> Iterator[Path]:
+    """Real Postgres and Valkey of this run's PROPIUS_HOME, which it yields."""
+    import psycopg
+    import redis
+
+    from propius_site import preparing
+    from propius_site.embedded import folders, paths, postgres
+
+    where = paths.for_home(TEST_HOME)
+    folders.create(where)
+    running = []
+    for server in ("postgres", "valkey"):
+        with (where.logs / f"{server}.log").open("ab") as log:
+            command = [sys.executable, "-m", "propius_site.embedded", server, str(TEST_HOME)]
+            running.append(subprocess.Popen(command, cwd=BASE_DIR, stdout=log, stderr=log))
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(**postgres.conninfo(where)).close()
+                with redis.Redis.from_url(f"unix://{where.valkey_socket}") as client:
+                    client.ping()
+                break
+            except (psycopg.OperationalError, redis.ConnectionError):
+                if time.monotonic() > until or any(one.poll() is not None for one in running):
+                    raise
+                time.sleep(0.05)
+        preparing.roles_and_database(TEST_HOME)
+        yield TEST_HOME
+    finally:
+        running[0].send_signal(2)  # Postgres: fast shutdown
+        running[1].terminate()
+        for one in running:
+            one.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(embedded_servers: Path) -> None:
+    """pytest-django asks for this before it creates the test database."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):  # type: ignore[no-untyped-def]
+    """Give the app and system roles their rights in the test database too."""
+    from django.db import connection
+    from django.db.backends.signals import connection_created
+
+    from propius_site import roles
+
+    def as_owner(connection, **_):  # type: ignore[no-untyped-def]
+        # The pool hands on connections with the role that their last user set.
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ROLE")
+
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            roles.grant(cursor)
+        connection_created.connect(as_owner, weak=False, dispatch_uid="tests.as_owner")
+    yield
+    connection_created.disconnect(dispatch_uid="tests.as_owner")
+
+
+@pytest.fixture
+def redis(embedded_servers):  # type: ignore[no-untyped-def]
+    """A client of the real Valkey, empty before and after the test."""
+    import redis
+    from django.conf import settings
+
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushall()
+        yield client
+        client.flushall()
