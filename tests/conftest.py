@@ -44,6 +44,11 @@ os.environ["PROPIUS_HOME"] = str(TEST_HOME)
 os.environ["PROPIUS_DB_ROLE"] = "owner"  # creates and flushes the test database
 os.environ["DJANGO_SETTINGS_MODULE"] = "propius_site.settings"
 
+# Not in pyproject.toml: pytest-django would read the settings before the lines above.
+from django.conf import settings  # noqa: E402
+
+settings.PROPIUS_HOME  # noqa: B018 - reads them now, and pytest-django then sets Django up
+
 
 @pytest.fixture(scope="session")
 def embedded_servers() -> Iterator[Path]:
