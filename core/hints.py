@@ -50,7 +50,9 @@ def _send(task: str, args: tuple[str, ...], queue: str) -> None:
     try:
         # The flag ends by itself: a hint whose task was lost must not silence the next ones.
         if connections.soft_state().set(_flag(task, args), b"1", nx=True, px=COALESCE_MS):
-            celery.current_app.send_task(task, args=args, queue=queue, ignore_result=True, retry=False)
+            celery.current_app.send_task(
+                task, args=args, queue=queue, ignore_result=True, retry=False
+            )
     except (redis.exceptions.RedisError, celery.exceptions.CeleryError, OSError) as error:
         logger.warning("hint.lost", extra={"task": task, "error": str(error)})
     except celery.current_app.connection_for_write().connection_errors as error:

@@ -56,7 +56,9 @@ def as_problem(exc: Exception) -> dict[str, Any] | None:
     return None
 
 
-def _problem(status: int, title: Any, code: str, detail: str, faults: dict[str, str]) -> dict[str, Any]:
+def _problem(
+    status: int, title: Any, code: str, detail: str, faults: dict[str, str]
+) -> dict[str, Any]:
     return {
         "type": f"/problems/{code}",
         "title": str(title),

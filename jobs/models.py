@@ -144,6 +144,8 @@ class Round(models.Model):
     base_size = models.PositiveBigIntegerField()
     seed = models.BigIntegerField()
     metrics = models.JSONField(default=dict)
+    selection_s = models.FloatField()
+    deadline_s = models.FloatField()
     opened_at = models.DateTimeField()
     selection_ends_at = models.DateTimeField()
     executing_at = models.DateTimeField(null=True)
@@ -153,9 +155,7 @@ class Round(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["job", "kind", "number", "attempt"], name="round_once"
-            ),
+            models.UniqueConstraint(fields=["job", "kind", "number", "attempt"], name="round_once"),
             models.UniqueConstraint(
                 fields=["job"],
                 condition=Q(kind="train") & ~Q(status="finished"),

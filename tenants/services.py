@@ -63,7 +63,10 @@ def add_member(*, tenant: Tenant, user: User, role: str, now: datetime) -> Membe
             errors={"role": f"{role!r}; allowed are {', '.join(Role.values)}"},
         )
     member, _ = Member.objects.update_or_create(
-        tenant=tenant, user=user, defaults={"role": role}, create_defaults={"role": role, "created_at": now}
+        tenant=tenant,
+        user=user,
+        defaults={"role": role},
+        create_defaults={"role": role, "created_at": now},
     )
     audit(
         tenant_id=tenant.id, actor="operator", action="member.set", target=user.get_username(),

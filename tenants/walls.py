@@ -7,7 +7,9 @@ from django.db import migrations
 MINE = "(SELECT NULLIF(current_setting('propius.tenant', true), '')::uuid)"
 
 
-def protect(table: str, *, condition: str = f"tenant_id = {MINE}", writable: str = "") -> migrations.RunSQL:
+def protect(
+    table: str, *, condition: str = f"tenant_id = {MINE}", writable: str = ""
+) -> migrations.RunSQL:
     """Show rows of ``table`` to the app role only where ``condition`` holds.
 
     ``writable`` narrows what may be written (default: the same condition). Owner and system

@@ -1,0 +1,119 @@
+"""Public constraints: which devices a job may use. Pure: no Django, no I/O.
+
+Jobs with equal public constraints form a constraint group (Venn, arXiv 2312.08298, section 4.1);
+devices with equal public attributes share a profile; a profile's signature is the set of groups
+that it meets. The scheduler plans over signatures, never over single devices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from propius import constraints
+
+PROGRAM_FORMAT = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Public attributes of devices, with what they can run and the pool they are in."""
+
+    attributes: Mapping[str, constraints.Scalar]
+    workloads: Mapping[str, list[str]]
+    pool_id: str
+
+    def as_json(self) -> str:
+        """Return the canonical text of this profile; equal profiles have equal texts."""
+        workloads = {kind: sorted(self.workloads[kind]) for kind in sorted(self.workloads)}
+        return _canonical(
+            {"attributes": dict(self.attributes), "workloads": workloads, "pool": self.pool_id}
+        )
+
+    @property
+    def key(self) -> str:
+        """Return 16 hex characters that name this profile."""
+        return _digest(self.as_json())
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Profile:
+        """Read back what :meth:`as_json` wrote."""
+        plain = json.loads(text)
+        return Profile(plain["attributes"], plain["workloads"], plain["pool"])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All jobs with equal public constraints, workload requirement and pools."""
+
+    id: str
+    conditions: Mapping[str, Any]
+    workload: tuple[str, str]
+    pools: frozenset[str]
+    _parsed: constraints.Constraint = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_parsed", constraints.parse(self.conditions))
+
+    def admits(self, profile: Profile) -> bool:
+        """Tell whether a device of ``profile`` may take this group's jobs."""
+        kind, name = self.workload
+        return (
+            profile.pool_id in self.pools
+            and name in profile.workloads.get(kind, ())
+            and constraints.matches(self._parsed, profile.attributes)
+        )
+
+    @staticmethod
+    def of(effective: Mapping[str, Any]) -> Group:
+        """Build the group of what :func:`effective` returned."""
+        kind, name = effective["workload"]
+        return Group(
+            id=group_of(effective),
+            conditions=effective["conditions"],
+            workload=(kind, name),
+            pools=frozenset(effective["pools"]),
+        )
+
+
+def effective(spec: Mapping[str, Any], pools: Iterable[str]) -> dict[str, Any]:
+    """Return all that the platform matches for a job: its conditions and the implicit ones.
+
+    Parameters
+    ----------
+    spec
+        A normalised job spec (:func:`propius.spec.normalised`).
+    pools
+        Ids of the pools that its tenant may use and that it asked for.
+    """
+    workload = spec["workload"]
+    needs = [
+        workload["kind"],
+        PROGRAM_FORMAT if workload["kind"] == "program" else workload["handler"],
+    ]
+    return {
+        "conditions": dict(spec["constraints"]["public"]),
+        "workload": needs,
+        "pools": sorted(pools),
+    }
+
+
+def group_of(effective: Mapping[str, Any]) -> str:
+    """Return 16 hex characters that name the constraint group."""
+    return _digest(_canonical(effective))
+
+
+def signature(profile: Profile, groups: Iterable[Group]) -> str:
+    """Return the ids of the groups that ``profile`` meets, sorted and joined with ``+``."""
+    return "+".join(sorted(group.id for group in groups if group.admits(profile)))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,222 @@
+"""Reads of jobs, rounds and assignments, as frozen values for the planes and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from jobs import states
+from jobs.models import Artifact, Assignment, Job, Round
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """A round that asks for devices. ``remaining`` = target − assigned, slots not yet bound."""
+
+    id: UUID
+    job_id: UUID
+    job_name: str
+    tenant_id: UUID
+    tenant_slug: str
+    group: str
+    kind: str
+    demand: int
+    target: int
+    assigned: int
+    reported: int
+    remaining: int
+    opened_at: datetime
+    submitted_at: datetime
+    priority: int
+    rounds_left: int
+    effective: dict[str, Any] = field(repr=False)
+    private: dict[str, Any] = field(repr=False)
+    workload: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentDetail:
+    """All that a device is told with its assignment."""
+
+    id: UUID
+    device_id: UUID
+    tenant_id: UUID
+    tenant_slug: str
+    job_id: UUID
+    job_name: str
+    round_id: UUID
+    number: int
+    attempt: int
+    kind: str
+    status: str
+    accepted: bool
+    spec: dict[str, Any] = field(repr=False)
+    base_digest: str
+    base_size: int
+    program_digest: str | None
+    program_size: int
+    max_update_bytes: int
+    seed: int
+    round_status: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a job waits for: a code, words for people, and the numbers in them."""
+
+    code: str
+    message: str
+    numbers: dict[str, Any]
+
+
+def open_rounds() -> list[OpenRound]:
+    """Return the rounds of running jobs that may still bind devices, oldest first."""
+    rows = (
+        Round.objects.filter(status__in=states.OPEN_ROUND, job__status=Job.Status.RUNNING)
+        .select_related("job", "tenant")
+        .order_by("opened_at", "id")
+    )
+    return [_open(row) for row in rows]
+
+
+def assignment_details(assignment_ids: Iterable[UUID]) -> dict[UUID, AssignmentDetail]:
+    """Return what devices are told, by assignment."""
+    rows = list(
+        Assignment.objects.filter(id__in=list(assignment_ids)).select_related(
+            "round", "job", "tenant"
+        )
+    )
+    digests = {row.job.spec["workload"].get("program") for row in rows} - {None}
+    sizes: dict[tuple[UUID, str], int] = {
+        (tenant_id, digest): size
+        for tenant_id, digest, size in Artifact.objects.filter(
+            kind=Artifact.Kind.PROGRAM, digest__in=digests
+        ).values_list("tenant_id", "digest", "size_bytes")
+    }
+    return {row.id: _detail(row, sizes) for row in rows}
+
+
+def assignment_for_device(device_id: UUID) -> AssignmentDetail | None:
+    """Return what the device holds, if anything."""
+    held = Assignment.objects.filter(device_id=device_id, status=Assignment.Status.BOUND).first()
+    return assignment_details([held.id]).get(held.id) if held else None
+
+
+def assignments_known(assignment_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those that have a row."""
+    return set(Assignment.objects.filter(id__in=list(assignment_ids)).values_list("id", flat=True))
+
+
+def devices_seen(round_ids: Iterable[UUID]) -> dict[UUID, list[UUID]]:
+    """Return, by round, every device that has held an assignment of it."""
+    seen: dict[UUID, list[UUID]] = {}
+    rows = Assignment.objects.filter(round_id__in=list(round_ids))
+    for round_id, device_id in rows.values_list("round_id", "device_id"):
+        seen.setdefault(round_id, []).append(device_id)
+    return seen
+
+
+def bound_by_tenant() -> dict[UUID, int]:
+    """Return how many devices each tenant holds now."""
+    counts: dict[UUID, int] = {}
+    rows = Assignment.objects.filter(status=Assignment.Status.BOUND)
+    for tenant_id in rows.values_list("tenant_id", flat=True):
+        counts[tenant_id] = counts.get(tenant_id, 0) + 1
+    return counts
+
+
+def current_round(job: Job) -> Round | None:
+    """Return the job's train round that is not finished, if any."""
+    rows = Round.objects.filter(job=job, kind=Round.Kind.TRAIN)
+    return rows.exclude(status=Round.Status.FINISHED).first()
+
+
+def waiting(job: Job, current: Round | None = None) -> Waiting:
+    """Say what a job waits for, in words with numbers. ``current`` saves the look-up."""
+    if job.status == Job.Status.FINISHED:
+        text = job.reason.get("message", "")
+        return Waiting(job.outcome, f"{job.outcome}{': ' + text if text else ''}", {})
+    if job.status == Job.Status.SUBMITTED:
+        text = job.reason.get("message", "the program's check and admission")
+        return Waiting("waiting_for_admission", f"waiting for {text}", job.reason)
+    if job.status == Job.Status.PAUSED:
+        return Waiting("paused", "paused: no new devices are selected", {})
+    round_ = current or current_round(job)
+    if round_ is None:
+        return Waiting("evaluating", "waiting for the last evaluation", {})
+    return _round_waiting(round_)
+
+
+def _round_waiting(round_: Round) -> Waiting:
+    numbers = {
+        "round": round_.number,
+        "bound": round_.assigned,
+        "reported": round_.reported,
+        "demand": round_.demand,
+        "target": round_.target,
+    }
+    if round_.status == Round.Status.SELECTING:
+        text = f"waiting for devices: {round_.assigned} of {round_.target} bound"
+        return Waiting("waiting_for_devices", text, numbers)
+    if round_.status == Round.Status.EXECUTING:
+        text = f"training: {round_.reported} of {round_.demand} devices reported"
+        return Waiting("waiting_for_reports", text, numbers)
+    return Waiting("aggregating", f"folding {round_.reported} updates", numbers)
+
+
+def _open(row: Round) -> OpenRound:
+    spec = row.job.spec
+    return OpenRound(
+        id=row.id,
+        job_id=row.job_id,
+        job_name=row.job.name,
+        tenant_id=row.tenant_id,
+        tenant_slug=row.tenant.slug,
+        group=row.job.constraint_group,
+        kind=row.kind,
+        demand=row.demand,
+        target=row.target,
+        assigned=row.assigned,
+        reported=row.reported,
+        remaining=row.target - row.assigned,
+        opened_at=row.opened_at,
+        submitted_at=row.job.submitted_at,
+        priority=row.job.priority,
+        rounds_left=spec["rounds"]["count"] - row.number + 1,
+        effective=spec["effective"],
+        private=spec["constraints"]["private"],
+        workload=spec["workload"],
+    )
+
+
+def _detail(row: Assignment, sizes: dict[tuple[UUID, str], int]) -> AssignmentDetail:
+    spec = row.job.spec
+    program = spec["workload"].get("program")
+    ends_at = row.round.deadline_at or row.round.selection_ends_at
+    return AssignmentDetail(
+        id=row.id,
+        device_id=row.device_id,
+        tenant_id=row.tenant_id,
+        tenant_slug=row.tenant.slug,
+        job_id=row.job_id,
+        job_name=row.job.name,
+        round_id=row.round_id,
+        number=row.round.number,
+        attempt=row.round.attempt,
+        kind=row.round.kind,
+        status=row.status,
+        accepted=row.accepted_at is not None,
+        spec=spec,
+        base_digest=row.round.base_digest,
+        base_size=row.round.base_size,
+        program_digest=program,
+        program_size=sizes.get((row.tenant_id, program), 0) if program else 0,
+        max_update_bytes=spec["max_update_bytes"] or row.round.base_size + (1 << 20),
+        seed=row.round.seed,
+        round_status=row.round.status,
+        ends_at=ends_at,
+    )

@@ -1,0 +1,69 @@
+"""Every write to jobs, rounds, assignments and artifacts."""
+
+from jobs.services.artifacts import (
+    ArtifactUnknown,
+    delete_artifact,
+    register_artifact,
+    settle_artifact,
+)
+from jobs.services.assignments import (
+    AlreadyReported,
+    AssignmentOver,
+    Binding,
+    Progress,
+    Reported,
+    RoundClosed,
+    StaleAssignment,
+    accept,
+    assign,
+    extend_leases,
+    give_back,
+    renew,
+    report,
+)
+from jobs.services.lifecycle import JobUnknown, WrongState, admit, cancel, pause, reject, resume
+from jobs.services.rounds import RoundOver, complete_round, fail_round
+from jobs.services.submission import (
+    IdempotencyConflict,
+    ParametersMismatch,
+    SpecInvalid,
+    UnknownArtifact,
+    submit,
+)
+from jobs.services.sweep import sweep
+
+__all__ = [
+    "AlreadyReported",
+    "ArtifactUnknown",
+    "AssignmentOver",
+    "Binding",
+    "IdempotencyConflict",
+    "JobUnknown",
+    "ParametersMismatch",
+    "Progress",
+    "Reported",
+    "RoundClosed",
+    "RoundOver",
+    "SpecInvalid",
+    "StaleAssignment",
+    "UnknownArtifact",
+    "WrongState",
+    "accept",
+    "admit",
+    "assign",
+    "cancel",
+    "complete_round",
+    "delete_artifact",
+    "extend_leases",
+    "fail_round",
+    "give_back",
+    "pause",
+    "register_artifact",
+    "reject",
+    "renew",
+    "report",
+    "resume",
+    "settle_artifact",
+    "submit",
+    "sweep",
+]

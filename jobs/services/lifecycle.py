@@ -1,0 +1,123 @@
+"""Moves of a job: admitted, paused, resumed, ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from core import events, hints
+from core.errors import Conflict, NotFound
+from jobs import states
+from jobs.models import Job, Round
+from jobs.services import rounds
+from tenants import services as tenant_services
+
+
+class JobUnknown(NotFound):
+    """No such job in this tenant."""
+
+    code = "job_unknown"
+
+
+class WrongState(Conflict):
+    """The job is not in a state that allows this."""
+
+    code = "wrong_state"
+
+
+@transaction.atomic
+def admit(*, job_id: UUID, numbers: Mapping[str, Any], now: datetime) -> bool:
+    """Start a submitted job with its first round; False if it was not waiting for that."""
+    reason = {"code": "admitted", **numbers}
+    moved = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).update(
+        status=Job.Status.RUNNING, started_at=now, reason=reason
+    )
+    if not moved:
+        return False
+    job = Job.objects.get(id=job_id)
+    events.append("job.admitted", now=now, tenant_id=job.tenant_id, job_id=job_id, **numbers)
+    rounds.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)
+    return True
+
+
+@transaction.atomic
+def reject(*, job_id: UUID, code: str, message: str, now: datetime) -> bool:
+    """Refuse a submitted job; False if it was not waiting for that."""
+    if not Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).exists():
+        return False
+    return rounds.finish_job(
+        job_id=job_id, outcome=Job.Outcome.REJECTED, code=code, message=message, now=now
+    )
+
+
+@transaction.atomic
+def cancel(*, job_id: UUID, actor: str, now: datetime) -> Job:
+    """End a job now; devices that train for it are told. Again is the same. Raises JobUnknown."""
+    job = _get(job_id)
+    ended = rounds.finish_job(
+        job_id=job_id,
+        outcome=Job.Outcome.CANCELLED,
+        code="cancelled",
+        message=f"by {actor}",
+        now=now,
+    )
+    if ended:
+        _audit(job, actor, "job.cancel", now)
+    elif job.outcome and job.outcome != Job.Outcome.CANCELLED:
+        raise WrongState(f"the job has ended already: {job.outcome}")
+    job.refresh_from_db()
+    return job
+
+
+@transaction.atomic
+def pause(*, job_id: UUID, actor: str, now: datetime) -> Job:
+    """Stop selecting devices; bound ones may report. Raises JobUnknown, WrongState."""
+    job = _move(job_id, Job.Status.RUNNING, Job.Status.PAUSED, "pause")
+    _audit(job, actor, "job.pause", now)
+    events.append("job.paused", now=now, tenant_id=job.tenant_id, job_id=job_id)
+    hints.send("scheduling.plan", queue="scheduling")
+    return job
+
+
+@transaction.atomic
+def resume(*, job_id: UUID, actor: str, now: datetime) -> Job:
+    """Select devices again; a round that was selecting gets its whole window anew.
+
+    Raises JobUnknown, WrongState.
+    """
+    job = _move(job_id, Job.Status.PAUSED, Job.Status.RUNNING, "resume")
+    for selecting in Round.objects.filter(job_id=job_id, status=Round.Status.SELECTING):
+        Round.objects.filter(id=selecting.id, status=Round.Status.SELECTING).update(
+            selection_ends_at=now + timedelta(seconds=selecting.selection_s)
+        )
+    _audit(job, actor, "job.resume", now)
+    events.append("job.resumed", now=now, tenant_id=job.tenant_id, job_id=job_id)
+    hints.send("scheduling.plan", queue="scheduling")
+    return job
+
+
+def _get(job_id: UUID) -> Job:
+    job = Job.objects.filter(id=job_id).first()
+    if job is None:
+        raise JobUnknown(f"no job {job_id}")
+    return job
+
+
+def _move(job_id: UUID, source: str, target: str, verb: str) -> Job:
+    job = _get(job_id)
+    if target not in states.JOB[Job.Status(source)]:
+        raise ValueError(f"{source} to {target} is not in the table")
+    if not Job.objects.filter(id=job_id, status=source).update(status=target):
+        raise WrongState(f"the job is {job.status}; only a {source} job can {verb}")
+    job.refresh_from_db()
+    return job
+
+
+def _audit(job: Job, actor: str, action: str, now: datetime) -> None:
+    tenant_services.audit(
+        tenant_id=job.tenant_id, actor=actor, action=action, target=str(job.id), now=now
+    )

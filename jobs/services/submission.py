@@ -1,0 +1,205 @@
+"""Take a job: check the file, what it names, and that it is not the same request twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from clients import selectors as client_selectors
+from clients.models import AttributeDefinition
+from core import events, hints, knobs
+from core.errors import Conflict, Unprocessable
+from jobs import constraints
+from jobs.models import Artifact, Job
+from propius import spec as job_spec
+from tenants import services as tenant_services
+
+
+class SpecInvalid(Unprocessable):
+    """The job file has faults; each is named."""
+
+    code = "spec_invalid"
+
+
+class UnknownArtifact(Unprocessable):
+    """The job names a program or parameters that were not uploaded."""
+
+    code = "unknown_artifact"
+
+
+class ParametersMismatch(Unprocessable):
+    """The parameters are not those that the program expects."""
+
+    code = "parameters_mismatch"
+
+
+class IdempotencyConflict(Conflict):
+    """The key was used for another request."""
+
+    code = "idempotency_conflict"
+
+
+@transaction.atomic
+def submit(
+    *,
+    tenant_id: UUID,
+    raw: Mapping[str, Any],
+    submitted_by: str,
+    idempotency_key: str | None,
+    now: datetime,
+) -> tuple[Job, bool]:
+    """Submit a job; tells whether it is new. Admission follows in scheduling.
+
+    Raises SpecInvalid, UnknownArtifact, ParametersMismatch, IdempotencyConflict.
+    """
+    request_digest = hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+    known = _replay(tenant_id, idempotency_key, request_digest)
+    if known is not None:
+        return known, False
+    spec, effective = _check(tenant_id, raw)
+    parameters = _artifacts(tenant_id, spec)
+    job = Job(
+        tenant_id=tenant_id,
+        name=spec["name"],
+        spec=spec | {"effective": effective},
+        spec_raw=dict(raw),
+        priority=spec["priority"],
+        constraint_group=constraints.group_of(effective),
+        parameters_digest=parameters.digest,
+        parameters_size=parameters.size_bytes,
+        submitted_by=submitted_by,
+        idempotency_key=idempotency_key,
+        request_digest=request_digest,
+        submitted_at=now,
+    )
+    try:
+        with transaction.atomic():
+            job.save(force_insert=True)
+    except IntegrityError:
+        # The same key at the same moment: the other request won, and its answer is ours.
+        known = _replay(tenant_id, idempotency_key, request_digest)
+        if known is None:
+            raise
+        return known, False
+    events.append("job.submitted", now=now, tenant_id=tenant_id, job_id=job.id)
+    tenant_services.audit(
+        tenant_id=tenant_id, actor=submitted_by, action="job.submit", target=str(job.id), now=now
+    )
+    hints.send("scheduling.admit", str(job.id), queue="scheduling")
+    return job, True
+
+
+def _replay(tenant_id: UUID, key: str | None, request_digest: str) -> Job | None:
+    if key is None:
+        return None
+    job = Job.objects.filter(tenant_id=tenant_id, idempotency_key=key).first()
+    if job is not None and job.request_digest != request_digest:
+        raise IdempotencyConflict(
+            f"Idempotency-Key {key!r} was used for another job; use a new key for a new request"
+        )
+    return job
+
+
+def _check(tenant_id: UUID, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the normalised spec and its effective public constraints."""
+    try:
+        parsed = job_spec.parse(raw)
+    except job_spec.SpecError as error:
+        raise SpecInvalid(str(error), errors=error.errors) from error
+    spec = job_spec.normalised(parsed)
+    pools = {pool.name: str(pool.id) for pool in client_selectors.pools_for(tenant_id)}
+    faults = _unknown_attributes(spec) | _below_floor(spec)
+    for index, name in enumerate(spec["pools"]):
+        if name not in pools:
+            faults[f"pools.{index}"] = f"no pool {name!r}; yours are {', '.join(sorted(pools))}"
+    if faults:
+        text = "; ".join(f"{field}: {fault}" for field, fault in faults.items())
+        raise SpecInvalid(text, errors=faults)
+    chosen = [pools[name] for name in spec["pools"]] or list(pools.values())
+    return spec, constraints.effective(spec, chosen)
+
+
+def _unknown_attributes(spec: Mapping[str, Any]) -> dict[str, str]:
+    known = dict(AttributeDefinition.objects.values_list("name", "type"))
+    faults = {}
+    for name, condition in spec["constraints"]["public"].items():
+        field = f"constraints.public.{name}"
+        if name not in known:
+            faults[field] = f"unknown attribute {name!r}; known are {', '.join(sorted(known))}"
+        elif "in" not in condition and known[name] != AttributeDefinition.Type.NUMBER:
+            faults[field] = f"{name} is a {known[name]}; use in with a list of values"
+    return faults
+
+
+def _below_floor(spec: Mapping[str, Any]) -> dict[str, str]:
+    floor = knobs.get().min_cohort
+    faults = {}
+    if spec["rounds"]["min_cohort"] < floor:
+        faults["rounds.min_cohort"] = (
+            f"{spec['rounds']['min_cohort']} is below this platform's floor of {floor}"
+        )
+    evaluation = spec["evaluation"]
+    least = max(floor, spec["rounds"]["min_cohort"])
+    if evaluation["every"] and evaluation["demand"] < least:
+        faults["evaluation.demand"] = f"{evaluation['demand']} is below the least cohort of {least}"
+    return faults
+
+
+def _artifacts(tenant_id: UUID, spec: Mapping[str, Any]) -> Artifact:
+    """Return the parameters' artifact after checking that it fits the program."""
+    parameters = _artifact(tenant_id, Artifact.Kind.PARAMETERS, spec["parameters"], "parameters")
+    if spec["workload"]["kind"] == "program":
+        field = "workload.program"
+        program = _artifact(tenant_id, Artifact.Kind.PROGRAM, spec["workload"]["program"], field)
+        faults = mismatches(expected=program.tensors, given=parameters.tensors)
+        if program.status == Artifact.Status.VALID and faults:
+            raise ParametersMismatch(
+                "the parameters are not those that the program expects: "
+                + "; ".join(f"{name}: {fault}" for name, fault in faults.items()),
+                errors={f"parameters.{name}": fault for name, fault in faults.items()},
+            )
+    return parameters
+
+
+def _artifact(tenant_id: UUID, kind: str, digest: str, field: str) -> Artifact:
+    artifact = Artifact.objects.filter(tenant_id=tenant_id, kind=kind, digest=digest).first()
+    if artifact is None:
+        raise UnknownArtifact(
+            f"no {kind} {digest} was uploaded", errors={field: f"{digest} was not uploaded"}
+        )
+    if artifact.status == Artifact.Status.INVALID:
+        text = "; ".join(f"{name}: {fault}" for name, fault in artifact.errors.items())
+        raise UnknownArtifact(
+            f"{kind} {digest} did not pass its check: {text}", errors={field: text}
+        )
+    return artifact
+
+
+def mismatches(*, expected: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """Compare tensors by name, shape and dtype; at most the first ten differences."""
+    faults: dict[str, str] = {}
+    for name in sorted(set(expected) | set(given)):
+        if name not in given:
+            faults[name] = "missing"
+        elif name not in expected:
+            faults[name] = "the program knows no such tensor"
+        elif any(
+            list_or(given[name][key]) != list_or(expected[name][key]) for key in ("shape", "dtype")
+        ):
+            faults[name] = f"is {_shown(given[name])}, the program expects {_shown(expected[name])}"
+    return dict(list(faults.items())[:10])
+
+
+def list_or(value: Any) -> Any:
+    """Return tuples as lists, so that shapes from JSON and from code compare."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(tensor: Mapping[str, Any]) -> str:
+    return f"{tensor['dtype']}{list(tensor['shape'])}"

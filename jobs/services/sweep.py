@@ -1,0 +1,84 @@
+"""What time does to rounds: windows and deadlines end, leases run out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+
+from core import events, hints
+from jobs.models import Job, Round
+from jobs.services import assignments, rounds
+
+
+def sweep(*, now: datetime) -> None:
+    """Expire leases, then end selection windows and deadlines. Safe to run twice at once."""
+    assignments.expire(now=now)
+    selecting = Round.objects.filter(
+        status=Round.Status.SELECTING, selection_ends_at__lte=now, job__status=Job.Status.RUNNING
+    )
+    for round_id in list(selecting.values_list("id", flat=True)):
+        _end_selection(round_id, now)
+    executing = Round.objects.filter(status=Round.Status.EXECUTING, deadline_at__lte=now)
+    for round_id in list(executing.values_list("id", flat=True)):
+        _end_execution(round_id, now)
+
+
+@transaction.atomic
+def _end_selection(round_id: UUID, now: datetime) -> None:
+    round_ = Round.objects.select_for_update().get(id=round_id)
+    if round_.status != Round.Status.SELECTING or round_.selection_ends_at > now:
+        return
+    if round_.assigned >= round_.quorum:
+        rounds.start_executing(round_, now=now)
+        return
+    if _may_extend(round_):
+        _extend(round_, now, selection_ends_at=now + timedelta(seconds=round_.selection_s))
+        return
+    rounds.fail_round(
+        round_id=round_id,
+        code="too_few_devices",
+        message=(
+            f"{round_.assigned} of {round_.demand} devices bound within "
+            f"{round_.selection_s * (1 + round_.extensions):g} s; at least {round_.quorum} needed"
+        ),
+        now=now,
+    )
+
+
+@transaction.atomic
+def _end_execution(round_id: UUID, now: datetime) -> None:
+    round_ = Round.objects.select_for_update().get(id=round_id)
+    if round_.status != Round.Status.EXECUTING or (round_.deadline_at or now) > now:
+        return
+    if round_.reported >= round_.quorum:
+        rounds.close(round_, now=now)
+        return
+    if _may_extend(round_):
+        _extend(round_, now, deadline_at=now + timedelta(seconds=round_.deadline_s))
+        return
+    rounds.fail_round(
+        round_id=round_id,
+        code="too_few_reports",
+        message=(
+            f"{round_.reported} of {round_.demand} devices reported within "
+            f"{round_.deadline_s * (1 + round_.extensions):g} s; at least {round_.quorum} needed"
+        ),
+        now=now,
+    )
+
+
+def _may_extend(round_: Round) -> bool:
+    return round_.job.spec["rounds"]["on_shortfall"] == "extend" and round_.extensions == 0
+
+
+def _extend(round_: Round, now: datetime, **until: datetime) -> None:
+    """Give the round its time once more; bound devices stay."""
+    Round.objects.filter(id=round_.id).update(extensions=F("extensions") + 1, **until)
+    events.append(
+        "round.extended", now=now, tenant_id=round_.tenant_id, job_id=round_.job_id,
+        round_id=round_.id, number=round_.number,
+    )  # fmt: skip
+    hints.send("scheduling.plan", queue="scheduling")

@@ -1,0 +1,44 @@
+"""The transition tables of jobs, rounds and assignments: every move that is allowed."""
+
+from __future__ import annotations
+
+from jobs.models import Assignment, Job, Round
+
+JOB = {
+    Job.Status.SUBMITTED: (Job.Status.RUNNING, Job.Status.FINISHED),
+    Job.Status.RUNNING: (Job.Status.PAUSED, Job.Status.FINISHED),
+    Job.Status.PAUSED: (Job.Status.RUNNING, Job.Status.FINISHED),
+    Job.Status.FINISHED: (),
+}
+ROUND = {
+    Round.Status.SELECTING: (
+        Round.Status.EXECUTING,
+        Round.Status.AGGREGATING,
+        Round.Status.FINISHED,
+    ),
+    Round.Status.EXECUTING: (Round.Status.AGGREGATING, Round.Status.FINISHED),
+    Round.Status.AGGREGATING: (Round.Status.FINISHED,),
+    Round.Status.FINISHED: (),
+}
+ASSIGNMENT = {
+    Assignment.Status.BOUND: (
+        Assignment.Status.REPORTED,
+        Assignment.Status.DECLINED,
+        Assignment.Status.FAILED,
+        Assignment.Status.EXPIRED,
+        Assignment.Status.CANCELLED,
+    ),
+    Assignment.Status.REPORTED: (),
+    Assignment.Status.DECLINED: (),
+    Assignment.Status.FAILED: (),
+    Assignment.Status.EXPIRED: (),
+    Assignment.Status.CANCELLED: (),
+}
+
+OPEN_ROUND = (Round.Status.SELECTING, Round.Status.EXECUTING)
+"""States of a round in which devices are bound and report."""
+
+
+def before(table: dict, target: str) -> list[str]:  # type: ignore[type-arg]
+    """Return the states from which ``target`` may be reached; the WHERE of a move."""
+    return [state for state, targets in table.items() if target in targets]
