@@ -35,7 +35,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class Parameter(_Strict):
+class Parameter(_Strict, frozen=True):
     """One tensor of the model.
 
     ``rule`` says how updates become the next version: ``mean`` averages them, ``server`` keeps the
@@ -49,7 +49,7 @@ class Parameter(_Strict):
     trainable: bool
 
 
-class Input(_Strict):
+class Input(_Strict, frozen=True):
     """One array of the device's data; a named size stands where the extent may vary."""
 
     name: Name
@@ -57,14 +57,14 @@ class Input(_Strict):
     shape: Annotated[list[Extent | SizeName], Meta(max_length=16)]
 
 
-class Size(_Strict):
+class Size(_Strict, frozen=True):
     """The range of a named size."""
 
     min: Annotated[int, Meta(ge=1, le=ELEMENTS_MAX)] = 1
     max: Annotated[int, Meta(ge=1, le=ELEMENTS_MAX)] = 65_536
 
 
-class Metric(_Strict):
+class Metric(_Strict, frozen=True):
     """``accuracy``: the share of examples where the largest of ``output`` is at ``target``."""
 
     kind: Literal["accuracy"]
@@ -72,7 +72,7 @@ class Metric(_Strict):
     target: Name
 
 
-class Manifest(_Strict):
+class Manifest(_Strict, frozen=True):
     """What a program needs and gives. ``loss`` names the output that training makes small."""
 
     format: Literal[1]
@@ -83,7 +83,7 @@ class Manifest(_Strict):
     metrics: Annotated[list[Metric], Meta(max_length=16)] = []
 
 
-class Node(_Strict):
+class Node(_Strict, frozen=True):
     """One op. ``outputs`` names its results; ``null`` is a result that nothing uses."""
 
     op: Word
@@ -92,7 +92,7 @@ class Node(_Strict):
     keywords: Annotated[dict[str, Argument], Meta(max_length=16)] = {}
 
 
-class Graph(_Strict):
+class Graph(_Strict, frozen=True):
     """Nodes in the order in which they run; named ``outputs``; ``updates`` of buffers."""
 
     nodes: Annotated[list[Node], Meta(max_length=NODES_MAX)]

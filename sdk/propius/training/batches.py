@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from propius.arrays import dtype_code
+from propius.arrays import Array, dtype_code
 from propius.program.schema import Input, Manifest
 from propius.training.config import TrainConfig
-from propius.training.result import Array
 
 
 class DataError(ValueError):

@@ -51,9 +51,10 @@ class Adam:
             self._mean = [torch.zeros_like(weight) for weight in weights]
             self._square = [torch.zeros_like(weight) for weight in weights]
         self._steps += 1
-        torch._foreach_lerp_(self._mean, list(gradients), 1 - _BETA1)
+        step = list(gradients)
+        torch._foreach_lerp_(self._mean, step, 1 - _BETA1)
         torch._foreach_mul_(self._square, _BETA2)
-        torch._foreach_addcmul_(self._square, gradients, gradients, 1 - _BETA2)
+        torch._foreach_addcmul_(self._square, step, step, 1 - _BETA2)
         denominator = list(torch._foreach_sqrt(self._square))
         torch._foreach_div_(denominator, (1 - _BETA2**self._steps) ** 0.5)
         torch._foreach_add_(denominator, _EPSILON)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from propius import arrays, tensors
+from propius.arrays import Array
 from propius.program.errors import RunError
 from propius.program.interpreter import CompiledProgram, out_of_memory, tensor
 from propius.program.schema import Manifest
 from propius.training import batches, optimizers
 from propius.training.config import TrainConfig
-from propius.training.result import Array
 
 EVALUATION_BATCH = 256
 
