@@ -1,0 +1,41 @@
+"""Names of the scheduler's keys in Redis; the scripts take the prefix and use the same names.
+
+All begin with ``{p}:``, so that they share one hash slot. Everything here is soft state: the
+planner rebuilds it from rows whenever the epoch is gone.
+"""
+
+from __future__ import annotations
+
+from core import connections
+
+P = connections.PREFIX
+
+EPOCH = P + "epoch"
+"""Random text; without it nothing binds. ``FLUSHALL`` removes it with all the rest."""
+PLAN = P + "plan"
+"""Hash: version, groups (their version), shuffled, message (what gateways were told)."""
+PLAN_CHANNEL = P + "plan"
+GROUPS = P + "groups"
+"""JSON: version and all constraint groups of unfinished jobs."""
+WANTED = P + "wanted"
+"""Set of signatures that came and were in no plan."""
+COUNTERS = P + "counters"
+"""Hash of running totals: granted, plans."""
+PROFILES = P + "profiles"
+"""Hash: profile key → its JSON."""
+PROFILES_SEEN = P + "profiles:seen"
+"""Sorted set: profile key → when it was last registered."""
+GATEWAYS = P + "heartbeats"
+"""Sorted set: gateway id → its last heartbeat; the hash beside it ends by itself."""
+SWEEP = P + "sweep"
+"""When the sweep last ran; it is missing after an outage of Redis."""
+
+
+def gateway(gateway_id: str) -> str:
+    """Return the key of one gateway's heartbeat."""
+    return f"{P}gateway:{gateway_id}"
+
+
+def supply(unit: str, number: int) -> str:
+    """Return the key of check-ins by profile in one ``minute`` or ``hour`` since 1970."""
+    return f"{P}supply:{unit}:{number}"
