@@ -13,10 +13,10 @@ help: ## list what make can do
 	  while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: ## install the runtime packages into .venv
-	@./setup.sh requirements.txt
+	@.ci/setup requirements.txt
 
 setup-test: ## install the test and lint tools too
-	@./setup.sh requirements.txt requirements-dev.txt
+	@.ci/setup requirements.txt requirements-dev.txt
 
 up: setup ## run the platform until Ctrl-C
 	@exec $(PYTHON) manage.py up $(ARGS)

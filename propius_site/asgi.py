@@ -16,7 +16,7 @@ def _web() -> Any:
     http = get_asgi_application()  # sets Django up, so it comes before any app's import
     websocket_urlpatterns: list[Any] = []
     if importlib.util.find_spec("frontend.routing"):
-        from frontend.routing import websocket_urlpatterns  # type: ignore[no-redef]
+        websocket_urlpatterns = importlib.import_module("frontend.routing").websocket_urlpatterns
     from propius_site.health import WithHealth
 
     sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
@@ -28,7 +28,6 @@ def _gateway() -> Any:
 
     django.setup()
     from gateway.app import application
-
     from propius_site.health import WithHealth
 
     return WithHealth(application)

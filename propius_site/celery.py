@@ -7,9 +7,9 @@ from celery.signals import worker_process_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "propius_site.settings")
 
-from django.conf import settings  # noqa: E402 - needs the variable above
+from django.conf import settings
 
-from propius_site import environment  # noqa: E402
+from propius_site import environment
 
 app = Celery("propius")
 app.conf.update(
@@ -73,4 +73,4 @@ def drop_inherited_pool(**_: object) -> None:
     """A connection pool's threads do not survive a fork; the child opens its own."""
     from django.db.backends.postgresql.base import DatabaseWrapper
 
-    DatabaseWrapper._connection_pools.clear()
+    DatabaseWrapper._connection_pools.clear()  # type: ignore[attr-defined]

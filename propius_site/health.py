@@ -59,7 +59,7 @@ def _may_scrape(scope: Scope) -> bool:
         if name == b"authorization" and token:
             return hmac.compare_digest(value, f"Bearer {token}".encode())
     client = scope.get("client")
-    return bool(client) and environment.is_loopback(client[0])
+    return client is not None and environment.is_loopback(client[0])
 
 
 async def _json(

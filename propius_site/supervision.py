@@ -80,8 +80,7 @@ def configuration(paths: Paths, programs: list[Program]) -> str:
         f"file = {_escaped(paths.control / 'supervisor.sock')}",
         "chmod = 0700",
         "[rpcinterface:supervisor]",
-        "supervisor.rpcinterface_factory = "
-        "supervisor.rpcinterface:make_main_rpcinterface",
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
     ]
     for priority, program in enumerate(programs, start=1):
         lines += _program(paths, program, priority)
@@ -148,7 +147,7 @@ class Supervisor:
         until = time.monotonic() + 15
         while time.monotonic() < until and self.process.poll() is None:
             try:
-                self._rpc().getState()
+                self._ask("getState")
             except OSError:
                 time.sleep(0.05)
             else:
@@ -156,18 +155,18 @@ class Supervisor:
         said = (self.paths.logs / "supervisord.out").read_text(errors="replace").strip()
         raise RuntimeError(f"supervisord did not start: {said[-1000:]}")
 
-    def _rpc(self) -> Any:
-        transport = SupervisorTransport(
-            None, None, f"unix://{self.paths.control / 'supervisor.sock'}"
-        )
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+    def _ask(self, question: str, *args: object) -> Any:
+        socket = f"unix://{self.paths.control / 'supervisor.sock'}"
+        transport = SupervisorTransport(None, None, socket)
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            return getattr(proxy.supervisor, question)(*args)
 
     def launch(self, name: str) -> None:
-        self._rpc().startProcess(name, False)
+        self._ask("startProcess", name, False)
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return supervisor's record of every program: pid, statename, spawnerr…"""
-        return {info["name"]: info for info in self._rpc().getAllProcessInfo()}
+        return {info["name"]: info for info in self._ask("getAllProcessInfo")}
 
     def revive(self) -> list[str]:
         """Start again what supervisor gave up on; return the names."""
@@ -178,12 +177,11 @@ class Supervisor:
 
     def stop(self, names: list[str]) -> None:
         """Ask all of them to end, then wait until they have."""
-        rpc = self._rpc()
         states = self.states()
         for name in names:
             if states[name]["statename"] in ("STARTING", "RUNNING", "BACKOFF"):
                 try:
-                    rpc.stopProcess(name, False)
+                    self._ask("stopProcess", name, False)
                 except xmlrpc.client.Fault:  # it ended by itself just now
                     continue
         ended = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")

@@ -62,7 +62,7 @@ def test_a_production_start_stops_with_one_message_and_no_traceback() -> None:
 
 
 def test_a_bad_value_names_the_variable_and_what_is_allowed() -> None:
-    with pytest.raises(ImproperlyConfigured, match="PROPIUS_ENV='prod'.*development, production"):
+    with pytest.raises(ImproperlyConfigured, match=r"PROPIUS_ENV='prod'.*development, production"):
         environment.choice(
             {"PROPIUS_ENV": "prod"}, "PROPIUS_ENV", "development", ("development", "production")
         )

@@ -20,7 +20,8 @@ class Command(BaseCommand):
             preparing.roles_and_database(settings.PROPIUS_HOME)
         except psycopg.OperationalError as error:
             raise CommandError(
-                f"No Postgres to prepare: {error}Start one with `manage.py up`, or set DATABASE_URL."
+                f"No Postgres to prepare: {error}"
+                "Start one with `manage.py up`, or set DATABASE_URL."
             ) from error
         except preparing.NotPrepared as error:
             raise CommandError(str(error)) from error
