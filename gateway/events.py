@@ -1,0 +1,371 @@
+"""What goes into a device's session, and what comes out of it. No I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from propius import wire
+
+# --- events: the world speaks to the session ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The websocket is open; ``nonce`` is fresh."""
+
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A control message of the device."""
+
+    message: wire.FromDevice
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkReceived:
+    """A binary frame of the device."""
+
+    transfer: int
+    offset: int
+    payload: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The hello is genuine. ``resume`` is what the device still holds."""
+
+    resume: wire.Assignment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HelloRefused:
+    """The hello is not genuine, or names what is not allowed."""
+
+    code: str
+    message: str
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesChanged:
+    """The attributes of a check-in are valid and stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesRefused:
+    """The attributes of a check-in are not valid; the former ones stand."""
+
+    message: str
+    errors: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DemandOpened:
+    """An idle device may be of use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The device has an assignment; its row is committed."""
+
+    assignment: wire.Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Rounds whose private constraints the device must judge."""
+
+    offer: wire.Offer
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToBind:
+    """No round takes the device now."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferExpired:
+    """The device did not answer an offer in time."""
+
+    offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOpened:
+    """There is a file to write the update to; it holds ``offset`` bytes already."""
+
+    transfer: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkWritten:
+    """This many bytes of an upload have left memory."""
+
+    transfer: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAccepted:
+    """The update or report is durable and counted."""
+
+    assignment: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRefused:
+    """The update or report is not taken. ``bound`` tells that its row still waits for one."""
+
+    assignment: str
+    code: str
+    message: str
+    errors: dict[str, str] = field(default_factory=dict)
+    bound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What became of an assignment that the session does not hold."""
+
+    assignment: str
+    was_reported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The assignment is over for the platform."""
+
+    assignment: str
+    code: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Faulted:
+    """The device broke the protocol or a limit outside of the session's sight."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The device has a newer session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The device was shut out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComeBackLater:
+    """This gateway cannot serve the device now."""
+
+    after_s: float
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The websocket is gone."""
+
+
+Event = (
+    Opened
+    | Received
+    | ChunkReceived
+    | Verified
+    | HelloRefused
+    | AttributesChanged
+    | AttributesRefused
+    | DemandOpened
+    | Bound
+    | Offered
+    | NothingToBind
+    | OfferExpired
+    | UploadOpened
+    | ChunkWritten
+    | UpdateAccepted
+    | UpdateRefused
+    | LookedUp
+    | Cancelled
+    | Faulted
+    | Replaced
+    | Revoked
+    | ComeBackLater
+    | Disconnected
+)
+
+
+# --- instructions: the session tells the world --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this control message."""
+
+    message: wire.Message
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the websocket after what has been sent."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Check the hello's signature over the nonce; look up what the device holds."""
+
+    hello: wire.Hello
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAttributes:
+    """Check these attributes and put them in place of the former ones."""
+
+    attributes: dict[str, wire.Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBind:
+    """Ask for a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChoice:
+    """Ask for the first of these rounds that is still open."""
+
+    ranked: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Wait among the idle devices. ``refused`` tells that the device turned a round down."""
+
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectChoice:
+    """Say :class:`OfferExpired` after this time."""
+
+    offer: str
+    answer_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptAssignment:
+    """Note that the device took the assignment."""
+
+    assignment: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Free the slot."""
+
+    assignment: str
+    status: Literal["declined", "failed"]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """The device works."""
+
+    assignment: str
+    phase: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartDownload:
+    """Send a blob of the assignment, from ``offset`` on, within the credit."""
+
+    assignment: str
+    transfer: int
+    blob: wire.Blob
+    offset: int
+    credit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddCredit:
+    """The device has taken bytes of a download."""
+
+    transfer: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartUpload:
+    """Open a file for the announced update."""
+
+    upload: wire.Upload
+
+
+@dataclass(frozen=True, slots=True)
+class WriteChunk:
+    """Append to the upload's file."""
+
+    transfer: int
+    payload: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class FinishUpload:
+    """After the last chunk: check, make durable, count."""
+
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """Count a result without tensors."""
+
+    report: wire.Report
+
+
+@dataclass(frozen=True, slots=True)
+class StopTransfers:
+    """The assignment is over: end its transfers, and drop what was uploaded of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Find out what became of an assignment that the session does not hold."""
+
+    assignment: str
+
+
+Instruction = (
+    Send
+    | Close
+    | Verify
+    | ChangeAttributes
+    | RequestBind
+    | RequestChoice
+    | Park
+    | ExpectChoice
+    | AcceptAssignment
+    | GiveBack
+    | RenewLease
+    | StartDownload
+    | AddCredit
+    | StartUpload
+    | WriteChunk
+    | FinishUpload
+    | StoreReport
+    | StopTransfers
+    | LookUp
+)
