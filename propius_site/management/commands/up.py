@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from propius_site import ports, preparing
 from propius_site.embedded import folders
-from propius_site.platform import Platform, StartFailed
+from propius_site.process_set import Platform, StartFailed
 
 
 class Stopped(BaseException):
