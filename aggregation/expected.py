@@ -1,0 +1,61 @@
+"""What tensors an update of a job must hold, from the artifacts that the job names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from jobs.models import Artifact, Job
+from propius import codec
+from propius.tensors import TensorInfo
+
+MEAN, SERVER = "mean", "server"
+
+
+def rules(job: Job) -> dict[str, str]:
+    """Return how each tensor of a job's model becomes the next version's: ``mean``, ``server``.
+
+    A program says so itself. Without one, floats are averaged, and integers (counters, lookup
+    tables), of which a mean means nothing, stay the server's.
+    """
+    return {name: rule for name, (_, rule) in _tensors(job).items()}
+
+
+def update_tensors(job: Job) -> dict[str, TensorInfo]:
+    """Return the header that an update of ``job`` must have: averaged tensors, as encoded."""
+    averaged = {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
+    return codec.on_the_wire(averaged, codec=job.spec["codec"])
+
+
+def as_json(
+    header: Mapping[str, TensorInfo], rule_of: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return tensors as an Artifact keeps them."""
+    return {
+        name: {"dtype": info.dtype, "shape": list(info.shape)}
+        | ({"rule": rule_of[name]} if rule_of else {})
+        for name, info in header.items()
+    }
+
+
+def _tensors(job: Job) -> dict[str, tuple[TensorInfo, str]]:
+    program = job.spec["workload"].get("program") or ""
+    return _read(job.tenant_id, job.spec["parameters"], program)
+
+
+# Artifacts are named by content and valid ones never change, so what was read stays true.
+@functools.lru_cache(maxsize=256)
+def _read(tenant_id: UUID, parameters: str, program: str) -> dict[str, tuple[TensorInfo, str]]:
+    valid = Artifact.objects.filter(tenant_id=tenant_id, status=Artifact.Status.VALID)
+    given = valid.get(kind=Artifact.Kind.PARAMETERS, digest=parameters).tensors
+    said: Mapping[str, Any] = {}
+    if program:
+        said = valid.get(kind=Artifact.Kind.PROGRAM, digest=program).tensors
+    tensors = {}
+    for name, one in given.items():
+        info = TensorInfo(one["dtype"], tuple(one["shape"]))
+        rule = said.get(name, {}).get("rule") or (MEAN if info.dtype in codec.FLOATS else SERVER)
+        tensors[name] = (info, rule)
+    return tensors

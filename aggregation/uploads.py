@@ -1,0 +1,207 @@
+"""Uploads of updates: resumable, checked, durable before anyone hears that they are accepted.
+
+Blocking file work without torch; the gateway runs each call in a thread. A sink belongs to one
+connection. Its bytes outlive it: the next connection's sink of the same assignment and digest
+begins where they end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+from aggregation import blobs, expected
+from core.errors import NotFound, PropiusError, Unprocessable
+from jobs.models import Assignment, Round
+from propius import tensors
+from propius.tensors import TensorError, TensorInfo
+
+
+class UpdateRefused(Unprocessable):
+    """An update that is not taken. ``code`` is stable; ``errors`` are by tensor or field."""
+
+    def __init__(self, code: str, message: str, *, errors: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, errors=errors)
+        self.code = code
+
+
+class AssignmentUnknown(NotFound):
+    """This device holds no such assignment."""
+
+    code = "stale_assignment"
+
+
+def open_upload(
+    *, assignment_id: UUID, device_id: UUID, digest: str, size_bytes: int, max_bytes: int
+) -> UploadSink:
+    """Begin or resume the upload of an assignment's update; looks at the database once.
+
+    Raises AssignmentUnknown; UpdateRefused (``too_large``, ``not_a_train_round``,
+    ``upload_busy``); StorageFull.
+    """
+    rows = Assignment.objects.select_related("round", "job")
+    held = rows.filter(id=assignment_id, device_id=device_id).first()
+    if held is None:
+        raise AssignmentUnknown(f"this device holds no assignment {assignment_id}")
+    if held.round.kind != Round.Kind.TRAIN:
+        raise UpdateRefused(
+            "not_a_train_round", "an evaluation takes a report without tensors, no upload"
+        )
+    return UploadSink(
+        store=blobs.store(),
+        assignment_id=assignment_id,
+        digest=digest,
+        size_bytes=size_bytes,
+        max_bytes=max_bytes,
+        wanted=expected.update_tensors(held.job),
+    )
+
+
+class UploadSink:
+    """The bytes of one update on their way in.
+
+    ``offset`` is how many are here already: the device goes on from there.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: blobs.BlobStore,
+        assignment_id: UUID,
+        digest: str,
+        size_bytes: int,
+        max_bytes: int,
+        wanted: Mapping[str, TensorInfo],
+    ) -> None:
+        if size_bytes > max_bytes:
+            raise UpdateRefused(
+                "too_large",
+                f"the update has {size_bytes} bytes; at most {max_bytes} are allowed",
+                errors={"size_bytes": f"{size_bytes}; at most {max_bytes} are allowed"},
+            )
+        self.digest = digest
+        self.size_bytes = size_bytes
+        self._store = store
+        self._wanted = wanted
+        self._hash = hashlib.sha256()
+        self._path = store.incoming / f"{assignment_id}-{digest[:16]}.update"
+        with blobs.refusing_when_full():
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._lock()
+            self.offset = self._take_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Append what follows :attr:`offset`, in order and without a gap.
+
+        Raises UpdateRefused (``offset_mismatch``, ``too_large``), StorageFull.
+        """
+        if offset != self.offset:
+            raise UpdateRefused(
+                "offset_mismatch",
+                f"the chunk begins at byte {offset}; byte {self.offset} is next",
+                errors={"offset": f"{offset}; {self.offset} is next"},
+            )
+        if offset + len(data) > self.size_bytes:
+            self.discard()
+            raise UpdateRefused(
+                "too_large",
+                f"more bytes than the {self.size_bytes} announced",
+                errors={"size_bytes": f"{offset + len(data)}; {self.size_bytes} were announced"},
+            )
+        try:
+            with blobs.refusing_when_full():
+                blobs.write_all(self._descriptor, data)
+        except blobs.StorageFull:
+            self.discard()
+            raise
+        self._hash.update(data)
+        self.offset += len(data)
+
+    def finish(self) -> None:
+        """Check the whole update and make it durable under its digest.
+
+        After this, only :func:`aggregation.services.accept_update` is left to do.
+
+        Raises UpdateRefused (``incomplete``, ``digest_mismatch`` or the code of a TensorError),
+        StorageFull. What was refused is gone; only an incomplete upload stays, to be resumed.
+        """
+        if self.offset != self.size_bytes:
+            raise UpdateRefused(
+                "incomplete",
+                f"{self.offset} of {self.size_bytes} bytes have come; send the rest",
+                errors={"size_bytes": f"{self.offset} of {self.size_bytes} bytes have come"},
+            )
+        try:
+            self._check()
+            with blobs.refusing_when_full():
+                os.fsync(self._descriptor)
+            self._store.adopt(self._path, self.digest)
+        except PropiusError:
+            self.discard()
+            raise
+        self.close()
+
+    def close(self) -> None:
+        """Let go and keep the bytes, for a later connection. Safe to repeat."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def discard(self) -> None:
+        """Let go and drop the bytes. Safe to repeat."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)
+        self.close()
+
+    def _check(self) -> None:
+        found = self._hash.hexdigest()
+        if found != self.digest:
+            raise UpdateRefused(
+                "digest_mismatch",
+                f"the bytes have SHA-256 {found}, announced was {self.digest}; send them again",
+                errors={"digest": f"the bytes have {found}"},
+            )
+        try:
+            tensors.check_matches(tensors.read_header(self._path), self._wanted)
+            tensors.check_finite(self._path)
+        except TensorError as error:
+            raise UpdateRefused(error.code, str(error), errors={error.field: str(error)}) from error
+
+    def _lock(self) -> None:
+        # A device that reconnects may be faster than the end of its old connection here; two
+        # writers would mix their bytes.
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UpdateRefused(
+                "upload_busy", "another connection is sending this update; try again in a moment"
+            ) from None
+        if not _same_file(self._path, self._descriptor):
+            raise UpdateRefused("upload_busy", "this update has just come in; try again")
+
+    def _take_up(self) -> int:
+        """Hash what an earlier connection left; returns how many bytes that is."""
+        size = os.fstat(self._descriptor).st_size
+        if size > self.size_bytes:
+            os.ftruncate(self._descriptor, 0)
+            return 0
+        position = 0
+        while chunk := os.pread(self._descriptor, blobs.CHUNK_BYTES, position):
+            self._hash.update(chunk)
+            position += len(chunk)
+        return position
+
+
+def _same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
