@@ -1,0 +1,31 @@
+"""Propius SDK: the edge agent, the job client and the formats they share.
+
+Light to import: the names below load their modules at first use, and nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from propius.agent.agent import Agent as Agent
+    from propius.client import Client as Client
+    from propius.http_errors import ApiError as ApiError
+    from propius.training.result import Result as Result
+
+__version__ = "0.1.0"
+__all__ = ["Agent", "ApiError", "Client", "Result", "__version__"]
+
+_HOMES = {
+    "Agent": "propius.agent.agent",
+    "ApiError": "propius.http_errors",
+    "Client": "propius.client",
+    "Result": "propius.training.result",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'propius' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -153,6 +153,12 @@ class Bench:
                 StartUpload(work.assignment.id, message.transfer, message.offset, message.credit)
             )
 
+    def upload_failed(self, transfer: int, error: Failed) -> bool:
+        """Give the assignment back: its result is lost on this device."""
+        if self.work is None or self.work.upload != transfer:
+            return False
+        return self.fail(error, online=True)
+
     def fail(self, failure: Failed, *, online: bool) -> bool:
         """Give the assignment back, now or at the next connection."""
         work = self.work

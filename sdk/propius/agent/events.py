@@ -63,6 +63,14 @@ class DownloadFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadFailed:
+    """The waiting update cannot be read from disk."""
+
+    transfer: int
+    error: Failed
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingProgress:
     """The trainer got this far, in [0, 1]."""
 
@@ -94,6 +102,7 @@ Event = (
     | MessageReceived
     | TransferProgress
     | DownloadFinished
+    | UploadFailed
     | TrainingProgress
     | TrainingFinished
     | Timer

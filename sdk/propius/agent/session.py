@@ -25,6 +25,7 @@ from propius.agent.events import (
     TrainingFinished,
     TrainingProgress,
     TransferProgress,
+    UploadFailed,
 )
 from propius.agent.introduction import Introduction
 from propius.agent.outbox import Outbox
@@ -97,6 +98,9 @@ class Session:
             case DownloadFinished():
                 if self.bench.downloaded(event, online=online):
                     self._over(later=True)
+            case UploadFailed(transfer, error):
+                if self.bench.upload_failed(transfer, error):
+                    self._over(later=True)
             case TrainingProgress(assignment, fraction):
                 self.bench.training(assignment, fraction)
             case TrainingFinished():
@@ -117,8 +121,6 @@ class Session:
         work = self.bench.work
         due = [self._ping_due(), self._check_in_at, work.progress_at if work else None]
         return min(at for at in due if at is not None)
-
-    # --- messages -----------------------------------------------------------------------------
 
     def _message(self, message: wire.FromGateway) -> None:
         match message:
@@ -231,8 +233,6 @@ class Session:
         # Something said or heard was wrong: start afresh, without the work that led to it.
         self.bench.drop()
         self._out.do(CloseAndRetry(message.code, min(MAX_FAULT_WAIT_S, 2.0**self.faults)))
-
-    # --- time ---------------------------------------------------------------------------------
 
     def _timer(self, now: float) -> None:
         work = self.bench.work

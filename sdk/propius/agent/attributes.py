@@ -1,0 +1,98 @@
+"""Public attributes: measured on the device, then corrected by its owner.
+
+``attributes.toml`` holds plain names and values; they replace measured ones and add labels. The
+platform's schema, learnt at enrolment, decides what is sent and as which type.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import psutil
+
+from propius.agent import owner_files
+from propius.agent.identity import AttributeSchema, Home, write_private
+from propius.wire import Scalar
+
+BENCHMARK_S = 0.3
+REFERENCE_RATE = 10e6
+"""Additions a second of a plain Python loop that count as a CPU score of 1: a small single-board
+computer's core. A laptop's core scores about 3 to 6."""
+
+
+def measured(home: Home) -> dict[str, Scalar]:
+    """Return what can be measured: CPU score, memory, cores, OS, architecture, Python."""
+    return {
+        "cpu_score": cpu_score(home / "cpu_score.json"),
+        "memory_mb": psutil.virtual_memory().total // (1 << 20),
+        "cores": os.cpu_count() or 1,
+        "os": platform.system().lower(),
+        "architecture": platform.machine().lower(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+    }
+
+
+def collect(
+    home: Home, schema: Iterable[AttributeSchema], overrides: Mapping[str, Scalar] | None = None
+) -> dict[str, Scalar]:
+    """Return the attributes to send: measured, from the owner's file, from ``overrides``.
+
+    Names that the platform does not know are left out; without a schema all are sent.
+
+    Raises
+    ------
+    owner_files.OwnerFileError
+        ``attributes.toml`` cannot be read, or holds a value of another type than the schema's.
+    """
+    path = home / "attributes.toml"
+    nothing: dict[str, Scalar] = {}
+    own = owner_files.read(path, dict[str, Scalar], missing=nothing) | dict(overrides or {})
+    found = own if "cpu_score" in own and "os" in own else measured(home) | own
+    types = {one.name: one.type for one in schema}
+    if not types:
+        return found
+    known = {name: value for name, value in found.items() if name in types}
+    for name, value in known.items():
+        if not _fits(value, types[name]):
+            raise owner_files.OwnerFileError(
+                f"{path}: {name} is {value!r}; the platform wants a {types[name]}"
+            )
+    return known
+
+
+def cpu_score(cache: Path) -> float:
+    """Measure one core's speed in multiples of :data:`REFERENCE_RATE`; kept for this machine."""
+    machine = f"{platform.node()} {platform.processor()} {os.cpu_count()}"
+    try:
+        known = json.loads(cache.read_text())
+        if known["machine"] == machine:
+            return float(known["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    score = round(_benchmark(BENCHMARK_S) / REFERENCE_RATE, 2)
+    write_private(cache, json.dumps({"machine": machine, "score": score}).encode())
+    return score
+
+
+def _benchmark(seconds: float) -> float:
+    """Return additions a second, the best of several short runs: other work slows single ones."""
+    best, until = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        start, total = time.process_time(), 0
+        for number in range(200_000):
+            total += number
+        best = max(best, 200_000 / max(1e-9, time.process_time() - start))
+    return best
+
+
+def _fits(value: Scalar, kind: str) -> bool:
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind == "string":
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,64 @@
+"""A device as its folder describes it: enrolment, consent, data sets, workloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from propius.agent import consent, datasets, identity, workloads
+from propius.agent.consent import Consent
+from propius.agent.datasets import Datasets
+from propius.agent.identity import Enrolment, Home
+from propius.agent.judge import LocalJudge
+from propius.agent.workloads import Workloads
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What the folder says; read once, at the start."""
+
+    home: Home
+    enrolment: Enrolment
+    workloads: Workloads
+    datasets: Datasets
+    consent: Consent
+
+    def judge(self) -> LocalJudge:
+        """Return what decides which assignments may run here."""
+        return LocalJudge(self.workloads, self.consent, self.datasets)
+
+    def words(self) -> list[str]:
+        """Say in words what this device will do, and for whom."""
+        offered = self.workloads.offered()
+        what = ["programs"] if "program" in offered else []
+        what += [f"handler {name}" for name in offered.get("handler", [])]
+        return [
+            f"device {self.enrolment.device} of pool {self.enrolment.pool}",
+            f"gateway {self.enrolment.gateway}",
+            f"it can run: {', '.join(what) or 'nothing (install torch, or register a handler)'}",
+            f"its data sets: {', '.join(self.datasets.names()) or 'none (see datasets.toml)'}",
+            *(f"consent, {line}" for line in self.consent.words()),
+            "data and private attributes stay here; updates and their example counts are sent",
+        ]
+
+
+def load(path: Path, *, programs: bool = True) -> Device:
+    """Read a device's folder.
+
+    Raises
+    ------
+    IdentityError
+        It is not enrolled.
+    OwnerFileError
+        One of the owner's files cannot be read.
+    """
+    home = Home(Path(path))
+    enrolment = identity.load_enrolment(home)
+    home.prepare()
+    return Device(
+        home=home,
+        enrolment=enrolment,
+        workloads=workloads.load(home / "handlers.toml", programs=programs),
+        datasets=datasets.load(home / "datasets.toml"),
+        consent=consent.load(home / "consent.toml", pool_tenants=enrolment.pool_tenants),
+    )

@@ -1,0 +1,70 @@
+"""Joins a pool: the device makes its key and registers the public half."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import msgspec
+
+from propius import __version__
+from propius.agent import attributes
+from propius.agent.identity import Enrolment, Home, make_key, public_hex, save_enrolment
+from propius.http_errors import ApiError, error_of, unreachable
+from propius.wire import Scalar
+
+TIMEOUT_S = 30.0
+
+
+def enrol(
+    url: str,
+    token: str,
+    home: Home,
+    *,
+    name: str = "",
+    overrides: dict[str, Scalar] | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> Enrolment:
+    """Enrol the device in ``home`` and remember the answer there; safe to repeat.
+
+    Parameters
+    ----------
+    url, token
+        The platform's address and an enrolment token of its pool.
+    name
+        A name for people; the platform makes one up otherwise.
+    overrides
+        Attributes in place of measured ones.
+
+    Raises
+    ------
+    ApiError
+        The platform cannot be reached at ``url``, or refuses the token.
+    """
+    home.prepare()
+    key = make_key(home)
+    body: dict[str, Any] = {
+        "token": token,
+        "public_key": public_hex(key),
+        "sdk": f"propius-python/{__version__}",
+        "attributes": attributes.collect(home, [], overrides),
+    }
+    if name:
+        body["name"] = name
+    target = url.rstrip("/") + "/api/v1/devices/enrol"
+    try:
+        with httpx.Client(timeout=TIMEOUT_S, transport=transport) as client:
+            answer = client.post(target, json=body)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise unreachable(url, error) from error
+    if answer.status_code not in (200, 201):
+        raise error_of(answer)
+    try:
+        enrolment = msgspec.json.decode(answer.content, type=Enrolment)
+    except msgspec.DecodeError as error:
+        raise ApiError(
+            answer.status_code, "not_propius", f"{url} does not answer like a Propius server"
+        ) from error
+    enrolment = msgspec.structs.replace(enrolment, url=url.rstrip("/"))
+    save_enrolment(home, enrolment)
+    return enrolment

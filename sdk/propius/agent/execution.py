@@ -1,0 +1,114 @@
+"""Runs the work of one assignment and keeps its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from propius import wire
+from propius.agent.cache import BlobCache
+from propius.agent.device import Device
+from propius.agent.events import Event, Failed, Finished, TrainingFinished, TrainingProgress
+from propius.agent.spool import Spool
+from propius.agent.trainer import LocalWork, Trainer, TrainingError
+
+log = logging.getLogger(__name__)
+
+
+TELLING = frozenset({"trainer_timeout", "training_diverged", "update_too_large", "out_of_range"})
+"""Failures whose words come from the SDK and speak of the model only."""
+
+
+class Execution:
+    """At most one piece of work at a time; it outlives connections."""
+
+    def __init__(
+        self,
+        *,
+        trainer: Trainer,
+        spool: Spool,
+        cache: BlobCache,
+        device: Device,
+        slowdown: float,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._trainer = trainer
+        self._spool = spool
+        self._cache = cache
+        self._device = device
+        self._slowdown = max(1.0, slowdown)
+        self._emit = emit
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, assignment: wire.Assignment) -> None:
+        """Begin to work on an assignment; its end comes as an event."""
+        task = asyncio.create_task(self._run(assignment))
+        self._tasks[assignment.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(assignment.id, None))
+
+    def cancel(self, assignment: str) -> None:
+        """Stop the work on an assignment, if any."""
+        task = self._tasks.get(assignment)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop everything and wait for its end."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, assignment: wire.Assignment) -> None:
+        outcome: Finished | Failed
+        try:
+            outcome = await self._work(assignment)
+        except TrainingError as error:
+            log.warning("training.failed %s: %s", error.code, error, extra=_ids(assignment))
+            outcome = Failed(error.code, _public(error))
+        except OSError as error:
+            outcome = Failed("disk", f"the device's disk: {error.strerror or error}")
+        except asyncio.CancelledError:
+            self._spool.forget(assignment.id)
+            raise
+        except Exception as error:
+            log.exception("training.crashed", extra=_ids(assignment))
+            outcome = Failed("agent_error", f"{type(error).__name__} in the agent")
+        self._emit(TrainingFinished(assignment.id, outcome))
+
+    async def _work(self, assignment: wire.Assignment) -> Finished:
+        workload, program = assignment.workload, assignment.program
+        handler = str(workload.get("handler"))
+        started = time.monotonic()
+        done = await self._trainer.run(
+            LocalWork(
+                assignment=assignment,
+                parameters=self._cache.path(assignment.parameters.digest),
+                program=self._cache.path(program.digest) if program else None,
+                dataset=self._device.datasets.path(str(workload["dataset"])),
+                handler=self._device.workloads.handler(handler, assignment.kind),
+                output=self._spool.update(assignment.id),
+            ),
+            # An extended round gives its deadline again; the gateway cancels when it is over.
+            timeout_s=max(1.0, 2 * assignment.deadline_s),
+            progress=lambda part: self._emit(TrainingProgress(assignment.id, part)),
+        )
+        if self._slowdown > 1:
+            took = done.seconds or time.monotonic() - started
+            await asyncio.sleep(took * (self._slowdown - 1))
+        return await asyncio.to_thread(
+            self._spool.save, assignment, weight=done.weight, metrics=done.metrics
+        )
+
+
+def _ids(assignment: wire.Assignment) -> dict[str, str]:
+    return {"assignment": assignment.id, "job": assignment.job}
+
+
+def _public(error: TrainingError) -> str:
+    """Return what the platform may read: a handler's own words could hold the owner's data."""
+    if error.code in TELLING:
+        return str(error)
+    return "the work failed on this device; its log tells its owner why"

@@ -1,0 +1,66 @@
+"""Decides on the device whether an assignment or a candidate may run here.
+
+In this order: can it run, does the owner consent, is the data here, do the private constraints
+hold. A refusal's words never hold a private name or value.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from propius import constraints, wire
+from propius.agent.consent import Consent
+from propius.agent.datasets import DatasetError, Datasets
+from propius.agent.refusals import Refusal
+from propius.agent.workloads import Workloads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalJudge:
+    """The judge of a real device; called with what is asked, answers ``None`` to take it."""
+
+    workloads: Workloads
+    consent: Consent
+    datasets: Datasets
+
+    def __call__(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        kind = str(asked.workload.get("kind"))
+        dataset = str(asked.workload.get("dataset"))
+        return (
+            self._unsupported(kind, asked)
+            or self.consent.check(tenant=asked.tenant, kind=kind, dataset=dataset)
+            or self._unfit(dataset, asked)
+        )
+
+    def _unsupported(self, kind: str, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        if kind == "program":
+            if not self.workloads.programs:
+                return Refusal("unsupported", "programs do not run here: torch is not installed")
+            if isinstance(asked, wire.Assignment) and asked.program is None:
+                return Refusal("unsupported", "the assignment names no program")
+            return None
+        if kind == "handler":
+            name = str(asked.workload.get("handler"))
+            if self.workloads.handler(name, asked.kind) is None:
+                return Refusal("unsupported", f"no handler {name!r} for a round of {asked.kind}")
+            return None
+        return Refusal("unsupported", f"workload kind {kind!r} is not known here")
+
+    def _unfit(self, dataset: str, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        if dataset not in self.datasets:
+            return Refusal("dataset", f"no data set {dataset!r} on this device")
+        try:
+            private = self.datasets.private_attributes(dataset)
+        except DatasetError as error:
+            log.warning("dataset.unusable", extra={"reason": str(error)})
+            return Refusal("dataset", f"data set {dataset!r} is unusable on this device")
+        try:
+            conditions = constraints.parse(asked.constraints)
+        except constraints.ConstraintError:
+            return Refusal("unsupported", "a private constraint has a form not known here")
+        if not constraints.matches(conditions, private):
+            return Refusal("private_constraint", "a private constraint does not hold")
+        return None

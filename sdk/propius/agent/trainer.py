@@ -1,0 +1,72 @@
+"""The seam between the agent and whatever does the work: a pool of children, or a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from propius import wire
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWork:
+    """Everything that one assignment needs, on disk and checked.
+
+    Parameters
+    ----------
+    assignment
+        As the gateway sent it; its ``workload`` is the job's workload section.
+    parameters, program
+        Downloaded files, their digests verified; ``program`` is ``None`` for a handler.
+    dataset
+        The device's npz with ``x_train, y_train, x_val, y_val``.
+    handler
+        Import reference ``module:function`` of the owner's handler, ``None`` for a program.
+    output
+        Where to write the update: one safetensors file in the assignment's codec.
+    """
+
+    assignment: wire.Assignment
+    parameters: Path
+    program: Path | None
+    dataset: Path
+    handler: str | None
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOutcome:
+    """What the work gave; the update, if any, is in :attr:`LocalWork.output`.
+
+    ``seconds`` is how long the work itself took, without waiting for a turn.
+    """
+
+    weight: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class TrainingError(Exception):
+    """Work that failed; ``code`` is stable and goes to the platform with the message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Trainer(Protocol):
+    """Runs local work. Cancelling the coroutine must stop the work."""
+
+    async def run(
+        self, work: LocalWork, *, timeout_s: float, progress: Callable[[float], None]
+    ) -> LocalOutcome:
+        """Do the work; call ``progress`` with a fraction now and then, if it can tell.
+
+        Raises
+        ------
+        TrainingError
+            The work failed, timed out or ran into a cap.
+        """
+        ...
