@@ -129,6 +129,9 @@ class Partial(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     count = models.PositiveIntegerField()
     weight = models.FloatField()
+    metrics = models.JSONField(
+        default=dict, help_text="Name to weighted sum, sum of weights and count"
+    )
     created_at = models.DateTimeField()
 
     class Meta:
