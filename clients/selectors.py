@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from clients.models import Device, Pool
+from tenants.models import Tenant
 from tenants.scopes import system_scope
 
 ONLINE_WITHIN = timedelta(seconds=60)
@@ -65,3 +66,9 @@ def active_profiles() -> Iterator[tuple[dict[str, Any], dict[str, list[str]], st
     )
     for attributes, workloads, pool_id in rows.iterator(chunk_size=5000):
         yield attributes, workloads, str(pool_id)
+
+
+def tenants_of(pool: Pool) -> list[str]:
+    """Return the slugs of the tenants that may use a pool; for the system only."""
+    rows = Tenant.objects.all() if pool.is_shared else Tenant.objects.filter(id=pool.tenant_id)
+    return list(rows.order_by("slug").values_list("slug", flat=True))

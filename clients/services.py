@@ -198,7 +198,7 @@ def enrol(
     )
     if not used:
         raise EnrolmentUsedUp(
-            f"the enrolment token has let in {pass_.max_uses} devices, its maximum; ask for a new one"
+            f"the enrolment token has let in its {pass_.max_uses} devices; ask for a new one"
         )
     device = Device.objects.create(
         tenant_id=pass_.tenant_id,

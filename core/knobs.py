@@ -1,4 +1,4 @@
-"""Knobs: every number an operator may turn, read once from the environment as ``PROPIUS_<NAME>``."""
+"""Knobs: each number an operator may turn, read once from the environment as ``PROPIUS_<NAME>``."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Job(models.Model):
     parameters_digest = models.CharField(max_length=64)
     parameters_size = models.PositiveBigIntegerField()
     submitted_by = models.CharField(max_length=150)
-    idempotency_key = models.CharField(max_length=100, null=True)
+    idempotency_key = models.CharField(max_length=100, null=True)  # noqa: DJ001 - NULLs are not unique
     request_digest = models.CharField(max_length=64)
     submitted_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)

@@ -135,6 +135,12 @@ def current_round(job: Job) -> Round | None:
     return rows.exclude(status=Round.Status.FINISHED).first()
 
 
+def current_rounds(jobs: Iterable[Job]) -> dict[UUID, Round]:
+    """Return the current train round of each job that has one, in one query."""
+    rows = Round.objects.filter(job__in=list(jobs), kind=Round.Kind.TRAIN)
+    return {row.job_id: row for row in rows.exclude(status=Round.Status.FINISHED)}
+
+
 def waiting(job: Job, current: Round | None = None) -> Waiting:
     """Say what a job waits for, in words with numbers. ``current`` saves the look-up."""
     if job.status == Job.Status.FINISHED:

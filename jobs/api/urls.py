@@ -1,3 +1,19 @@
-from django.urls import URLPattern, URLResolver
+"""Paths of jobs and rounds."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import path
+
+from jobs.api import views
+
+urlpatterns = [
+    path("jobs", views.JobListView.as_view(), name="jobs"),
+    path("jobs/<uuid:job_id>", views.JobView.as_view(), name="job"),
+    *(
+        path(
+            f"jobs/<uuid:job_id>/{action}",
+            views.JobActionView.as_view(action=action),
+            name=f"job-{action}",
+        )
+        for action in ("cancel", "pause", "resume")
+    ),
+    path("jobs/<uuid:job_id>/rounds", views.RoundListView.as_view(), name="rounds"),
+]

@@ -1,0 +1,58 @@
+"""Pools, devices and the attribute schema in the operators' console."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+
+from clients import services
+from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
+from core.admin import OperatorAdmin, ReadOnlyAdmin
+
+
+@admin.register(Pool)
+class PoolAdmin(OperatorAdmin, ModelAdmin):
+    """Shared pools (no tenant) and private ones."""
+
+    list_display = ["name", "tenant", "created_at"]
+    readonly_fields = ["created_at"]
+
+
+@admin.register(AttributeDefinition)
+class AttributeDefinitionAdmin(ModelAdmin):
+    """What devices may tell and constraints may name."""
+
+    list_display = ["name", "type", "unit", "description"]
+
+
+@admin.register(EnrolmentToken)
+class EnrolmentTokenAdmin(ReadOnlyAdmin, ModelAdmin):
+    """Enrolment tokens; secrets are not kept."""
+
+    list_display = ["name", "pool", "uses", "max_uses", "expires_at", "revoked_at"]
+
+
+@admin.register(Device)
+class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
+    """Devices; the action revokes."""
+
+    list_display = ["name", "pool", "status", "sdk", "connected_at", "seen_at"]
+    list_filter = ["pool", "status"]
+    search_fields = ["name", "id"]
+    actions = ["revoke"]
+
+    @admin.action(description="Revoke the selected devices", permissions=["view"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
+        """Shut the devices out, also on open connections."""
+        for device_id in queryset.values_list("id", flat=True):
+            services.revoke_device(
+                device_id=device_id, actor=request.user.get_username(), now=timezone.now()
+            )
+        self.message_user(request, f"{queryset.count()} devices revoked")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Newest first, with pools."""
+        return super().get_queryset(request).select_related("pool").order_by("-id")

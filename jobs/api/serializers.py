@@ -1,0 +1,53 @@
+"""Shapes of jobs and rounds."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from jobs import selectors
+from jobs.models import Job, Round
+
+
+class JobSerializer(serializers.ModelSerializer):
+    """A job and where it stands."""
+
+    waiting = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Job
+        fields = [
+            "id", "name", "status", "outcome", "waiting", "priority", "version",
+            "parameters_digest", "submitted_by", "submitted_at", "started_at", "finished_at",
+            "spec",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(
+        {
+            "type": "object",
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "numbers": {"type": "object", "additionalProperties": True},
+            },
+            "required": ["code", "message", "numbers"],
+        }
+    )
+    def get_waiting(self, job: Job) -> dict[str, Any]:
+        """Return what the job waits for."""
+        found = selectors.waiting(job, self.context.get("current", {}).get(job.id))
+        return {"code": found.code, "message": found.message, "numbers": found.numbers}
+
+
+class RoundSerializer(serializers.ModelSerializer):
+    """One round, its counts and its metrics."""
+
+    class Meta:
+        model = Round
+        fields = [
+            "id", "number", "attempt", "kind", "status", "outcome", "reason", "demand", "target",
+            "quorum", "assigned", "reported", "lost", "extensions", "base_version", "metrics",
+            "opened_at", "executing_at", "closed_at", "finished_at",
+        ]  # fmt: skip
+        read_only_fields = fields

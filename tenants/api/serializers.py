@@ -1,0 +1,49 @@
+"""Shapes of tokens and of the caller."""
+
+from rest_framework import serializers
+
+from core.strict import StrictSerializer
+from tenants.access import ALL_SCOPES
+from tenants.models import ApiToken
+
+
+class CallerSerializer(serializers.Serializer):
+    """Who the caller is to the platform."""
+
+    name = serializers.CharField()
+    tenant = serializers.CharField(source="tenant_slug")
+    tenant_id = serializers.UUIDField()
+    role = serializers.CharField(allow_blank=True)
+    scopes = serializers.ListField(child=serializers.CharField())
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    """A token without its secret."""
+
+    class Meta:
+        model = ApiToken
+        fields = [
+            "id", "name", "start", "scopes", "created_by", "created_at", "expires_at",
+            "last_used_at", "revoked_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class NewTokenSerializer(StrictSerializer):
+    """What is asked of a new token."""
+
+    name = serializers.CharField(max_length=100)
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=ALL_SCOPES), required=False, allow_empty=False
+    )
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class CreatedTokenSerializer(TokenSerializer):
+    """A token just created, with the secret that is shown once."""
+
+    secret = serializers.CharField(read_only=True)
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "secret"]
+        read_only_fields = fields

@@ -1,0 +1,79 @@
+"""The caller and its tenant's tokens."""
+
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.errors import Forbidden
+from tenants import access, services
+from tenants.api import serializers
+from tenants.models import ApiToken
+from tenants.views import TenantView
+
+
+class CallerView(TenantView):
+    """Who the caller is."""
+
+    scope_of = {"GET": access.READ_TENANT}
+
+    @extend_schema(responses=serializers.CallerSerializer)
+    def get(self, request: Request) -> Response:
+        """Tell the caller's tenant, role and scopes."""
+        return Response(serializers.CallerSerializer(request.user).data)
+
+
+class TokenListView(TenantView, GenericAPIView):
+    """API tokens of the tenant."""
+
+    scope_of = {"GET": access.READ_TENANT, "POST": access.WRITE_TENANT}
+    serializer_class = serializers.TokenSerializer
+    queryset = ApiToken.objects.all()
+
+    def get(self, request: Request) -> Response:
+        """List tokens, newest first; secrets are never shown again."""
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        request=serializers.NewTokenSerializer,
+        responses={201: serializers.CreatedTokenSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Create a token; the answer is the only time its secret is shown."""
+        asked = serializers.NewTokenSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        wanted = asked.validated_data.get("scopes")
+        above = sorted(set(wanted or access.ALL_SCOPES) - request.user.scopes)
+        if above:
+            raise Forbidden(f"a token cannot have scopes that you lack: {', '.join(above)}")
+        token, secret = services.create_token(
+            tenant_id=request.user.tenant_id,
+            name=asked.validated_data["name"],
+            scopes=wanted,
+            created_by=request.user.name,
+            expires_at=asked.validated_data.get("expires_at"),
+            now=timezone.now(),
+        )
+        token.secret = secret
+        return Response(serializers.CreatedTokenSerializer(token).data, status=201)
+
+
+class TokenView(TenantView):
+    """One token."""
+
+    scope_of = {"DELETE": access.WRITE_TENANT}
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, token_id: UUID) -> Response:
+        """Revoke the token at once."""
+        services.revoke_token(
+            tenant_id=request.user.tenant_id,
+            token_id=token_id,
+            actor=request.user.name,
+            now=timezone.now(),
+        )
+        return Response(status=204)
