@@ -18,7 +18,7 @@ from propius import arrays
 from propius.program import container
 from propius.program.errors import ProgramError
 from propius.program.graph_export import ExportError, translate
-from propius.program.interpreter import DTYPES
+from propius.program.interpreter import DTYPES, CompiledProgram
 from propius.program.schema import Graph, Input, Manifest, Metric, Parameter, Size
 
 __all__ = ["ExportError", "ExportedProgram", "export"]
@@ -122,11 +122,31 @@ def export(
     )
     data = container.dump(program)
     try:
-        container.load(data)
+        compiled = CompiledProgram(container.load(data))
+        _check_agrees(compiled, wrapped.eval(), dict(zip(names, batch, strict=True)))
     except ProgramError as error:
         raise ExportError(error.field, f"the module cannot be exported: {error}") from error
     initial = arrays.save({name: value.detach().numpy() for name, value in tensors.items()})
     return ExportedProgram(data, initial, manifest)
+
+
+def _check_agrees(
+    compiled: CompiledProgram, eager: _WithLoss, inputs: Mapping[str, Tensor]
+) -> None:
+    """Run what was exported once more: a wrong graph is found here, not on the devices."""
+    with torch.no_grad():
+        loss, _ = eager(*inputs.values())
+        if loss.dim() != 0 or not loss.is_floating_point():
+            raise ExportError(
+                "loss", f"it must be one number, the batch's mean; its shape is {list(loss.shape)}"
+            )
+        state = _tensors(eager.module)
+        compiled.train(state, inputs)
+        outputs, _ = compiled.eval(state, inputs)
+    if not torch.allclose(outputs["loss"], loss, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ExportError(
+            "eval", f"the program's loss is {outputs['loss'].item()}, the module's {loss.item()}"
+        )
 
 
 def _named(

@@ -121,12 +121,6 @@ class _Translator:
                 raise ExportError(
                     self.entry, f"the module writes to {spec.target!r} ({spec.kind.name})"
                 )
-        loss = self.exported.graph.output_node().args[0]
-        value = loss[len(updates)].meta["val"]
-        if value.dim() != 0 or not value.dtype.is_floating_point:
-            raise ExportError(
-                "loss", f"it must be one number, the batch's mean; its shape is {list(value.shape)}"
-            )
 
     def _call(self, node: fx.Node) -> None:
         if node.target is operator.getitem:

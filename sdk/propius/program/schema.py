@@ -17,12 +17,12 @@ FORMAT = 1
 NODES_MAX = 20_000
 # Above any model that trains on a device, below what overflows a sum of sizes.
 ELEMENTS_MAX = 1 << 31
-_NAME = r"^[A-Za-z_][A-Za-z0-9_.]{0,199}\Z"
+_WORD = "[A-Za-z0-9_][A-Za-z0-9_.]{0,199}"
 
-Name = Annotated[str, Meta(pattern=_NAME)]
+Name = Annotated[str, Meta(pattern=rf"^{_WORD}\Z")]
 SizeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 Extent = Annotated[int, Meta(ge=0, le=ELEMENTS_MAX)]
-Reference = Annotated[str, Meta(pattern=r"^%(v[0-9]{1,6}|[pic]\.[A-Za-z_][A-Za-z0-9_.]{0,199})\Z")]
+Reference = Annotated[str, Meta(pattern=rf"^%(v[0-9]{{1,6}}|[pic]\.{_WORD})\Z")]
 Result = Annotated[str, Meta(pattern=r"^v[0-9]{1,6}\Z")]
 Dtype = Literal["F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
 Word = Annotated[str, Meta(max_length=210)]
