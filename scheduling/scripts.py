@@ -11,4 +11,4 @@ _FOLDER = Path(__file__).parent / "lua"
 @functools.cache
 def text(name: str) -> str:
     """Return the source of script ``name``."""
-    return (_FOLDER / "plan.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
+    return (_FOLDER / "rounds.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()

@@ -1,0 +1,45 @@
+"""Policies: how devices are shared. To add one, write a file, name it here; the checks run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scheduling.policies.base import (
+    BadParameters,
+    OpenRound,
+    Plan,
+    Policy,
+    Share,
+    SignatureSupply,
+    Snapshot,
+)
+from scheduling.policies.fifo import Fifo
+from scheduling.policies.random import Random
+from scheduling.policies.srsf import Srsf
+
+REGISTRY: dict[str, Callable[[Mapping[str, Any]], Policy]] = {
+    "fifo": Fifo,
+    "random": Random,
+    "srsf": Srsf,
+}
+
+
+def make(name: str, parameters: Mapping[str, Any]) -> Policy:
+    """Build a policy by name. Raises BadParameters for an unknown name or wrong parameters."""
+    if name not in REGISTRY:
+        raise BadParameters({"name": f"{name!r}; {', '.join(REGISTRY)} are allowed"})
+    return REGISTRY[name](parameters)
+
+
+__all__ = [
+    "REGISTRY",
+    "BadParameters",
+    "OpenRound",
+    "Plan",
+    "Policy",
+    "Share",
+    "SignatureSupply",
+    "Snapshot",
+    "make",
+]

@@ -1,0 +1,158 @@
+"""What a policy sees and what it answers. Pure: no clock, no I/O, no Django."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """A round that asks for devices.
+
+    Attributes
+    ----------
+    id, job, tenant, group
+        Ids; ``group`` is its job's constraint group (Venn, section 4.1).
+    demand
+        Devices that the round asks for.
+    remaining
+        Slots that are not bound, at least 1.
+    rounds_left
+        Rounds of the job that are not finished, this one included.
+    priority
+        Of the job, from -10 to 10; a higher one goes first under every policy.
+    submitted_at, opened_at
+        Of the job and of the round, in seconds since 1970.
+    """
+
+    id: str
+    job: str
+    tenant: str
+    group: str
+    demand: int
+    remaining: int
+    rounds_left: int
+    priority: int
+    submitted_at: float
+    opened_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSupply:
+    """Devices that meet exactly the constraint groups ``groups``.
+
+    ``rate`` is in check-ins per second over the supply window; ``idle`` and ``busy`` count the
+    devices that are connected now.
+    """
+
+    signature: str
+    groups: frozenset[str]
+    rate: float = 0.0
+    idle: int = 0
+    busy: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a tenant may have: its weight, guarantee and ceiling in devices, and what it holds."""
+
+    weight: float = 1.0
+    guarantee: int = 0
+    ceiling: int | None = None
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a policy may know. ``now`` is in seconds since 1970."""
+
+    now: float
+    rounds: tuple[OpenRound, ...]
+    supply: tuple[SignatureSupply, ...]
+    shares: Mapping[str, Share] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which rounds a checking-in device is tried on, in which order.
+
+    Attributes
+    ----------
+    queues
+        Queue name → ids of rounds, first served first. Stored once, named by many signatures.
+    signatures
+        Signature → names of queues, walked one after the other. Every signature of the snapshot
+        is there, if with no queue.
+    shuffled
+        Each request walks its rounds in a new random order instead.
+    """
+
+    queues: Mapping[str, tuple[str, ...]]
+    signatures: Mapping[str, tuple[str, ...]]
+    shuffled: bool = False
+
+    def rounds_of(self, signature: str) -> tuple[str, ...]:
+        """Return the rounds that a device of ``signature`` is tried on, in order."""
+        names = self.signatures.get(signature, ())
+        return tuple(round_id for name in names for round_id in self.queues[name])
+
+
+class Policy(Protocol):
+    """How devices are shared among rounds. One file each, named in the registry."""
+
+    name: str
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        """Return the plan for ``snapshot``: a function of it and of the parameters only."""
+        ...
+
+
+class BadParameters(ValueError):
+    """Parameters that a policy does not take; ``errors`` maps each to what is allowed."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {text}" for name, text in errors.items()))
+        self.errors = dict(errors)
+
+
+def none_allowed(parameters: Mapping[str, Any]) -> None:
+    """Check the parameters of a policy that takes none. Raises BadParameters."""
+    if parameters:
+        raise BadParameters({name: "this policy takes no parameters" for name in parameters})
+
+
+def ordered_plan(
+    snapshot: Snapshot, key: Callable[[OpenRound], Any], *, shuffled: bool = False
+) -> Plan:
+    """Serve every signature the rounds that it is eligible for in one global order.
+
+    Parameters
+    ----------
+    key
+        Sort key of a round; a higher priority goes before it, the round's id after it.
+
+    Notes
+    -----
+    Signatures that can take the same open rounds share a queue. With R open rounds, G groups
+    among them and Q distinct queues: O(R log R + Q·R).
+    """
+    ordered = sorted(snapshot.rounds, key=lambda one: (-one.priority, key(one), one.id))
+    open_groups = {one.group for one in ordered}
+    queues: dict[str, tuple[str, ...]] = {}
+    signatures: dict[str, tuple[str, ...]] = {}
+    for supply in snapshot.supply:
+        groups = supply.groups & open_groups
+        if not groups:
+            signatures[supply.signature] = ()
+            continue
+        name = "+".join(sorted(groups))
+        if name not in queues:
+            queues[name] = _of_groups(ordered, groups)
+        signatures[supply.signature] = (name,)
+    return Plan(queues=queues, signatures=signatures, shuffled=shuffled)
+
+
+def _of_groups(ordered: Iterable[OpenRound], groups: frozenset[str]) -> tuple[str, ...]:
+    return tuple(one.id for one in ordered if one.group in groups)

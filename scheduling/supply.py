@@ -1,0 +1,148 @@
+"""Supply: which profiles there are, how often they check in, how many devices are connected."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import redis
+
+from core import connections
+from jobs.constraints import Group, Profile
+from scheduling import keys
+
+FORGET_AFTER_S = 3_600
+RATES_FOR_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """Connected devices by signature, over all gateways that are alive."""
+
+    idle: Mapping[str, int]
+    busy: Mapping[str, int]
+    sockets: int
+    gateways: int
+
+
+@dataclass(slots=True)
+class Signer:
+    """Signatures of profiles, computed once for each profile and group.
+
+    Rounds open by the second, profiles and groups change by the minute; so a plan must not match
+    every profile with every group again. Memory: one flag a profile and group.
+    """
+
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    _admits: dict[str, dict[str, bool]] = field(default_factory=dict)
+
+    def signatures(self, groups: Iterable[Group]) -> dict[str, str]:
+        """Return profile key → signature under ``groups``."""
+        members: dict[str, list[str]] = {key: [] for key in self.profiles}
+        admits: dict[str, dict[str, bool]] = {}
+        for group in sorted(groups, key=lambda one: one.id):
+            known = self._admits.get(group.id, {})
+            flags = admits[group.id] = {
+                key: known[key] if key in known else group.admits(profile)
+                for key, profile in self.profiles.items()
+            }
+            for key, flag in flags.items():
+                if flag:
+                    members[key].append(group.id)
+        self._admits = admits
+        return {key: "+".join(ids) for key, ids in members.items()}
+
+    def refresh(self, client: redis.Redis) -> None:
+        """Read profiles that are new in Redis and forget those that are gone from it."""
+        present = {key.decode() for key in client.hkeys(keys.PROFILES)}
+        for key in self.profiles.keys() - present:
+            del self.profiles[key]
+        new = sorted(present - self.profiles.keys())
+        for key, text in zip(new, client.hmget(keys.PROFILES, new) if new else [], strict=True):
+            if text is not None:
+                self.profiles[key] = Profile.from_json(text)
+
+
+@functools.cache
+def signer() -> Signer:
+    """Return this process's signer; a cache of what Redis holds, safe to lose."""
+    return Signer()
+
+
+def forget_old_profiles() -> None:
+    """Drop profiles that no gateway has told of for an hour."""
+    client = connections.soft_state()
+    old = client.zrangebyscore(keys.PROFILES_SEEN, 0, _now(client) - FORGET_AFTER_S)
+    if old:
+        with client.pipeline() as pipe:
+            pipe.hdel(keys.PROFILES, *old)
+            pipe.zrem(keys.PROFILES_SEEN, *old)
+            pipe.execute()
+
+
+def online(groups_version: str | None = None) -> Online:
+    """Add up the gateways' heartbeats; only those signed under ``groups_version``, if given."""
+    client = connections.soft_state()
+    gateways = [one.decode() for one in client.zrange(keys.GATEWAYS, 0, -1)]
+    with client.pipeline(transaction=False) as pipe:
+        for gateway_id in gateways:
+            pipe.hmget(keys.gateway(gateway_id), "groups", "sockets", "idle", "busy")
+        beats = [beat for beat in pipe.execute() if beat[0] is not None]
+    idle: Counter[str] = Counter()
+    busy: Counter[str] = Counter()
+    for groups, _, idle_text, busy_text in beats:
+        # Signatures under other groups would be counted as other devices than they are.
+        if groups_version is None or groups.decode() == groups_version:
+            idle.update(json.loads(idle_text))
+            busy.update(json.loads(busy_text))
+    return Online(idle, busy, sum(int(beat[1]) for beat in beats), len(beats))
+
+
+def by_group(counts: Mapping[str, int]) -> Counter[str]:
+    """Add up counts by signature into counts by constraint group."""
+    total: Counter[str] = Counter()
+    for signature, count in counts.items():
+        for group in filter(None, signature.split("+")):
+            total[group] += count
+    return total
+
+
+def check_in_rates(window_s: float) -> dict[str, float]:
+    """Return check-ins per second by profile over the last ``window_s`` seconds.
+
+    A window up to an hour is read from minutes, a longer one from hours; never more than 61 keys.
+    The answer is kept for some seconds: over such windows it hardly changes.
+    """
+    return _rates(window_s, int(time.monotonic() / RATES_FOR_S))
+
+
+@functools.lru_cache(maxsize=4)
+def _rates(window_s: float, _period: int) -> dict[str, float]:
+    client = connections.soft_state()
+    unit, size_s = ("minute", 60) if window_s <= 3_600 else ("hour", 3_600)
+    at = int(_now(client))
+    last = at // size_s
+    first = max(last - 60, int((at - window_s) // size_s))
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(first, last + 1):
+            pipe.hgetall(keys.supply(unit, number))
+        buckets = pipe.execute()
+    total: Counter[str] = Counter()
+    oldest = last
+    for number, bucket in zip(range(first, last + 1), buckets, strict=True):
+        if bucket:
+            oldest = min(oldest, number)
+        for key, count in bucket.items():
+            total[key.decode()] += int(count)
+    # A platform that is younger than the window has been counting since its first bucket.
+    seconds = max(60, at - oldest * size_s)
+    return {key: count / seconds for key, count in total.items()}
+
+
+def _now(client: redis.Redis) -> float:
+    seconds, micros = client.time()
+    return float(seconds) + float(micros) / 1e6
