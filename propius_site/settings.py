@@ -79,6 +79,7 @@ MIDDLEWARE = [
     "tenants.middleware.OperatorScope",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "frontend.middleware.ContentSecurityPolicy",
 ]
 TEMPLATES = [
     {
