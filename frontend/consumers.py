@@ -1,0 +1,120 @@
+"""Sockets of live pages: who is it, which topic is it, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth import get_user
+from django.http import HttpRequest
+
+from core.errors import NotFound
+from frontend import live
+from frontend.fragments import Topic
+from tenants.access import READ_JOBS, WRITE_JOBS, Principal
+from tenants.authentication import SESSION_TENANT, member_of, principal_of
+
+NOT_ALLOWED, GONE = 4403, 4404
+RECHECK_S = 30.0
+
+
+class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One browser page. ``page`` names what it shows; closes when its member may no longer."""
+
+    page = ""
+    topic: Topic | None = None
+    watch: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Join the page's topic, or say why not by the close code."""
+        principal = await self._principal()
+        await self.accept()
+        if principal is None:
+            await self.close(NOT_ALLOWED)
+            return
+        topic = self._topic(principal)
+        try:
+            await live.relay().join(topic, self)
+        except NotFound:
+            await self.close(GONE)
+            return
+        self.topic = topic
+        self.watch = asyncio.create_task(self._recheck(principal))
+
+    async def disconnect(self, code: int) -> None:
+        """Leave the topic."""
+        if self.watch:
+            self.watch.cancel()
+        if self.topic:
+            live.relay().leave(self.topic, self)
+        raise StopConsumer
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Pages do not speak."""
+
+    async def push(self, html: str) -> None:
+        """Send sections to the browser."""
+        await self.send(text_data=html)
+
+    async def end(self) -> None:
+        """What the page shows is gone."""
+        await self.close(GONE)
+
+    def _topic(self, principal: Principal) -> Topic:
+        route: dict[str, Any] = self.scope["url_route"]["kwargs"]
+        job_id: UUID | None = route.get("job_id")
+        return Topic(
+            page=self.page,
+            tenant_id=principal.tenant_id,
+            job_id=job_id,
+            may_write=principal.may(WRITE_JOBS),
+            query=self.scope["query_string"].decode("ascii", "replace")[:300],
+        )
+
+    async def _principal(self) -> Principal | None:
+        find: Callable[[], Any] = database_sync_to_async(self._find, thread_sensitive=False)
+        principal: Principal | None = await find()
+        return principal
+
+    def _find(self) -> Principal | None:
+        # Read the session anew: the socket outlives a sign-out and a change of roles.
+        request = HttpRequest()
+        key = self.scope["session"].session_key
+        if not key:
+            return None
+        request.session = type(self.scope["session"]._wrapped)(key) if hasattr(
+            self.scope["session"], "_wrapped"
+        ) else type(self.scope["session"])(key)
+        user = get_user(request)
+        if not user.is_authenticated:
+            return None
+        member = member_of(user, request.session.get(SESSION_TENANT))  # type: ignore[arg-type]
+        principal = principal_of(member) if member else None
+        return principal if principal and principal.may(READ_JOBS) else None
+
+    async def _recheck(self, joined: Principal) -> None:
+        with suppress(asyncio.CancelledError):
+            while True:
+                await asyncio.sleep(RECHECK_S)
+                now = await self._principal()
+                if now != joined:
+                    await self.close(NOT_ALLOWED)
+                    return
+
+
+class OverviewConsumer(PageConsumer):
+    page = "overview"
+
+
+class JobsConsumer(PageConsumer):
+    page = "jobs"
+
+
+class JobConsumer(PageConsumer):
+    page = "job"

@@ -1,0 +1,109 @@
+"""What a page shows that changes, as sections. Pages include them; live pages get them pushed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+from uuid import UUID
+
+from django.template.loader import render_to_string
+
+from frontend.selectors import fleet, job, jobs, versions
+from tenants import scopes
+
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One thing that pages show, for those who see the same of it: rendered once for all."""
+
+    page: str
+    tenant_id: UUID
+    job_id: UUID | None = None
+    may_write: bool = False
+    query: str = ""
+
+    def concerns(self, *, tenant_id: UUID | None, job_id: UUID | None) -> bool:
+        """Tell whether a change of this tenant's job may change what is shown."""
+        if tenant_id is None:  # of the shared fleet
+            return self.page == "overview"
+        return tenant_id == self.tenant_id and (self.job_id is None or self.job_id == job_id)
+
+
+def overview(topic: Topic, now: datetime) -> Context:
+    """Return what the overview shows."""
+    return {
+        "overview": jobs.overview(now=now),
+        "fleet": fleet.fleet(tenant_id=topic.tenant_id, now=now),
+    }
+
+
+def job_list(topic: Topic, now: datetime) -> Context:
+    """Return what the list of jobs shows for the query's filter."""
+    asked = {key: values[-1] for key, values in parse_qs(topic.query).items()}
+    number = asked.get("page", "1")
+    found = jobs.page(
+        state=asked.get("state", ""),
+        search=asked.get("q", "").strip()[:100],
+        number=int(number[:6]) if number.isdecimal() else 1,
+    )
+    kept = {key: text for key, text in (("state", found.state), ("q", found.search)) if text}
+    return {"jobs": found, "kept": urlencode(kept)}
+
+
+def job_page(topic: Topic, now: datetime) -> Context:
+    """Return what a job's page shows. Raises JobUnknown."""
+    assert topic.job_id is not None
+    row = job.find(topic.job_id)
+    asked = parse_qs(topic.query)
+    detail = job.detail(row, all_rounds=asked.get("rounds") == ["all"])
+    return {
+        "job": detail.job,
+        "detail": detail,
+        "chart_rows": job.chart_rows(detail.chart),
+        "versions": versions.kept(row),
+        "spec_text": json.dumps(row.spec_raw, indent=2, ensure_ascii=False),
+        "may_write": topic.may_write,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page's sections, each a template whose root carries an id of its own."""
+
+    context: Callable[[Topic, datetime], Context]
+    sections: tuple[str, ...]
+
+
+PAGES = {
+    "overview": Page(overview, ("overview/_headline", "overview/_fleet", "overview/_jobs")),
+    "jobs": Page(job_list, ("jobs/_filters", "jobs/_list")),
+    "job": Page(
+        job_page,
+        ("job/_state", "job/_figures", "job/_numbers", "job/_devices", "job/_versions", "job/_rounds"),
+    ),
+}
+
+
+def context(topic: Topic, *, now: datetime) -> Context:
+    """Return the context of a page; the tenant must have been entered."""
+    page = PAGES[topic.page]
+    templates = [f"frontend/{name}.html" for name in page.sections]
+    return {**page.context(topic, now), "sections": templates}
+
+
+def sections(topic: Topic, *, now: datetime) -> dict[str, str]:
+    """Return each section of a page as HTML that replaces its older self."""
+    shown = {**context(topic, now=now), "is_push": True}
+    return {name: render_to_string(name, shown) for name in shown["sections"]}
+
+
+def sections_in_scope(topic: Topic, *, now: datetime) -> dict[str, str]:
+    """Return a page's sections from a transaction of their own, inside the tenant's walls."""
+    with scopes.scope(topic.tenant_id):
+        return sections(topic, now=now)

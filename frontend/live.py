@@ -1,0 +1,164 @@
+"""The relay of live pages: one per event loop. It renders what changed once and pushes it to all.
+
+It hears of changes by pub/sub and, since a hint may be lost and progress has none, looks at what
+is on somebody's screen from time to time. A section is sent only if its HTML is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import weakref
+from collections.abc import Iterable
+from typing import Any, Protocol
+from uuid import UUID
+
+import redis.exceptions
+from channels.db import database_sync_to_async
+from django.utils import timezone
+
+from core import connections, events
+from core.errors import NotFound
+from frontend import fragments
+from frontend.fragments import Topic
+
+logger = logging.getLogger(__name__)
+
+COLLECT_S = 0.5
+"""Changes within this time are one update, so that a page gets at most two a second."""
+SWEEP_S = 2.0
+SWEEP_SHARE = 4
+"""A sweep that took t waits at least this often t, so that looking never fills a processor."""
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Subscriber(Protocol):
+    """A page somewhere that wants the sections of its topic."""
+
+    async def push(self, html: str) -> None:
+        """Send sections to the browser."""
+
+    async def end(self) -> None:
+        """The topic is gone."""
+
+
+class Relay:
+    """Who looks at what, and what they saw last."""
+
+    def __init__(self) -> None:
+        self.subscribers: dict[Topic, set[Subscriber]] = {}
+        self.shown: dict[Topic, dict[str, str]] = {}
+        self.dirty: set[Topic] = set()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def join(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Push the topic as it is now, and from then on whatever changes. Raises NotFound."""
+        if topic not in self.shown:
+            self.shown[topic] = await _render(topic)
+        self.subscribers.setdefault(topic, set()).add(subscriber)
+        # What changed between the page's answer and now was pushed to nobody.
+        await subscriber.push("".join(self.shown[topic].values()))
+        if not self.tasks:
+            self.tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._work())]
+
+    def leave(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Forget a subscriber; the last one takes the topic, the last topic the tasks along."""
+        present = self.subscribers.get(topic, set())
+        present.discard(subscriber)
+        if not present:
+            self.subscribers.pop(topic, None)
+            self.shown.pop(topic, None)
+            self.dirty.discard(topic)
+        if not self.subscribers:
+            for task in self.tasks:
+                task.cancel()
+            self.tasks = []
+
+    def note(self, message: dict[str, Any]) -> None:
+        """Mark what a published change concerns."""
+        tenant_id, job_id = (
+            UUID(message[key]) if message.get(key) else None for key in ("tenant", "job")
+        )
+        self.dirty |= {
+            topic
+            for topic in self.subscribers
+            if topic.concerns(tenant_id=tenant_id, job_id=job_id)
+        }
+
+    async def _listen(self) -> None:
+        """Hear of changes; come back by itself after Redis was away."""
+        failures = 0
+        while True:
+            client = connections.soft_state_async()
+            try:
+                async with client.pubsub() as channel:
+                    await channel.subscribe(events.CHANNEL)
+                    failures = 0
+                    self.dirty |= set(self.subscribers)  # while we did not listen
+                    async for message in channel.listen():
+                        if message["type"] == "message":
+                            self.note(json.loads(message["data"]))
+            except (redis.exceptions.RedisError, OSError, ValueError) as error:
+                logger.warning("live.deaf", extra={"error": str(error)})
+            finally:
+                await client.aclose()
+            await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+            failures += 1
+
+    async def _work(self) -> None:
+        """Render and push what is marked; from time to time, everything on a screen."""
+        next_sweep = time.monotonic() + SWEEP_S
+        while True:
+            await asyncio.sleep(COLLECT_S)
+            sweeping = time.monotonic() >= next_sweep
+            topics = set(self.subscribers) if sweeping else set(self.dirty)
+            self.dirty -= topics
+            began = time.monotonic()
+            for topic in topics:
+                await self._refresh(topic)
+            if sweeping:
+                took = time.monotonic() - began
+                next_sweep = time.monotonic() + max(SWEEP_S, SWEEP_SHARE * took)
+
+    async def _refresh(self, topic: Topic) -> None:
+        try:
+            sections = await _render(topic)
+        except NotFound:
+            await self._each(topic, "end")
+            return
+        except Exception:  # the process's edge: the database may be away; the next sweep comes
+            logger.exception("live.render_failed", extra={"page": topic.page})
+            return
+        before = self.shown.get(topic)
+        if before is None:  # everybody left meanwhile
+            return
+        changed = [html for name, html in sections.items() if before.get(name) != html]
+        self.shown[topic] = sections
+        if changed:
+            await self._each(topic, "push", "".join(changed))
+
+    async def _each(self, topic: Topic, method: str, *args: str) -> None:
+        present: Iterable[Subscriber] = list(self.subscribers.get(topic, ()))
+        sent = (getattr(subscriber, method)(*args) for subscriber in present)
+        for result in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(result, Exception):  # that browser has gone; it leaves by itself
+                logger.debug("live.not_sent", extra={"error": str(result)})
+
+
+async def _render(topic: Topic) -> dict[str, str]:
+    render = database_sync_to_async(fragments.sections_in_scope, thread_sensitive=False)
+    sections: dict[str, str] = await render(topic, now=timezone.now())
+    return sections
+
+
+_relays: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = weakref.WeakKeyDictionary()
+
+
+def relay() -> Relay:
+    """Return the relay of the running loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _relays:
+        _relays[loop] = Relay()
+    return _relays[loop]

@@ -1,0 +1,1 @@
+"""Reads for pages, one module a page: a bounded number of queries, plain dataclasses out."""

@@ -1,0 +1,214 @@
+"""Devices: what they are like, by attribute; own private ones by name; tokens to enrol more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection
+
+from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
+from clients.selectors import ONLINE_WITHIN, SMALL
+from frontend.selectors.fleet import Figure, Fleet, fleet
+from jobs.models import Assignment
+from tenants.scopes import system_scope
+
+DEVICES_SHOWN = 200
+EXACT_VALUES = 8
+BARS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Devices that have one value, or one range of values."""
+
+    label: str
+    figure: Figure
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One public attribute over all devices that a tenant may use."""
+
+    name: str
+    unit: str
+    description: str
+    bars: list[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDevice:
+    """A device of a pool of this tenant's own."""
+
+    id: UUID
+    name: str
+    pool: str
+    state: str
+    sdk: str
+    seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An enrolment token, without its secret."""
+
+    id: UUID
+    name: str
+    start: str
+    pool: str
+    uses: int
+    max_uses: int
+    expires_at: datetime
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesPage:
+    """Everything that the page of devices shows."""
+
+    fleet: Fleet
+    distributions: list[Distribution]
+    own: list[OwnDevice]
+    own_pools: list[Pool]
+    tokens: list[Token]
+
+
+def page(*, tenant_id: UUID, now: datetime) -> DevicesPage:
+    """Return the page of devices of one tenant."""
+    found = fleet(tenant_id=tenant_id, now=now)
+    own_pools = list(Pool.objects.filter(tenant_id=tenant_id).order_by("name"))
+    return DevicesPage(
+        fleet=found,
+        distributions=distributions([pool.id for pool in found.pools]),
+        own=_own(tenant_id, now),
+        own_pools=own_pools,
+        tokens=_tokens(tenant_id, now),
+    )
+
+
+def own_pool(*, tenant_id: UUID, pool_id: UUID) -> Pool | None:
+    """Return a pool that is this tenant's own, or None."""
+    return Pool.objects.filter(tenant_id=tenant_id, id=pool_id).first()
+
+
+_COUNT = """
+    WITH one AS (
+        SELECT device.tenant_id IS NULL AS shared, pair.key AS name, pair.value AS value,
+               jsonb_typeof(pair.value) = 'number' AS is_number
+          FROM clients_device AS device, jsonb_each(device.attributes) AS pair
+         WHERE device.pool_id = ANY(%s) AND device.status = 'active'
+    ), variety AS (
+        SELECT name, count(DISTINCT value) AS different FROM one GROUP BY name
+    )
+    SELECT one.name,
+           CASE WHEN one.is_number AND variety.different > %s
+                THEN floor(log(2, greatest((one.value #>> '{}')::numeric, 0.001)))::int END AS power,
+           CASE WHEN NOT one.is_number OR variety.different <= %s
+                THEN one.value #>> '{}' END AS exact,
+           count(*) FILTER (WHERE NOT one.shared), count(*) FILTER (WHERE one.shared)
+      FROM one JOIN variety USING (name)
+     GROUP BY 1, 2, 3
+"""
+
+
+def distributions(pool_ids: list[UUID]) -> list[Distribution]:
+    """Count devices by attribute: by value, or by powers of two where values are many.
+
+    Powers of two, not the range of what is there: the ends of that would be single devices'.
+    """
+    with system_scope(), connection.cursor() as cursor:
+        cursor.execute(_COUNT, [pool_ids, EXACT_VALUES, EXACT_VALUES])
+        rows = cursor.fetchall()
+    by_name: dict[str, list[tuple[int | None, str | None, Figure]]] = {}
+    for name, power, exact, own, shared in rows:
+        by_name.setdefault(name, []).append((power, exact, Figure(own, shared)))
+    return [
+        Distribution(one.name, one.unit, one.description, _bars(by_name[one.name]))
+        for one in AttributeDefinition.objects.order_by("name")
+        if one.name in by_name
+    ]
+
+
+def _bars(rows: list[tuple[int | None, str | None, Figure]]) -> list[Bar]:
+    shown: list[tuple[tuple[int, float, str], str, Figure]] = []
+    rest = Figure()
+    ranked = sorted(rows, key=lambda row: -row[2].drawn)
+    for index, (power, exact, figure) in enumerate(ranked):
+        # A value that few shared devices have could tell whose they are: only the sum is shown.
+        if power is None and (0 < figure.shared < SMALL and not figure.own or index >= BARS_SHOWN):
+            rest += figure
+        elif power is not None:
+            label = f"{_power(power)} to {_power(power + 1)}"
+            shown.append(((0, power, ""), label, figure))
+        else:
+            shown.append((_order(exact or ""), exact or "(empty)", figure))
+    shown.sort(key=lambda one: one[0])
+    pairs = [(label, figure) for _, label, figure in shown]
+    if rest:
+        pairs.append(("other values", rest))
+    most = max(figure.drawn for _, figure in pairs)
+    return [Bar(label, figure, round(100 * figure.drawn / most)) for label, figure in pairs]
+
+
+def _power(exponent: int) -> str:
+    return f"{2**exponent:,}".replace(",", "\u202f") if exponent >= 0 else f"1/{2**-exponent}"
+
+
+def _order(text: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(text), "")
+    except ValueError:
+        return (1, 0.0, text)
+
+
+def _own(tenant_id: UUID, now: datetime) -> list[OwnDevice]:
+    rows = list(
+        Device.objects.filter(tenant_id=tenant_id)
+        .select_related("pool")
+        .order_by("status", "name", "id")[:DEVICES_SHOWN]
+    )
+    # Another tenant cannot hold a device of a private pool, so our own rows tell all.
+    bound = set(
+        Assignment.objects.filter(
+            device_id__in=[row.id for row in rows], status=Assignment.Status.BOUND
+        ).values_list("device_id", flat=True)
+    )
+    return [
+        OwnDevice(row.id, row.name, row.pool.name, _state(row, bound, now), row.sdk, row.seen_at)
+        for row in rows
+    ]
+
+
+def _state(row: Device, bound: set[UUID], now: datetime) -> str:
+    if row.status == Device.Status.REVOKED:
+        return "revoked"
+    if row.seen_at is None or row.seen_at <= now - ONLINE_WITHIN:
+        return "offline"
+    return "working" if row.id in bound else "idle"
+
+
+def _tokens(tenant_id: UUID, now: datetime) -> list[Token]:
+    rows = EnrolmentToken.objects.filter(tenant_id=tenant_id).select_related("pool")
+    return [
+        Token(
+            id=row.id,
+            name=row.name,
+            start=row.start,
+            pool=row.pool.name,
+            uses=row.uses,
+            max_uses=row.max_uses,
+            expires_at=row.expires_at,
+            state=_token_state(row, now),
+        )
+        for row in rows.order_by("-id")[:50]
+    ]
+
+
+def _token_state(row: EnrolmentToken, now: datetime) -> str:
+    if row.revoked_at:
+        return "revoked"
+    if row.expires_at <= now:
+        return "expired"
+    return "used up" if row.uses >= row.max_uses else "open"

@@ -1,0 +1,64 @@
+"""How figures and times are written on every page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+@register.filter
+def when(at: datetime | None, style: str = "relative") -> str:
+    """Return a time element; a module rewrites it in the viewer's zone and keeps it true."""
+    if at is None:
+        return ""
+    utc = at.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" data-when="{}">{}</time>',
+        utc.isoformat(timespec="seconds"),
+        style,
+        utc.strftime("%-d %b %Y, %H:%M UTC"),
+    )
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """Return 0.9312 as 93.1 %."""
+    return "–" if share is None else f"{100 * share:.1f}\u202f%"
+
+
+@register.filter
+def measure(value: float | None) -> str:
+    """Return a loss to three places that matter."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+@register.filter
+def size(number_bytes: int) -> str:
+    """Return bytes in decimal units."""
+    value = float(number_bytes)
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+@register.filter
+def number(value: float) -> str:
+    """Return a count with thin spaces between thousands."""
+    return f"{value:,.0f}".replace(",", "\u202f")
+
+
+@register.simple_tag(takes_context=True)
+def pushed(context: template.Context) -> SafeString:
+    """Mark a section that replaces its older self on the page."""
+    return mark_safe(' hx-swap-oob="true"' if context.get("is_push") else "")

@@ -1,0 +1,159 @@
+"""What a job is doing, in words with numbers. Pure: rows in, text out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+TONES = ("busy", "wait", "good", "bad", "off")
+
+
+class JobLike(Protocol):
+    """What is needed of a job's row."""
+
+    status: str
+    outcome: str
+    reason: dict[str, object]
+    version: int
+
+
+class RoundLike(Protocol):
+    """What is needed of the row of its open round."""
+
+    kind: str
+    status: str
+    number: int
+    attempt: int
+    demand: int
+    quorum: int
+    assigned: int
+    reported: int
+    extensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """``tone`` colours, ``label`` names, ``text`` explains."""
+
+    tone: str
+    label: str
+    text: str
+
+
+_ENDED = {
+    "completed": ("good", "Completed", "All rounds are done."),
+    "failed": ("bad", "Failed", "It could not go on."),
+    "cancelled": ("off", "Cancelled", "Somebody stopped it."),
+    "rejected": ("bad", "Rejected", "The platform did not take it."),
+    "expired": ("bad", "Expired", "It did not end in time."),
+}
+
+
+def state(job: JobLike, current: RoundLike | None) -> State:
+    """Say in what state a job is and, where it waits, for what."""
+    if job.status == "finished":
+        return _ended(job)
+    if job.status == "submitted":
+        waits = _message(job) or "Waiting for the platform to check it and let it in."
+        return State("wait", "Submitted", waits)
+    if job.status == "paused":
+        return State("off", "Paused", _paused(current))
+    if current is None:
+        return State("busy", "Running", "Opening the next round.")
+    return _running(job, current)
+
+
+def _ended(job: JobLike) -> State:
+    tone, label, text = _ENDED.get(job.outcome, ("off", job.outcome.capitalize(), ""))
+    if job.outcome == "completed":
+        text = f"{count(job.version, 'round')} done; the model is at version {job.version}."
+    elif job.outcome == "cancelled":
+        text = f"Stopped after {count(job.version, 'round')}."
+        return State(tone, label, text)
+    return State(tone, label, _message(job) or text)
+
+
+def _paused(current: RoundLike | None) -> str:
+    under_way = current.assigned - current.reported if current else 0
+    if under_way > 0:
+        return f"No new devices are taken; {count(under_way, 'device')} may still report."
+    return "No new devices are taken until it is resumed."
+
+
+def _running(job: JobLike, current: RoundLike) -> State:
+    if current.status == "selecting":
+        text = f"{current.assigned} of {current.demand} devices bound."
+        if current.extensions:
+            text += " Too few came in time, so the wait was extended."
+        return State("wait", "Waiting for devices", text)
+    if current.status == "executing":
+        doing = "Training" if current.kind == "train" else "Evaluating"
+        text = f"{current.reported} of {current.demand} devices have reported."
+        return State("busy", doing, text)
+    merged = count(current.reported, "update")
+    return State("busy", "Aggregating", f"Merging {merged} into version {job.version + 1}.")
+
+
+def _message(job: JobLike) -> str:
+    message = str(job.reason.get("message") or "")
+    return message[:1].upper() + message[1:]
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 round``, ``2 rounds``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\u202f")
+
+
+def headline(*, running: int, waiting: int, attention: int) -> str:
+    """Return the one sentence that answers: what is going on, and does anything need me?"""
+    if running or waiting:
+        parts = []
+        if running:
+            parts.append(f"{count(running, 'job')} {'is' if running == 1 else 'are'} training")
+        if waiting:
+            noun = count(waiting, "job") if not running else str(waiting)
+            parts.append(f"{noun} {'waits' if waiting == 1 else 'wait'}")
+        doing = " and ".join(parts)
+    else:
+        doing = "Nothing is running"
+    if attention:
+        need = f"{count(attention, 'job')} {'needs' if attention == 1 else 'need'} a look"
+    else:
+        need = "nothing needs you"
+    return f"{doing}; {need}."
+
+
+_ASSIGNMENT = {
+    "reported": "Reported",
+    "declined": "Declined",
+    "failed": "Failed",
+    "expired": "Went silent",
+    "cancelled": "Not needed any more",
+}
+_PHASE = {
+    "downloading": "Downloading the model",
+    "training": "Training",
+    "evaluating": "Evaluating",
+    "uploading": "Uploading",
+}
+
+
+def assignment(status: str, phase: str, *, accepted: bool) -> str:
+    """Say what a device of a round does."""
+    if status != "bound":
+        return _ASSIGNMENT.get(status, status)
+    if phase:
+        return _PHASE.get(phase, phase)
+    return "Starting" if accepted else "Bound, not yet heard from"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration to two units at most, such as ``1 min 5 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller in ((86_400, "d", "h"), (3600, "h", "min"), (60, "min", "s")):
+        if whole >= size:
+            rest = (whole % size) // {"h": 3600, "min": 60, "s": 1}[smaller]
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
