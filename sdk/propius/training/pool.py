@@ -101,6 +101,8 @@ class _Child:
             raise self._ended() from error
 
     def _ended(self) -> TrainerError:
+        if self._log.closed:
+            return TrainerCrashed("the pool of trainers was closed in the middle of the task")
         code = self._process.returncode or 0
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LOG_CHARS))
         log = self._log.read().decode(errors="replace").strip()
@@ -210,6 +212,9 @@ class TrainerPool:
             if self._closed:
                 raise TrainerCrashed("the pool of trainers is closed")
             child = self._take(task) or await self._spawn()
+            if self._closed:  # While it started.
+                await child.kill()
+                raise TrainerCrashed("the pool of trainers is closed")
             self._busy.add(child)
             keep = False
             try:
