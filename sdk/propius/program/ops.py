@@ -94,7 +94,8 @@ def _table() -> dict[str, Op]:
         ops[f"aten.{name}"] = Op(keywords=frozenset({"dtype"}), shape=0)
     for name in ("arange.default", "arange.start", "arange.start_step", "scalar_tensor.default"):
         ops[f"aten.{name}"] = Op(keywords=frozenset({"dtype"}))
-    for name in ("expand.default", "repeat.default", "constant_pad_nd.default"):
+    ops["aten.constant_pad_nd.default"] = Op()
+    for name in ("expand.default", "repeat.default"):
         ops[f"aten.{name}"] = Op(shape=1)
     ops["aten.gelu.default"] = Op(keywords=frozenset({"approximate"}))
     ops["aten.clone.default"] = Op(keywords=frozenset({"memory_format"}))

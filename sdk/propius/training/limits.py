@@ -21,17 +21,26 @@ def cap_memory(memory_mb: int) -> None:
     """Let this process allocate so many MB and write no core file."""
     size = memory_mb << 20
     # Private writable memory: heap and anonymous maps. Shared maps fall under the second cap.
-    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-    resource.setrlimit(resource.RLIMIT_AS, (size + _LIBRARIES_BYTES, size + _LIBRARIES_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_DATA, size)
+    _lower(resource.RLIMIT_AS, size + _LIBRARIES_BYTES)
+    _lower(resource.RLIMIT_FSIZE, _FILE_BYTES_MAX)
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def _lower(which: int, limit: int) -> None:
+    """Set both limits for good, unless the machine's owner has set a lower one."""
+    _, hard = resource.getrlimit(which)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(which, (limit, limit))
 
 
 def cap_cpu(cpu_s: int) -> None:
     """End this process (SIGXCPU) after so many more processor seconds, should nobody watch it."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(usage.ru_utime + usage.ru_stime) + cpu_s
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
 
 
 def die_with_parent(parent: int) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -156,6 +157,42 @@ async def test_closing_fails_the_task_under_way(folder: Path) -> None:
         await running
     with pytest.raises(TrainerCrashed, match="closed"):
         await pool.run(_handler(folder, "add_one"), timeout_s=10)
+
+
+_AGENT = """
+import asyncio, sys, threading
+from propius.training.pool import TrainerPool
+from propius.training.tasks import HandlerTask
+async def main():
+    pool = TrainerPool(1, import_paths=[sys.argv[1]])
+    task = HandlerTask(action="train", handler="handlers_for_tests:endless", split="train",
+                       parameters_path=sys.argv[2], data_path=sys.argv[3])
+    running = asyncio.ensure_future(pool.run(task, 60))
+    while not pool.pids:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    print(pool.pids[0], flush=True)
+    await running
+asyncio.run(main())
+"""
+
+
+async def test_a_child_dies_with_its_agent(folder: Path) -> None:
+    arguments = ["-c", _AGENT, HERE, str(folder / "parameters"), str(folder / "data.npz")]
+    agent = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    assert agent.stdout is not None
+    child = int(await agent.stdout.readline())
+    agent.kill()
+    await agent.communicate()
+    status = Path(f"/proc/{child}/status")
+    for _ in range(200):
+        # Nobody may be there to reap it: a zombie has ended too.
+        if not status.exists() or "State:\tZ" in status.read_text():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"the child {child} outlived its agent")
 
 
 @pytest.mark.parametrize(
