@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from core.strict import StrictSerializer
-from tenants.access import ALL_SCOPES
+from tenants.access import ALL_SCOPES, Principal
 from tenants.models import ApiToken
 
 
@@ -14,7 +14,11 @@ class CallerSerializer(serializers.Serializer):
     tenant = serializers.CharField(source="tenant_slug")
     tenant_id = serializers.UUIDField()
     role = serializers.CharField(allow_blank=True)
-    scopes = serializers.ListField(child=serializers.CharField())
+    scopes = serializers.SerializerMethodField()
+
+    def get_scopes(self, caller: Principal) -> list[str]:
+        """Return the scopes, sorted."""
+        return sorted(caller.scopes)
 
 
 class TokenSerializer(serializers.ModelSerializer):

@@ -111,9 +111,7 @@ def test_it_expires_a_silent_device_and_frees_its_slot(world):
     job, devices = world
     round_ = factories.open_round(job)
     _, bindings = bind(round_, devices[:2])
-    services.accept(
-        assignment_id=bindings[0].assignment_id, device_id=devices[0].id, now=later(1)
-    )
+    services.accept(assignment_id=bindings[0].assignment_id, device_id=devices[0].id, now=later(1))
     services.sweep(now=later(10.5))
     statuses = [Assignment.objects.get(id=one.assignment_id).status for one in bindings]
     assert statuses == ["bound", "expired"]
@@ -223,9 +221,7 @@ def test_it_evaluates_beside_training_and_waits_for_the_last_evaluation():
     mine, pool = factories.tenant(), factories.pool()
     devices = [factories.device(pool) for _ in range(12)]
     with system_scope():
-        job = factories.job(
-            mine, rounds__count=1, evaluation__every=1, evaluation__demand=5
-        )
+        job = factories.job(mine, rounds__count=1, evaluation__every=1, evaluation__demand=5)
         finish(factories.open_round(job), devices, 1)
         job.refresh_from_db()
         assert job.status == "running"
@@ -305,9 +301,7 @@ def test_it_survives_reports_expiries_and_cancels_at_the_same_time():
             try:
                 with system_scope():
                     work()
-            except (
-                services.RoundClosed, services.AssignmentOver, services.WrongState
-            ):
+            except (services.RoundClosed, services.AssignmentOver, services.WrongState):
                 pass
             except Exception as error:  # noqa: BLE001 - a deadlock must fail the test
                 errors.append(error)
