@@ -34,8 +34,8 @@ ANY = "*"
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one tenant may run, and on what; ``"*"`` is every data set."""
 
-    kinds: list[Kind] = ["program", "handler"]
-    datasets: list[str] = [ANY]
+    kinds: list[Kind] = msgspec.field(default_factory=lambda: ["program", "handler"])
+    datasets: list[str] = msgspec.field(default_factory=lambda: [ANY])
 
     def words(self) -> str:
         """Say the grant in words."""

@@ -27,13 +27,16 @@ RETURN_CREDIT = wire.WINDOW // 4
 
 @dataclass(slots=True)
 class _Download:
-    """One transfer: its open file, how far it is, what the gateway may still send."""
+    """One transfer: its open file, how far it is, bytes whose credit is still to be returned.
+
+    Bytes are written as they come, so a gateway that sends beyond its credit is held back by the
+    socket alone, and harms nobody.
+    """
 
     instruction: StartDownload
     file: IO[bytes]
     done: int
     hasher: Any
-    credit: int = wire.WINDOW
     taken: int = field(default=0)
 
 
@@ -65,7 +68,7 @@ class Downloads:
         Raises
         ------
         wire.ProtocolError
-            Not the next bytes, or more than was allowed. A chunk of a transfer that has ended
+            Not the next bytes, or more than the blob has. A chunk of a transfer that has ended
             here is no error: it was on its way.
         """
         one = self._active.get(transfer)
@@ -77,11 +80,6 @@ class Downloads:
                 f"transfer {transfer}: {size} bytes at {offset}; expected the bytes at {one.done} "
                 f"of {blob.size_bytes}"
             )
-        if size > one.credit:
-            raise wire.ProtocolError(
-                f"transfer {transfer}: {size} bytes with {one.credit} of credit left"
-            )
-        one.credit -= size
         try:
             one.file.write(payload)
         except OSError as error:
@@ -96,7 +94,6 @@ class Downloads:
         self._emit(TransferProgress(transfer, one.done, blob.size_bytes))
         if one.taken >= RETURN_CREDIT:
             self._send(wire.Credit(transfer=transfer, size_bytes=one.taken))
-            one.credit += one.taken
             one.taken = 0
 
     def stop(self, assignment: str | None = None) -> None:

@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from propius import wire
-from propius.agent.events import Stop
+from propius.agent.events import CloseAndRetry, Stop
 
+PROTOCOL = frozenset(
+    {"bad_frame", "bad_message", "too_long", "out_of_order", "digest_unknown", "offset_mismatch"}
+)
+"""Refusals that mean that the two ends do not understand each other."""
 MAX_FAULTS = 5
-"""Fatal refusals within :data:`FAULT_MEMORY_S` that are answered by a new connection."""
+"""So many of them within :data:`FAULT_MEMORY_S` are answered by a new connection."""
 FAULT_MEMORY_S = 3600.0
+MAX_FAULT_WAIT_S = 60.0
 MAX_REMEMBERED = 1000
 
 FIXES = {
@@ -39,11 +44,6 @@ class Refusal:
 Judge = Callable[[wire.Assignment | wire.Candidate], Refusal | None]
 
 
-def is_final(code: str) -> bool:
-    """Tell whether reconnecting cannot help."""
-    return code in FIXES
-
-
 def stop(refused: wire.Refused) -> Stop:
     """Return the instruction to end, with the gateway's words and the fix."""
     text = refused.message
@@ -51,6 +51,23 @@ def stop(refused: wire.Refused) -> Stop:
         text += " (" + "; ".join(f"{name}: {why}" for name, why in refused.errors.items()) + ")"
     fix = FIXES.get(refused.code, "look for a newer SDK, and tell the operator of the platform")
     return Stop(refused.code, f"{text}. To mend it: {fix}.")
+
+
+class Faults:
+    """Counts the fatal refusals of late and decides whether to come back."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last_at = 0.0
+
+    def answer(self, refused: wire.Refused, now: float) -> Stop | CloseAndRetry:
+        """Return whether to stop, or how long to stay away: longer each time."""
+        self.count = self.count + 1 if now < self._last_at + FAULT_MEMORY_S else 1
+        self._last_at = now
+        misunderstood = refused.code in PROTOCOL and self.count > MAX_FAULTS
+        if refused.code in FIXES or misunderstood:
+            return stop(refused)
+        return CloseAndRetry(refused.code, min(MAX_FAULT_WAIT_S, 2.0**self.count))
 
 
 def unsupported(offered: Iterable[int]) -> wire.Refused:

@@ -34,7 +34,6 @@ from propius.agent.work import Work
 
 HANDSHAKE_S = 15.0
 MAX_WAIT_S = 60.0
-MAX_FAULT_WAIT_S = 300.0
 
 
 class Line(StrEnum):
@@ -54,7 +53,7 @@ class Session:
     introduction
         The device's id, key and public attributes.
     judge
-        Decides what the owner and the device's data allow; see :mod:`propius.agent.judge`.
+        Decides what the owner and the data allow; see :mod:`propius.agent.judge`.
     held
         A finished result from an earlier process, to be sent.
     """
@@ -67,14 +66,13 @@ class Session:
         self.line = Line.OFFLINE
         self.refused: dict[str, Refusal] = {}
         self.declines = 0
-        self.faults = 0
+        self.faults = refusals.Faults()
         self.ping_s = 30.0
         self._out = Outbox()
         self.bench = Bench(self._out, held)
         self._check_in_at: float | None = None
         self._heard_at = 0.0
         self._pinged_at: float | None = None
-        self._fault_at = 0.0
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take one event; return what to do, in order."""
@@ -208,7 +206,7 @@ class Session:
         if not self.bench.holds(message.assignment):
             return
         if isinstance(message, wire.Accepted):
-            self.declines = self.faults = 0
+            self.declines = self.faults.count = 0
             self._out.note("assignment.accepted", assignment=message.assignment)
         else:
             self._out.note("assignment.cancelled", assignment=message.assignment, code=message.code)
@@ -218,27 +216,26 @@ class Session:
         self._out.note(
             "session.refused", code=message.code, message=message.message, errors=message.errors
         )
-        if not message.fatal:
-            if message.assignment is not None and self.bench.holds(message.assignment):
-                self._over(later=True)
-            elif self.bench.work is None and self.line is Line.READY:
+        if message.fatal:
+            self._faulted(message)
+        elif message.assignment is None:
+            if self.bench.work is None and self.line is Line.READY:
                 self._check_in_later()
-            return
-        now = self._out.now
-        self.faults = self.faults + 1 if now < self._fault_at + refusals.FAULT_MEMORY_S else 1
-        self._fault_at = now
-        if refusals.is_final(message.code) or self.faults > refusals.MAX_FAULTS:
-            self._out.do(refusals.stop(message))
-            return
-        # Something said or heard was wrong: start afresh, without the work that led to it.
-        self.bench.drop()
-        self._out.do(CloseAndRetry(message.code, min(MAX_FAULT_WAIT_S, 2.0**self.faults)))
+        elif self.bench.holds(message.assignment):
+            self._over(later=True)
+
+    def _faulted(self, message: wire.Refused) -> None:
+        answer = self.faults.answer(message, self._out.now)
+        if message.code in refusals.PROTOCOL and isinstance(answer, CloseAndRetry):
+            # Something said or heard was wrong: start afresh, without the work that led to it.
+            self.bench.drop()
+        self._out.do(answer)
 
     def _timer(self, now: float) -> None:
         work = self.bench.work
         if self.line is Line.OFFLINE:
             give_up_at = self.bench.give_up_at()
-            if work is not None and give_up_at is not None and now >= give_up_at:
+            if work and give_up_at is not None and now >= give_up_at:
                 self._out.note("assignment.given_up", assignment=work.assignment.id)
                 self.bench.drop()
             return
