@@ -1,0 +1,200 @@
+"""Close rounds: merge partials, take the strategy's step, make the next model version.
+
+Importing this imports torch: workers only.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+import jobs.services
+from aggregation import (
+    blobs,
+    claims,
+    expected,
+    folding,
+    ownership,
+    retention,
+    strategies,
+    sums,
+    sweeping,
+)
+from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
+from aggregation.strategies import StrategyError
+from core import knobs
+from jobs.models import Round
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The next version's blobs, durable and not yet named by a row."""
+
+    digest: str
+    size_bytes: int
+    state_digest: str
+    state_bytes: int
+
+
+def close_round(*, round_id: UUID, now: datetime) -> bool:
+    """Finish a round that is aggregating and folded; False if there is nothing to do (yet).
+
+    Exactly once, however many workers try: the commit holds the round's lock.
+    """
+    round_ = Round.objects.select_related("job").get(id=round_id)
+    if round_.status != Round.Status.AGGREGATING:
+        return False
+    cohort = max(knobs.get().min_cohort, round_.job.spec["rounds"]["min_cohort"])
+    if round_.reported < cohort:
+        _fail(
+            round_,
+            "cohort_too_small",
+            f"{round_.reported} reports; a result is released over at least {cohort}",
+            now,
+        )
+        return True
+    if Batch.objects.filter(round=round_, done_at=None).exists():
+        return False
+    Closing.objects.get_or_create(round=round_, defaults={"tenant_id": round_.tenant_id})
+    token = claims.take(Closing, round_.pk, now=now)
+    if token is None:
+        return False
+    _close(round_, cohort, token, now)
+    return True
+
+
+def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
+    close = _close_training if round_.kind == Round.Kind.TRAIN else _close_evaluation
+    try:
+        close(round_, cohort, now)
+    except jobs.services.RoundOver:
+        logger.info("close.already", extra=_ids(round_))
+    except (StrategyError, sums.NotFinite) as error:
+        # The same updates would give the same again.
+        _fail(round_, "step_failed", str(error), now)
+    except folding.BROKEN as error:
+        logger.warning("close.failed", extra=_ids(round_) | {"error": str(error)})
+        if claims.failed(Closing, round_.pk, token, now=now) >= claims.ATTEMPTS:
+            _fail(round_, "close_failed", str(error), now)
+
+
+def _close_training(round_: Round, cohort: int, now: datetime) -> None:
+    partials = list(Partial.objects.filter(round=round_).order_by("number"))
+    count = sum(partial.count for partial in partials)
+    if count != round_.reported:
+        raise folding.Incomplete(f"partials hold {count} of {round_.reported} updates")
+    made = _make(round_, partials, count)
+    sums_ = sums.merge_metrics(partial.metrics for partial in partials)
+    metrics = sums.means(sums_, cohort=cohort)
+    with transaction.atomic():
+        _lock(round_)
+        _name(round_, made, now)
+        number = round_.base_version + 1
+        ModelVersion.objects.create(
+            tenant_id=round_.tenant_id,
+            job_id=round_.job_id,
+            round=round_,
+            number=number,
+            digest=made.digest,
+            size_bytes=made.size_bytes,
+            state_digest=made.state_digest,
+            reports=count,
+            metrics=metrics,
+            created_at=now,
+        )
+        claims.done(Closing, round_.pk, now=now)
+        jobs.services.complete_round(
+            round_id=round_.id,
+            parameters_digest=made.digest,
+            parameters_size=made.size_bytes,
+            version=number,
+            metrics=metrics,
+            now=now,
+        )
+        retention.apply(round_.job, now=now)
+
+
+def _make(round_: Round, partials: list[Partial], count: int) -> _Made:
+    job = round_.job
+    base = sweeping.ensure_first(job, now=round_.opened_at)
+    if round_.base_version:
+        base = ModelVersion.objects.get(job=job, number=round_.base_version)
+    store = blobs.store()
+    with store.writer() as writer:
+        state = sums.close(
+            base=store.path(round_.base_digest),
+            partials=[store.path(partial.digest) for partial in partials],
+            weight=sum(partial.weight for partial in partials),
+            count=count,
+            rules=expected.rules(job),
+            strategy=strategies.build(**job.spec["strategy"]),
+            state=store.path(base.state_digest) if base.state_digest else None,
+            write=writer.write,
+        )
+        digest = writer.commit()
+    if not state:
+        return _Made(digest, writer.size_bytes, "", 0)
+    with store.writer() as state_writer:
+        sums.save(state, state_writer.write)
+        state_digest = state_writer.commit()
+    return _Made(digest, writer.size_bytes, state_digest, state_writer.size_bytes)
+
+
+def _close_evaluation(round_: Round, cohort: int, now: datetime) -> None:
+    reports = Update.objects.filter(round=round_).order_by("sequence")
+    found = list(reports.values_list("weight", "metrics"))
+    if len(found) != round_.reported:
+        raise folding.Incomplete(f"{len(found)} of {round_.reported} reports have rows")
+    metrics = sums.means(sums.sum_metrics(found), cohort=cohort)
+    sweeping.ensure_first(round_.job, now=now)
+    with transaction.atomic():
+        _lock(round_)
+        ModelVersion.objects.filter(job_id=round_.job_id, number=round_.base_version).update(
+            evaluation=metrics
+        )
+        claims.done(Closing, round_.pk, now=now)
+        jobs.services.complete_round(
+            round_id=round_.id,
+            parameters_digest=round_.base_digest,
+            parameters_size=round_.base_size,
+            version=round_.base_version,
+            metrics=metrics,
+            now=now,
+        )
+        retention.apply(round_.job, now=now)
+
+
+def _lock(round_: Round) -> None:
+    """Take the round's lock first, as every transaction does; the winner alone goes on."""
+    locked = Round.objects.select_for_update().get(id=round_.id)
+    if locked.status != Round.Status.AGGREGATING:
+        raise jobs.services.RoundOver(f"round {round_.id} is {locked.status}")
+
+
+def _name(round_: Round, made: _Made, now: datetime) -> None:
+    named = ((made.digest, made.size_bytes), (made.state_digest, made.state_bytes))
+    # Sorted: every transaction locks blobs in one order.
+    for digest, size_bytes in sorted(named):
+        if digest:
+            ownership.claim(
+                tenant_id=round_.tenant_id, digest=digest, size_bytes=size_bytes, now=now
+            )
+
+
+def _fail(round_: Round, code: str, message: str, now: datetime) -> None:
+    logger.warning("round.failed", extra=_ids(round_) | {"code": code, "error": message})
+    jobs.services.fail_round(round_id=round_.id, code=code, message=message, now=now)
+
+
+def _ids(round_: Round) -> dict[str, str]:
+    return {
+        "tenant": str(round_.tenant_id),
+        "job": str(round_.job_id),
+        "round": str(round_.id),
+    }

@@ -1,0 +1,112 @@
+"""Fold batches of updates into partials, each update exactly once.
+
+Importing this imports torch: workers only.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+import jobs.services
+from aggregation import blobs, claims, ownership, sums, sweeping
+from aggregation.models import Batch, Partial, Update
+from jobs.models import Round
+from propius.tensors import TensorError
+
+logger = logging.getLogger(__name__)
+
+
+class AlreadyFolded(Exception):
+    """Another worker has committed this batch; ours is dropped."""
+
+
+class Incomplete(RuntimeError):
+    """The rows of a batch are not what its numbers say."""
+
+
+BROKEN = (blobs.BlobMissing, blobs.StorageFull, TensorError, sums.NotFinite, Incomplete, OSError)
+"""What may be wrong with the bytes or the disk: tried again, and then the round fails."""
+
+
+def fold_next(*, round_id: UUID, now: datetime) -> bool:
+    """Fold one ready batch of a round; False if there is none that is free."""
+    for batch in sweeping.ready(now=now).filter(round_id=round_id).select_related("round"):
+        token = claims.take(Batch, batch.pk, now=now)
+        if token is not None:
+            _fold(batch, token, now)
+            return True
+    return False
+
+
+def _fold(batch: Batch, token: UUID, now: datetime) -> None:
+    try:
+        compute_and_commit(batch, now=now)
+    except AlreadyFolded:
+        logger.info("fold.already", extra=_ids(batch))
+    except BROKEN as error:
+        failures = claims.failed(Batch, batch.pk, token, now=now)
+        logger.warning("fold.failed", extra=_ids(batch) | {"error": str(error)})
+        if failures >= claims.ATTEMPTS:
+            jobs.services.fail_round(
+                round_id=batch.round_id,
+                code="fold_failed",
+                message=f"batch {batch.number} cannot be folded: {error}",
+                now=now,
+            )
+
+
+def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
+    """Fold a batch and commit the partial. Raises AlreadyFolded, or one of ``BROKEN``."""
+    updates = list(batch.updates.order_by("sequence"))
+    reported = Round.objects.values_list("reported", flat=True).get(id=batch.round_id)
+    expected = min(batch.last, reported) - batch.first + 1
+    if len(updates) != expected:
+        raise Incomplete(f"batch {batch.number} has {len(updates)} updates, not {expected}")
+    store = blobs.store()
+    with store.writer() as writer:
+        paths = [store.path(update.digest) for update in updates]
+        sums.fold(paths, [update.weight for update in updates], writer.write)
+        digest = writer.commit()
+    partial = Partial(
+        tenant_id=batch.tenant_id,
+        round_id=batch.round_id,
+        number=batch.number,
+        digest=digest,
+        size_bytes=writer.size_bytes,
+        count=len(updates),
+        weight=sum(update.weight for update in updates),
+        metrics=sums.sum_metrics((update.weight, update.metrics) for update in updates),
+        created_at=now,
+    )
+    _commit(batch, partial, updates, now)
+    return partial
+
+
+@transaction.atomic
+def _commit(batch: Batch, partial: Partial, updates: list[Update], now: datetime) -> None:
+    """Insert the partial and point its updates at it: all of them, or nothing happens."""
+    if not claims.done(Batch, batch.pk, now=now):
+        raise AlreadyFolded(f"batch {batch.number} of round {batch.round_id}")
+    ownership.claim(
+        tenant_id=partial.tenant_id,
+        digest=partial.digest,
+        size_bytes=partial.size_bytes,
+        now=now,
+    )
+    partial.save(force_insert=True)
+    mine = Update.objects.filter(id__in=[update.pk for update in updates], partial=None)
+    if mine.update(partial=partial) != len(updates):
+        raise Incomplete(f"an update of batch {batch.number} is in another partial already")
+
+
+def _ids(batch: Batch) -> dict[str, str]:
+    return {
+        "tenant": str(batch.tenant_id),
+        "job": str(batch.round.job_id),
+        "round": str(batch.round_id),
+        "batch": str(batch.number),
+    }

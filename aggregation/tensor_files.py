@@ -1,0 +1,102 @@
+"""Safetensors files for torch: memory-mapped to read, tensor by tensor to write.
+
+Importing this imports torch: workers only.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+import torch
+
+from propius.tensors import ITEM_BYTES, TensorInfo, header_of
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+class MappedTensors:
+    """The tensors of a file as views of its pages: nothing is read until it is used.
+
+    Every view ends with the ``with`` block.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            # Copy-on-write: torch wants memory that it may write to, and the file stays as it is.
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self.header = header_of(self._map)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return the tensor ``name``, in the file's dtype and shape."""
+        info = self.header[name]
+        dtype = DTYPES[info.dtype]
+        count = prod(info.shape)
+        if count == 0:
+            return torch.empty(info.shape, dtype=dtype)
+        if info.begin % ITEM_BYTES[info.dtype]:
+            # The format lets a tensor start anywhere; torch's vector code does not.
+            copy = bytearray(self._map[info.begin : info.end])
+            return torch.frombuffer(copy, dtype=dtype).reshape(info.shape)
+        flat = torch.frombuffer(self._map, dtype=dtype, count=count, offset=info.begin)
+        return flat.reshape(info.shape)
+
+    def release(self, name: str) -> None:
+        """Let go of the memory of a tensor that is done with, to keep the whole small."""
+        info = self.header[name]
+        begin = -(-info.begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = info.end // mmap.PAGESIZE * mmap.PAGESIZE
+        if begin < end:
+            self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
+    def __enter__(self) -> MappedTensors:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._map.close()
+        except BufferError:
+            # An error's traceback may still hold a view; the map then goes with it.
+            if kind is None:
+                raise
+
+
+def header_bytes(tensors: Mapping[str, TensorInfo]) -> bytes:
+    """Return the header of a file of these tensors, to be followed by their bytes in this order."""
+    entries = {}
+    position = 0
+    for name, info in tensors.items():
+        end = position + info.size_bytes
+        entries[name] = {
+            "dtype": info.dtype,
+            "shape": info.shape,
+            "data_offsets": (position, end),
+        }
+        position = end
+    text = msgspec.json.encode(entries)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def tensor_bytes(tensor: torch.Tensor) -> memoryview:
+    """Return the bytes of a tensor without a copy, if it is contiguous."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def in_chunks(count: int, step: int) -> Iterator[slice]:
+    """Cut ``count`` elements into slices of ``step``."""
+    for begin in range(0, count, step):
+        yield slice(begin, min(begin + step, count))
