@@ -1,0 +1,57 @@
+"""The data plane's rows in the admin: to look at, never to change."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from aggregation.models import Batch, Blob, ModelVersion, Partial, Update
+
+
+class ReadOnly(ModelAdmin):  # type: ignore[misc]
+    """No adding, changing or deleting: other rows and files depend on these."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Blob)
+class BlobAdmin(ReadOnly):
+    list_display: ClassVar = ["digest", "tenant", "size_bytes", "created_at", "marked_at"]
+    search_fields: ClassVar = ["digest"]
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnly):
+    list_display: ClassVar = [
+        "job", "number", "reports", "size_bytes", "pinned", "created_at", "released_at",
+    ]  # fmt: skip
+    list_filter: ClassVar = ["tenant", "pinned"]
+    list_select_related: ClassVar = ["job"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnly):
+    list_display: ClassVar = ["round", "number", "claimed_until", "failures", "done_at"]
+    list_select_related: ClassVar = ["round"]
+
+
+@admin.register(Partial)
+class PartialAdmin(ReadOnly):
+    list_display: ClassVar = ["round", "number", "count", "weight", "size_bytes", "created_at"]
+    list_select_related: ClassVar = ["round"]
+
+
+@admin.register(Update)
+class UpdateAdmin(ReadOnly):
+    list_display: ClassVar = ["round", "sequence", "weight", "size_bytes", "accepted_at"]
+    list_select_related: ClassVar = ["round"]

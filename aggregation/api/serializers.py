@@ -1,0 +1,42 @@
+"""Shapes of programs, parameters and model versions."""
+
+from rest_framework import serializers
+
+from aggregation.models import ModelVersion
+from jobs.models import Artifact
+
+
+class ArtifactSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+    """An uploaded program or set of parameters."""
+
+    class Meta:
+        model = Artifact
+        fields = ["digest", "size_bytes", "status", "errors", "created_at", "checked_at"]
+        read_only_fields = fields
+
+
+class ArtifactDetailSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+    """The same with its tensors: name to shape and dtype."""
+
+    class Meta:
+        model = Artifact
+        fields = [*ArtifactSerializer.Meta.fields, "tensors"]
+        read_only_fields = fields
+
+
+class ModelVersionSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+    """One version of a job's model."""
+
+    class Meta:
+        model = ModelVersion
+        fields = [
+            "number", "digest", "size_bytes", "reports", "metrics", "evaluation", "pinned",
+            "created_at", "released_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class PinSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """Whether retention has to keep a version."""
+
+    pinned = serializers.BooleanField(default=True)

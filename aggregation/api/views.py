@@ -1,0 +1,154 @@
+"""Upload programs and parameters; list, pin and download model versions."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+import jobs.services
+from aggregation import artifacts, retention, selectors
+from aggregation.api import serializers, streams
+from core import knobs
+from core.pagination import CursorPages
+from jobs.models import Artifact, Job
+from tenants import access
+from tenants.views import TenantView
+
+_FILE = {streams.BINARY: OpenApiTypes.BINARY}
+
+
+class _ArtifactList(GenericAPIView, TenantView):  # type: ignore[type-arg]
+    scope_of = {"GET": access.READ_MODELS, "POST": access.WRITE_MODELS}
+    serializer_class = serializers.ArtifactSerializer
+    queryset = Artifact.objects.all()
+    kind: str
+
+    def get(self, request: Request) -> Response:
+        """List what was uploaded, newest first."""
+        page = self.paginate_queryset(self.get_queryset().filter(kind=self.kind))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def answer(self, artifact: Artifact) -> Response:
+        """Show an upload."""
+        return Response(serializers.ArtifactDetailSerializer(artifact).data, status=201)
+
+
+class ParametersListView(_ArtifactList):
+    """Sets of parameters: safetensors files."""
+
+    kind = Artifact.Kind.PARAMETERS
+
+    @extend_schema(request=_FILE, responses={201: serializers.ArtifactDetailSerializer})
+    def post(self, request: Request) -> Response:
+        """Upload a safetensors file as the raw body. The same bytes give the same digest."""
+        stream = streams.received(request, limit=knobs.get().max_parameters_bytes)
+        return self.answer(
+            artifacts.store_parameters(
+                tenant_id=_tenant_of(request), stream=stream, now=timezone.now()
+            )
+        )
+
+
+class ProgramListView(_ArtifactList):
+    """Programs."""
+
+    kind = Artifact.Kind.PROGRAM
+
+    @extend_schema(request=_FILE, responses={201: serializers.ArtifactDetailSerializer})
+    def post(self, request: Request) -> Response:
+        """Upload a program as the raw body. ``checking`` until it has run once in a child."""
+        stream = streams.received(request, limit=knobs.get().max_program_bytes)
+        return self.answer(
+            artifacts.store_program(
+                tenant_id=_tenant_of(request), stream=stream, now=timezone.now()
+            )
+        )
+
+
+class ArtifactView(TenantView):
+    """One upload."""
+
+    scope_of = {"GET": access.READ_MODELS}
+    kind = ""
+
+    @extend_schema(responses=serializers.ArtifactDetailSerializer)
+    def get(self, request: Request, digest: str) -> Response:
+        """Show an upload, what was found in it, and what is wrong with it."""
+        found = Artifact.objects.filter(kind=self.kind, digest=digest).first()
+        if found is None:
+            raise jobs.services.ArtifactUnknown(f"no {self.kind} {digest}")
+        return Response(serializers.ArtifactDetailSerializer(found).data)
+
+
+class _VersionPages(CursorPages):
+    ordering = "-number"
+
+
+class VersionListView(GenericAPIView, TenantView):  # type: ignore[type-arg]
+    """The versions of a job's model."""
+
+    scope_of = {"GET": access.READ_MODELS}
+    serializer_class = serializers.ModelVersionSerializer
+    pagination_class: type[CursorPagination] = _VersionPages
+
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """List versions, newest first. One with ``released_at`` can no longer be downloaded."""
+        _require_job(job_id)
+        page = self.paginate_queryset(selectors.versions(job_id))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class VersionDownloadView(TenantView):
+    """The tensors of a version."""
+
+    scope_of = {"GET": access.READ_MODELS}
+
+    @extend_schema(responses={(200, streams.BINARY): OpenApiTypes.BINARY, 304: None})
+    def get(self, request: Request, job_id: UUID, number: int | None = None) -> HttpResponseBase:
+        """Download a version (``latest``: the newest) as safetensors. The ETag is its digest."""
+        _require_job(job_id)
+        found = selectors.download(job_id=job_id, number=number)
+        etag = f'"{found.digest}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        if etag in request.headers.get("If-None-Match", ""):
+            return HttpResponseNotModified(headers=headers)
+        headers |= {
+            "Content-Length": str(found.size_bytes),
+            "Content-Disposition": (f'attachment; filename="{job_id}-v{found.number}.safetensors"'),
+        }
+        return StreamingHttpResponse(
+            streams.sent(found.path), content_type=streams.BINARY, headers=headers
+        )
+
+
+class VersionPinView(TenantView):
+    """Whether retention has to keep a version."""
+
+    scope_of = {"POST": access.WRITE_MODELS}
+
+    @extend_schema(request=serializers.PinSerializer, responses=serializers.ModelVersionSerializer)
+    def post(self, request: Request, job_id: UUID, number: int) -> Response:
+        """Pin a version, or with ``{"pinned": false}`` let retention have it."""
+        _require_job(job_id)
+        shape = serializers.PinSerializer(data=request.data)
+        shape.is_valid(raise_exception=True)
+        version = retention.pin(job_id=job_id, number=number, pinned=shape.validated_data["pinned"])
+        return Response(serializers.ModelVersionSerializer(version).data)
+
+
+def _tenant_of(request: Request) -> UUID:
+    tenant_id: UUID = request.user.tenant_id  # type: ignore[union-attr]
+    return tenant_id
+
+
+def _require_job(job_id: UUID) -> None:
+    if not Job.objects.filter(id=job_id).exists():
+        raise jobs.services.JobUnknown(f"no job {job_id}")
