@@ -255,7 +255,7 @@ class Binder:
         Call it every second; after five seconds of silence it counts as gone.
         """
         key = keys.gateway(gateway_id)
-        beat = {
+        beat: dict[Any, Any] = {
             "groups": groups_version,
             "sockets": sockets,
             "idle": json.dumps(idle),

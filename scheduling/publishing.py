@@ -19,9 +19,13 @@ from scheduling.binding import PlanNotice
 
 
 class PlanSuperseded(Conflict):
-    """A newer plan, another epoch or too much time came between: nothing was published."""
+    """Something came between and nothing was published; ``by`` is version, epoch or late."""
 
     code = "plan_superseded"
+
+    def __init__(self, by: str, detail: str) -> None:
+        super().__init__(detail)
+        self.by = by
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ def publish(begun: Begun, publication: Publication) -> PlanNotice:
     payload = json.dumps(_payload(begun, publication), separators=(",", ":"))
     state, text = _script("publish")(args=[keys.P, payload])
     if state != b"ok":
-        raise PlanSuperseded(f"plan {begun.version} is superseded by {state.decode()} {text!r}")
+        by = state.decode()
+        raise PlanSuperseded(by, f"plan {begun.version} is refused: {by} is {text.decode()!r}")
     return PlanNotice.parse(text)
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 
@@ -58,7 +59,8 @@ class Signer:
 
     def refresh(self, client: redis.Redis) -> None:
         """Read profiles that are new in Redis and forget those that are gone from it."""
-        present = {key.decode() for key in client.hkeys(keys.PROFILES)}
+        listed: list[Any] = client.hkeys(keys.PROFILES)
+        present = {key.decode() for key in listed}
         for key in self.profiles.keys() - present:
             del self.profiles[key]
         new = sorted(present - self.profiles.keys())
@@ -87,7 +89,8 @@ def forget_old_profiles() -> None:
 def online(groups_version: str | None = None) -> Online:
     """Add up the gateways' heartbeats; only those signed under ``groups_version``, if given."""
     client = connections.soft_state()
-    gateways = [one.decode() for one in client.zrange(keys.GATEWAYS, 0, -1)]
+    listed: list[Any] = client.zrange(keys.GATEWAYS, 0, -1)
+    gateways = [one.decode() for one in listed]
     with client.pipeline(transaction=False) as pipe:
         for gateway_id in gateways:
             pipe.hmget(keys.gateway(gateway_id), "groups", "sockets", "idle", "busy")

@@ -1,3 +1,9 @@
-from django.urls import URLPattern, URLResolver
+"""Path of the sharing policy."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import path
+
+from scheduling.api import views
+
+urlpatterns = [
+    path("policy", views.PolicyView.as_view(), name="policy"),
+]

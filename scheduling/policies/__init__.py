@@ -1,4 +1,4 @@
-"""Policies: how devices are shared. To add one, write a file, name it here; the checks run on it."""
+"""Policies: how devices are shared. To add one: a file here, a name below; the checks run on it."""
 
 from __future__ import annotations
 

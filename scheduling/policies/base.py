@@ -120,7 +120,7 @@ class BadParameters(ValueError):
 def none_allowed(parameters: Mapping[str, Any]) -> None:
     """Check the parameters of a policy that takes none. Raises BadParameters."""
     if parameters:
-        raise BadParameters({name: "this policy takes no parameters" for name in parameters})
+        raise BadParameters(dict.fromkeys(parameters, "this policy takes no parameters"))
 
 
 def ordered_plan(

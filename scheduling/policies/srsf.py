@@ -40,9 +40,7 @@ class Srsf:
 
 
 def _max_wait_s(parameters: Mapping[str, Any]) -> float:
-    errors = {
-        name: "unknown; max_wait_s is allowed" for name in parameters if name != "max_wait_s"
-    }
+    errors = {name: "unknown; max_wait_s is allowed" for name in parameters if name != "max_wait_s"}
     value = parameters.get("max_wait_s", MAX_WAIT_S)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value < float("inf"):

@@ -1,0 +1,148 @@
+"""From rows and supply to a plan that can be published. Reads only; the order of reads matters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from core import connections, knobs
+from jobs import selectors as job_selectors
+from jobs.selectors import OpenRound
+from scheduling import keys, policies, publishing, selectors, supply
+from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication:
+    """Read the rows after ``begun`` and plan over them.
+
+    Which pending grants have become rows is asked before the rounds' counts are read, so that
+    every row left out of "pending" is in those counts.
+    """
+    rows = begun.rows_among(job_selectors.assignments_known(begun.pending_assignments))
+    rounds = job_selectors.open_rounds()
+    groups = selectors.constraint_groups()
+    held = job_selectors.bound_by_tenant()
+    shares = _shares({one.tenant_id for one in rounds}, held)
+    policy = active()
+    snapshot = Snapshot(
+        now=now.timestamp(),
+        rounds=tuple(_for_policy(one) for one in rounds if one.remaining > 0),
+        supply=_supply(groups),
+        shares={str(tenant_id): share for tenant_id, share in shares.items()},
+    )
+    plan = policy.plan(snapshot)
+    new = [one.id for one in rounds if one.id not in begun.known]
+    seen = job_selectors.devices_seen(new) if new else {}
+    return publishing.Publication(
+        policy=policy.name,
+        shuffled=plan.shuffled,
+        groups=groups.version,
+        groups_text=groups.text,
+        rounds=_published(rounds),
+        queues=plan.queues,
+        signatures=plan.signatures,
+        room={
+            str(tenant_id): max(0, share.ceiling - share.held)
+            for tenant_id, share in shares.items()
+            if share.ceiling is not None
+        },
+        seen={str(one): [str(device) for device in devices] for one, devices in seen.items()},
+        rows=rows,
+    )
+
+
+def active() -> Policy:
+    """Build the active policy; the default one if its row no longer fits the code."""
+    chosen = selectors.active_policy()
+    try:
+        return policies.make(chosen.name, chosen.parameters)
+    except policies.BadParameters as error:
+        # A row from another release must not stop the platform.
+        logger.error("policy.unusable", extra={"policy": chosen.name, "reason": str(error)})
+        return policies.make(selectors.DEFAULT_POLICY, {})
+
+
+def _for_policy(one: OpenRound) -> policies.OpenRound:
+    return policies.OpenRound(
+        id=str(one.id),
+        job=str(one.job_id),
+        tenant=str(one.tenant_id),
+        group=one.group,
+        demand=one.demand,
+        remaining=one.remaining,
+        rounds_left=one.rounds_left,
+        priority=one.priority,
+        submitted_at=one.submitted_at.timestamp(),
+        opened_at=one.opened_at.timestamp(),
+    )
+
+
+def _published(rounds: Iterable[OpenRound]) -> Sequence[publishing.PublishedRound]:
+    return [
+        publishing.PublishedRound(
+            id=str(one.id),
+            tenant=str(one.tenant_id),
+            group=one.group,
+            private=bool(one.private),
+            free=one.remaining,
+            info={
+                "job_id": str(one.job_id),
+                "job_name": one.job_name,
+                "tenant": one.tenant_slug,
+                "kind": one.kind,
+                "workload": one.workload,
+                "private": one.private,
+            },
+        )
+        for one in rounds
+    ]
+
+
+def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
+    """Return all signatures that are known: of profiles, of connected devices, of misses."""
+    client = connections.soft_state()
+    signer = supply.signer()
+    signer.refresh(client)
+    of_profile = signer.signatures(groups.groups)
+    online = supply.online(groups.version)
+    rates: dict[str, float] = {}
+    for profile, rate in supply.check_in_rates(knobs.get().supply_window_s).items():
+        if profile in of_profile:
+            signature = of_profile[profile]
+            rates[signature] = rates.get(signature, 0.0) + rate
+    # A device that meets no group has a signature too; it is planned to get nothing.
+    names = {"", *of_profile.values(), *online.idle, *online.busy}
+    wanted: set[Any] = client.smembers(keys.WANTED)
+    names.update(one.decode() for one in wanted)
+    known = {group.id for group in groups.groups}
+    supplies = []
+    for name in sorted(names):
+        members = frozenset(filter(None, name.split("+")))
+        if members <= known:
+            supplies.append(
+                SignatureSupply(
+                    signature=name,
+                    groups=members,
+                    rate=rates.get(name, 0.0),
+                    idle=online.idle.get(name, 0),
+                    busy=online.busy.get(name, 0),
+                )
+            )
+    return tuple(supplies)
+
+
+def _shares(tenant_ids: set[UUID], held: dict[UUID, int]) -> dict[UUID, Share]:
+    rows = selectors.shares(tenant_ids)
+    found = {}
+    for tenant_id in tenant_ids:
+        row = rows.get(tenant_id)
+        count = held.get(tenant_id, 0)
+        found[tenant_id] = (
+            Share(row.weight, row.guarantee, row.ceiling, count) if row else Share(held=count)
+        )
+    return found

@@ -1,0 +1,130 @@
+"""Reads of the sharing policy, the shares and what stands behind a job's wait."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from core import connections
+from jobs.constraints import Group
+from jobs.models import Assignment, Job
+from scheduling import keys, supply
+from scheduling.models import SharingPolicy, TenantShare
+
+DEFAULT_POLICY = "srsf"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePolicy:
+    """The policy in force, and who chose it when and why."""
+
+    name: str
+    parameters: dict[str, Any]
+    reason: str = ""
+    author: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSet:
+    """Constraint groups of all unfinished jobs. ``version`` is a digest, so it outlives Redis."""
+
+    version: str
+    groups: tuple[Group, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """What stands behind a job's wait: eligible devices now, and its tenant's ceiling.
+
+    ``idle`` are connected and free, ``busy`` connected and bound, to whatever round.
+    """
+
+    policy: str
+    idle: int
+    busy: int
+    held: int
+    ceiling: int | None
+
+    @property
+    def at_ceiling(self) -> bool:
+        """Tell whether the tenant holds all the devices that it may."""
+        return self.ceiling is not None and self.held >= self.ceiling
+
+
+@dataclass(frozen=True, slots=True)
+class PlanState:
+    """The published plan."""
+
+    version: int
+    policy: str
+    at: datetime
+
+
+def active_policy() -> ActivePolicy:
+    """Return the newest choice, or the default if nobody ever chose."""
+    row = SharingPolicy.objects.order_by("-id").first()
+    if row is None:
+        return ActivePolicy(DEFAULT_POLICY, {})
+    return ActivePolicy(row.name, row.parameters, row.reason, row.author, row.created_at)
+
+
+def constraint_groups() -> GroupSet:
+    """Return the groups of every job that has not finished, waiting and paused ones too.
+
+    Not of open rounds only: then groups would come and go, and all devices be signed again,
+    between the rounds of one job.
+    """
+    rows = (
+        Job.objects.exclude(status=Job.Status.FINISHED)
+        .order_by("constraint_group")
+        .distinct("constraint_group")
+        .values_list("constraint_group", "spec__effective")
+    )
+    pairs = list(rows)
+    version = hashlib.sha256(" ".join(group for group, _ in pairs).encode()).hexdigest()[:16]
+    effective = [one for _, one in pairs]
+    text = json.dumps({"version": version, "groups": effective})
+    return GroupSet(version, tuple(Group.of(one) for one in effective), text)
+
+
+def shares(tenant_ids: Iterable[UUID]) -> dict[UUID, TenantShare]:
+    """Return the shares that were set, by tenant."""
+    return {row.tenant_id: row for row in TenantShare.objects.filter(tenant__in=set(tenant_ids))}
+
+
+def contention(job: Job) -> Contention:
+    """Return the numbers behind ``job``'s wait, for its tenant or an operator."""
+    online = supply.online()
+    share = TenantShare.objects.filter(tenant_id=job.tenant_id).first()
+    bound = Assignment.objects.filter(
+        tenant_id=job.tenant_id, status=Assignment.Status.BOUND
+    ).count()
+    return Contention(
+        policy=active_policy().name,
+        idle=supply.by_group(online.idle)[job.constraint_group],
+        busy=supply.by_group(online.busy)[job.constraint_group],
+        held=bound,
+        ceiling=share.ceiling if share else None,
+    )
+
+
+def plan_state() -> PlanState | None:
+    """Return which plan gateways work by; None while Redis has none."""
+    found: list[Any] = connections.soft_state().hmget(keys.PLAN, "version", "policy", "at")
+    version, policy, at = found
+    if version is None or policy is None or at is None:
+        return None
+    return PlanState(int(version), policy.decode(), datetime.fromtimestamp(int(at) / 1000, UTC))
+
+
+def counters() -> dict[str, int]:
+    """Return running totals since Redis was last emptied: ``granted`` slots and ``plans``."""
+    found: dict[Any, Any] = connections.soft_state().hgetall(keys.COUNTERS)
+    return {name.decode(): int(value) for name, value in found.items()}

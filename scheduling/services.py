@@ -1,0 +1,131 @@
+"""Every write of the control plane: plans, the policy, shares, and what time brings."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from core import connections, hints
+from core.errors import Invalid
+from jobs import services as job_services
+from scheduling import admission, keys, planning, policies, publishing, supply
+from scheduling.binding import PlanNotice
+from scheduling.models import SharingPolicy, TenantShare
+from tenants import services as tenant_services
+
+logger = logging.getLogger(__name__)
+
+OUTAGE_S = 5
+_ATTEMPTS = 3
+
+
+class PolicyInvalid(Invalid):
+    """No such policy, or parameters that it does not take."""
+
+    code = "policy_invalid"
+
+
+class ShareInvalid(Invalid):
+    """A weight, guarantee or ceiling that makes no sense."""
+
+    code = "share_invalid"
+
+
+def plan(*, now: datetime) -> PlanNotice | None:
+    """Plan over the rows as they are and publish; None if a newer plan came between.
+
+    Safe to run twice at once. If Redis was emptied, all of it is rebuilt from rows here.
+    """
+    for _ in range(_ATTEMPTS):
+        begun = publishing.begin()
+        if not begun.epoch:
+            logger.warning("plan.rebuilding", extra={"plan_version": begun.version})
+        publication = planning.prepare(begun, now=now)
+        try:
+            return publishing.publish(begun, publication)
+        except publishing.PlanSuperseded as error:
+            logger.info("plan.superseded", extra={"plan_version": begun.version, "by": error.by})
+            if error.by == "version":
+                return None
+    return None
+
+
+@transaction.atomic
+def set_policy(
+    *, name: str, parameters: Mapping[str, Any], author: str, reason: str, now: datetime
+) -> SharingPolicy:
+    """Choose the policy for the whole fleet, at once; bound devices stay. Raises PolicyInvalid."""
+    errors = {} if reason.strip() else {"reason": "say why, for those who read the history"}
+    try:
+        policies.make(name, parameters)
+    except policies.BadParameters as error:
+        errors |= error.errors
+    if errors:
+        text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
+        raise PolicyInvalid(text, errors=errors)
+    chosen = SharingPolicy.objects.create(
+        name=name, parameters=dict(parameters), reason=reason, author=author, created_at=now
+    )
+    tenant_services.audit(
+        tenant_id=None, actor=author, action="policy.set", target=name, now=now, reason=reason
+    )
+    hints.send("scheduling.plan", queue="scheduling")
+    return chosen
+
+
+@transaction.atomic
+def set_share(
+    *,
+    tenant_id: UUID,
+    weight: float,
+    guarantee: int,
+    ceiling: int | None,
+    author: str,
+    now: datetime,
+) -> TenantShare:
+    """Set a tenant's part of the fleet, in devices at once. Raises ShareInvalid."""
+    errors = {}
+    if not 0 < weight < math.inf:
+        errors["weight"] = f"{weight!r}; a number above 0 is allowed"
+    if guarantee < 0:
+        errors["guarantee"] = f"{guarantee}; 0 or more is allowed"
+    if ceiling is not None and ceiling < max(0, guarantee):
+        errors["ceiling"] = f"{ceiling}; at least the guarantee ({guarantee}) is allowed"
+    if errors:
+        text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
+        raise ShareInvalid(text, errors=errors)
+    values = {
+        "weight": weight,
+        "guarantee": guarantee,
+        "ceiling": ceiling,
+        "updated_by": author,
+        "updated_at": now,
+    }
+    share, _ = TenantShare.objects.update_or_create(tenant_id=tenant_id, defaults=values)
+    tenant_services.audit(
+        tenant_id=tenant_id, actor=author, action="share.set", target=str(tenant_id), now=now,
+        weight=weight, guarantee=guarantee, ceiling=ceiling,
+    )  # fmt: skip
+    hints.send("scheduling.plan", queue="scheduling")
+    return share
+
+
+def sweep(*, now: datetime) -> None:
+    """Find every row whose hint was lost: leases, windows, deadlines, waiting jobs, demand."""
+    client = connections.soft_state()
+    if not client.exists(keys.SWEEP):
+        # We were away, or Redis was emptied: devices could not renew, so silence proves nothing.
+        extended = job_services.extend_leases(now=now)
+        logger.warning("sweep.after_outage", extra={"leases_extended": extended})
+    job_services.sweep(now=now)
+    # Only after a sweep that reached the rows, so that Postgres away counts as an outage too.
+    client.set(keys.SWEEP, now.isoformat(), ex=OUTAGE_S)
+    admission.admit_waiting(now=now)
+    supply.forget_old_profiles()
+    plan(now=now)
