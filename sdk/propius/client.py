@@ -72,6 +72,10 @@ class Client:
     ) -> None:
         self.close()
 
+    def me(self) -> Json:
+        """Return who the token speaks for: tenant, role, scopes."""
+        return self._json("GET", "me")
+
     def upload_parameters(self, source: str | Path | bytes) -> str:
         """Upload a safetensors file, as a path or as bytes; return its digest."""
         return str(self._upload("parameters", source)["digest"])

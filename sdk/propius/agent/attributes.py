@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import shutil
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import psutil
 
 from propius.agent import owner_files
 from propius.agent.identity import AttributeSchema, Home, write_private
+from propius.agent.workloads import torch_is_installed
 from propius.wire import Scalar
 
 BENCHMARK_S = 0.3
@@ -25,16 +29,31 @@ REFERENCE_RATE = 10e6
 computer's core. A laptop's core scores about 3 to 6."""
 
 
-def measured(home: Home) -> dict[str, Scalar]:
-    """Return what can be measured: CPU score, memory, cores, OS, architecture, Python."""
-    return {
-        "cpu_score": cpu_score(home / "cpu_score.json"),
+SYSTEMS = {"linux": "linux", "darwin": "macos", "windows": "windows", "android": "android"}
+ARCHITECTURES = {"amd64": "x86_64", "aarch64": "arm64"}
+
+
+def measured(home: Home, *, without: Collection[str] = ()) -> dict[str, Scalar]:
+    """Return what can be measured, but for the names that the owner gives.
+
+    ``cpu_score``, ``memory_mb``, ``disk_free_mb``, ``cores``, ``os``, ``os_version`` (major),
+    ``architecture``, ``python`` (3.11 is 311) and ``torch``.
+    """
+    machine = platform.machine().lower()
+    found: dict[str, Scalar] = {
         "memory_mb": psutil.virtual_memory().total // (1 << 20),
+        "disk_free_mb": shutil.disk_usage(home.path).free // (1 << 20),
         "cores": os.cpu_count() or 1,
-        "os": platform.system().lower(),
-        "architecture": platform.machine().lower(),
-        "python": ".".join(platform.python_version_tuple()[:2]),
+        "os": SYSTEMS.get(platform.system().lower(), "other"),
+        "architecture": ARCHITECTURES.get(machine, machine),
+        "python": sys.version_info.major * 100 + sys.version_info.minor,
+        "torch": torch_is_installed(),
     }
+    if version := re.match(r"\d+", platform.release()):
+        found["os_version"] = int(version[0])
+    if "cpu_score" not in without:
+        found["cpu_score"] = cpu_score(home / "cpu_score.json")
+    return found
 
 
 def collect(
@@ -52,7 +71,7 @@ def collect(
     path = home / "attributes.toml"
     nothing: dict[str, Scalar] = {}
     own = owner_files.read(path, dict[str, Scalar], missing=nothing) | dict(overrides or {})
-    found = own if "cpu_score" in own and "os" in own else measured(home) | own
+    found = measured(home, without=own) | own
     types = {one.name: one.type for one in schema}
     if not types:
         return found

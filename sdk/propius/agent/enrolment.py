@@ -8,10 +8,8 @@ import httpx
 import msgspec
 
 from propius import __version__
-from propius.agent import attributes
 from propius.agent.identity import Enrolment, Home, make_key, public_hex, save_enrolment
 from propius.http_errors import ApiError, error_of, unreachable
-from propius.wire import Scalar
 
 TIMEOUT_S = 30.0
 
@@ -22,7 +20,6 @@ def enrol(
     home: Home,
     *,
     name: str = "",
-    overrides: dict[str, Scalar] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Enrolment:
     """Enrol the device in ``home`` and remember the answer there; safe to repeat.
@@ -33,8 +30,6 @@ def enrol(
         The platform's address and an enrolment token of its pool.
     name
         A name for people; the platform makes one up otherwise.
-    overrides
-        Attributes in place of measured ones.
 
     Raises
     ------
@@ -47,7 +42,8 @@ def enrol(
         "token": token,
         "public_key": public_hex(key),
         "sdk": f"propius-python/{__version__}",
-        "attributes": attributes.collect(home, [], overrides),
+        # The schema, which comes with the answer, says what may be told; hello tells it.
+        "attributes": {},
     }
     if name:
         body["name"] = name

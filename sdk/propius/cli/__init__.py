@@ -1,0 +1,60 @@
+"""The command line: ``propius login | job … | upload … | device …``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from propius import __version__
+from propius.cli import device, job, profile, upload
+from propius.cli.words import explained
+from propius.client import Client
+from propius.http_errors import ApiError
+
+app = typer.Typer(
+    name="propius",
+    help="Train models together with a fleet of devices: submit jobs, or be a device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(device.app, name="device")
+app.add_typer(job.app, name="job")
+app.add_typer(upload.app, name="upload")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"propius {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Train models together with a fleet of devices: submit jobs, or be a device."""
+
+
+@app.command()
+@explained
+def login(
+    url: Annotated[str, typer.Option(help="The server, for example http://127.0.0.1:8000.")],
+    token: Annotated[
+        str, typer.Option(help="An API token of your tenant.", prompt=True, hide_input=True)
+    ],
+) -> None:
+    """Remember the server and the token for the other commands, after trying them."""
+    with Client(url, token) as client:
+        try:
+            tenant = f" for tenant {client.me()['tenant']}"
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            tenant = ""  # A good token that may do other things, but not this.
+    path = profile.save(url, token)
+    typer.echo(f"signed in to {url}{tenant}; kept in {path}")

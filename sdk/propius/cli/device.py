@@ -1,0 +1,99 @@
+"""``propius device …``: let this machine join a pool and work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from propius.agent import attributes, device, enrolment, identity
+from propius.agent.agent import Agent, AgentOptions
+from propius.agent.log_format import configure
+from propius.agent.pool_trainer import PoolTrainer
+from propius.cli.words import Output, OutputOption, explained, show_one
+from propius.training.pool import TrainerPool
+
+app = typer.Typer(help="Let this machine join a pool and work.", no_args_is_help=True)
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="The device's folder; each device has its own.")
+]
+
+
+def _home(path: Path | None) -> identity.Home:
+    return identity.Home((path or identity.default_home()).expanduser())
+
+
+@app.command()
+@explained
+def enrol(
+    url: Annotated[str, typer.Option(help="The server, for example http://127.0.0.1:8000.")],
+    token: Annotated[str, typer.Option(help="An enrolment token of the pool.")],
+    home: HomeOption = None,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+) -> None:
+    """Join a pool: make a key on this device and register its public half."""
+    folder = _home(home)
+    done = enrolment.enrol(url, token, folder, name=name)
+    typer.echo(f"device {done.device} has joined pool {done.pool}; its folder is {folder.path}")
+    typer.echo("next: write datasets.toml there, then start it: propius device run")
+
+
+@app.command()
+@explained
+def run(
+    home: HomeOption = None,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Most that training may allocate.")] = 1024,
+    slowdown: Annotated[float, typer.Option(min=1.0, hidden=True)] = 1.0,
+) -> None:
+    """Serve until Ctrl-C. Says first what it will do, and for whom."""
+    folder = _home(home)
+    for line in device.load(folder.path).words():
+        typer.echo(f"  {line}")
+    typer.echo(f"  training may use {memory_mb} MB, at low priority, in a process of its own")
+    configure("INFO")
+    asyncio.run(_run(folder.path, memory_mb, AgentOptions(slowdown=slowdown)))
+
+
+async def _run(home: Path, memory_mb: int, options: AgentOptions) -> None:
+    # The owner's handlers live beside handlers.toml.
+    async with TrainerPool(1, memory_mb, import_paths=[str(home.resolve())]) as pool:
+        agent = Agent(home=home, trainer=PoolTrainer(pool), options=options)
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(one, stopping.set)
+        serving = asyncio.create_task(agent.run())
+        serving.add_done_callback(lambda _: stopping.set())
+        await stopping.wait()
+        await agent.stop()
+        await serving
+
+
+@app.command()
+@explained
+def status(home: HomeOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Show the device's enrolment, attributes, data sets, consents and waiting updates."""
+    folder = _home(home)
+    one = device.load(folder.path)
+    told = attributes.collect(folder, one.enrolment.attributes_schema)
+    waiting = len(list((folder / "spool").glob("*.json")))
+    if output is Output.JSON:
+        found = {
+            "device": one.enrolment.device,
+            "pool": one.enrolment.pool,
+            "gateway": one.enrolment.gateway,
+            "attributes": told,
+            "workloads": one.workloads.offered(),
+            "datasets": one.datasets.names(),
+            "waiting_updates": waiting,
+        }
+        show_one(found, output)
+        return
+    for line in one.words():
+        typer.echo(line)
+    typer.echo("it tells: " + ", ".join(f"{key} {value}" for key, value in sorted(told.items())))
+    typer.echo(f"updates that wait to be sent: {waiting}")

@@ -1,0 +1,109 @@
+"""What the commands print: results as tables or JSON, errors in words."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from propius.agent.connection import AgentStopped
+from propius.agent.identity import IdentityError
+from propius.agent.owner_files import OwnerFileError
+from propius.http_errors import ApiError
+from propius.spec import SpecError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class UserError(Exception):
+    """Something that the user can mend; the text says how."""
+
+
+class Output(StrEnum):
+    """How to print a result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Print a table or JSON.")]
+
+
+def explained(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command: what its user can mend is said in words, with status 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SpecError as error:
+            lines = [f"  {field or 'job'}: {text}" for field, text in error.errors.items()]
+            _fail("the job file has faults:\n" + "\n".join(lines))
+        except (ApiError, UserError, IdentityError, OwnerFileError, AgentStopped) as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        raise AssertionError("unreachable")
+
+    return wrapped
+
+
+def _fail(text: str) -> None:
+    typer.echo(f"error: {text}", err=True)
+    raise typer.Exit(1)
+
+
+def show_rows(rows: Iterable[Mapping[str, Any]], columns: list[str], output: Output) -> None:
+    """Print a list: the columns as a table, or everything as JSON."""
+    if output is Output.JSON:
+        _print_json(list(rows))
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    _console().print(table)
+
+
+def show_one(row: Mapping[str, Any], output: Output, *, without: Iterable[str] = ()) -> None:
+    """Print one object: a line for each field, or JSON."""
+    if output is Output.JSON:
+        _print_json(row)
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in row.items():
+        if name not in set(without):
+            table.add_row(name, _cell(value))
+    _console().print(table)
+
+
+def _console() -> Console:
+    # Not cut to 80 columns when another program reads it.
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        if "message" in value:
+            return str(value["message"])
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or "-"
+    return str(value)
