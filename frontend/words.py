@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-TONES = ("busy", "wait", "good", "bad", "off")
-
 
 class JobLike(Protocol):
     """What is needed of a job's row."""
@@ -25,7 +23,7 @@ class RoundLike(Protocol):
     number: int
     attempt: int
     demand: int
-    quorum: int
+    target: int
     assigned: int
     reported: int
     extensions: int
@@ -54,12 +52,12 @@ def state(job: JobLike, current: RoundLike | None) -> State:
     if job.status == "finished":
         return _ended(job)
     if job.status == "submitted":
-        waits = _message(job) or "Waiting for the platform to check it and let it in."
-        return State("wait", "Submitted", waits)
+        waits = str(job.reason.get("message") or "the program's check and admission")
+        return State("wait", "Submitted", f"Waiting for {waits}.")
     if job.status == "paused":
         return State("off", "Paused", _paused(current))
     if current is None:
-        return State("busy", "Running", "Opening the next round.")
+        return State("busy", "Running", "Between two rounds.")
     return _running(job, current)
 
 
@@ -68,7 +66,7 @@ def _ended(job: JobLike) -> State:
     if job.outcome == "completed":
         text = f"{count(job.version, 'round')} done; the model is at version {job.version}."
     elif job.outcome == "cancelled":
-        text = f"Stopped after {count(job.version, 'round')}."
+        text = f"Stopped after {count(job.version, 'round')}." if job.version else "Stopped early."
         return State(tone, label, text)
     return State(tone, label, _message(job) or text)
 
@@ -81,17 +79,36 @@ def _paused(current: RoundLike | None) -> str:
 
 
 def _running(job: JobLike, current: RoundLike) -> State:
+    what = f"{'Round' if current.kind == 'train' else 'Evaluation of version'} {current.number}"
     if current.status == "selecting":
-        text = f"{current.assigned} of {current.demand} devices bound."
+        text = f"{what}: {current.assigned} of {current.target} devices bound."
         if current.extensions:
             text += " Too few came in time, so the wait was extended."
         return State("wait", "Waiting for devices", text)
     if current.status == "executing":
         doing = "Training" if current.kind == "train" else "Evaluating"
-        text = f"{current.reported} of {current.demand} devices have reported."
+        text = f"{what}: {current.reported} of {current.demand} devices reported."
         return State("busy", doing, text)
-    merged = count(current.reported, "update")
-    return State("busy", "Aggregating", f"Merging {merged} into version {job.version + 1}.")
+    if current.kind == "train":
+        text = f"{what}: merging {count(current.reported, 'update')}."
+    else:
+        text = f"{what}: averaging the measures of {count(current.reported, 'device')}."
+    return State("busy", "Aggregating", text)
+
+
+def eligible(*, idle: int, busy: int, held: int, ceiling: int | None, hide_below: int) -> str:
+    """Say how many devices could take a round, and whether a ceiling is in the way."""
+    connected = idle + busy
+    if connected == 0:
+        text = "No device that fits its constraints is connected."
+    elif connected < hide_below:
+        text = f"Fewer than {hide_below} devices that fit its constraints are connected."
+    else:
+        free = f"{idle} free" if idle == 0 or idle >= hide_below else f"fewer than {hide_below} free"
+        text = f"{connected} devices that fit its constraints are connected, {free}."
+    if ceiling is not None and held >= ceiling:
+        text += f" Your tenant is at its ceiling of {count(ceiling, 'device')}."
+    return text
 
 
 def _message(job: JobLike) -> str:

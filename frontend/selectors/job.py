@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import redis.exceptions
 from django.db.models import Count, F, Q
 
-from clients.selectors import pseudonym
+from clients.selectors import SMALL, pseudonym
 from core.errors import NotFound
 from frontend import words
-from frontend.selectors import jobs as job_lines
 from jobs.models import Assignment, Job, Round
+from scheduling import selectors as scheduling_selectors
 
 ROUNDS_SHOWN = 12
 DEVICES_SHOWN = 100
@@ -48,6 +49,7 @@ class OpenRound:
     attempt: int
     status: str
     demand: int
+    target: int
     assigned: int
     reported: int
     lost: int
@@ -93,6 +95,7 @@ class JobDetail:
 
     job: Job
     state: words.State
+    why: str
     total: int
     percent: int
     accuracy: float | None
@@ -126,6 +129,7 @@ def detail(job: Job, *, all_rounds: bool = False) -> JobDetail:
     return JobDetail(
         job=job,
         state=words.state(job, current or (open_rows[0] if open_rows else None)),
+        why=_why(job, current),
         total=total,
         percent=min(100, round(100 * job.version / total)),
         accuracy=_newest(chart, "accuracy"),
@@ -138,11 +142,6 @@ def detail(job: Job, *, all_rounds: bool = False) -> JobDetail:
         can_resume=job.status == Job.Status.PAUSED,
         can_cancel=open_job,
     )
-
-
-def lines_of(job: Job) -> job_lines.JobLine:
-    """Return the job's line as lists show it."""
-    return job_lines.lines([job])[0]
 
 
 def series(job: Job) -> dict[str, list[dict[str, float]]]:
@@ -175,8 +174,27 @@ def chart_rows(chart: dict[str, list[dict[str, float]]]) -> list[dict[str, float
     by_round: dict[float, dict[str, float | None]] = {}
     for name, points in chart.items():
         for point in points:
-            by_round.setdefault(point["x"], {"round": point["x"]})[name] = point["y"]
+            row = by_round.setdefault(point["x"], {"round": point["x"], **dict.fromkeys(chart)})
+            row[name] = point["y"]
     return [by_round[x] for x in sorted(by_round, reverse=True)]
+
+
+def _why(job: Job, current: Round | None) -> str:
+    """Say what stands behind a wait for devices; nothing while Redis, which knows it, is away."""
+    running = job.status == Job.Status.RUNNING
+    if not running or current is None or current.status != Round.Status.SELECTING:
+        return ""
+    try:
+        found = scheduling_selectors.contention(job)
+    except redis.exceptions.RedisError:
+        return ""
+    return words.eligible(
+        idle=found.idle,
+        busy=found.busy,
+        held=found.held,
+        ceiling=found.ceiling,
+        hide_below=SMALL,
+    )
 
 
 def _newest(chart: dict[str, list[dict[str, float]]], measure: str) -> float | None:
@@ -205,6 +223,7 @@ def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:
             attempt=row.attempt,
             status=row.status,
             demand=row.demand,
+            target=row.target,
             assigned=row.assigned,
             reported=row.reported,
             lost=row.lost,
