@@ -21,11 +21,8 @@ def order(name, *rounds, **parameters):
 
 
 def test_fifo_serves_the_job_that_was_submitted_first():
-    rounds = (
-        round_("b", submitted_at=20),
-        round_("c", submitted_at=30),
-        round_("a", submitted_at=10),
-    )
+    submitted = {"b": 20, "c": 30, "a": 10}
+    rounds = [round_(name, submitted_at=at) for name, at in submitted.items()]
     assert order("fifo", *rounds) == ("a", "b", "c")
 
 

@@ -1,0 +1,76 @@
+"""Plans published by hand, and a binder to ask of them; no rows needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+from core import connections
+from scheduling import publishing
+from scheduling.binding import Binder, PlanNotice, Request
+from scheduling.publishing import Publication, PublishedRound
+
+GROUPS = "groups-1"
+
+
+def round_id(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def round_(number: int, *, free: int, tenant="acme", group="aa", private=False) -> PublishedRound:
+    info = {
+        "job_id": round_id(number + 1000),
+        "job_name": f"job {number}",
+        "tenant": tenant,
+        "kind": "train",
+        "workload": {},
+        "private": {"classes": {"min": 2}} if private else {},
+    }
+    return PublishedRound(round_id(number), tenant, group, private, free, info)
+
+
+def publish(
+    *rounds: PublishedRound,
+    begun: publishing.Begun | None = None,
+    signatures: Iterable[str] = ("aa",),
+    room: Mapping[str, int] | None = None,
+    rows: Iterable[str] = (),
+    seen: Mapping[str, list[str]] | None = None,
+    shuffled: bool = False,
+    groups: str = GROUPS,
+) -> PlanNotice:
+    """Publish rounds in this order; each signature gets those whose group it has."""
+    queues = {
+        name: [one.id for one in rounds if one.group in name.split("+")] for name in signatures
+    }
+    publication = Publication(
+        policy="fifo",
+        shuffled=shuffled,
+        groups=groups,
+        groups_text="{}",
+        rounds=rounds,
+        queues=queues,
+        signatures={name: [name] for name in queues},
+        room=room or {},
+        seen=seen or {},
+        rows=list(rows),
+    )
+    return publishing.publish(begun or publishing.begin(), publication)
+
+
+def request(signature: str = "aa", device: str = "") -> Request:
+    return Request(device or str(uuid4()), str(uuid4()), signature)
+
+
+def requests(count: int, signature: str = "aa") -> list[Request]:
+    return [request(signature) for _ in range(count)]
+
+
+@asynccontextmanager
+async def binder():
+    client = connections.soft_state_async()
+    try:
+        yield Binder(client)
+    finally:
+        await client.aclose()
