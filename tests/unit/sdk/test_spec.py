@@ -1,0 +1,110 @@
+"""The job file: every fault names its field and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from propius import spec
+
+DIGEST = "a" * 64
+JOB: dict[str, Any] = {
+    "schema": 1,
+    "name": "digits",
+    "workload": {"kind": "program", "program": DIGEST, "dataset": "digits"},
+    "parameters": DIGEST,
+    "rounds": {"count": 3, "demand": 8},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    raw = copy.deepcopy(JOB)
+    *steps, last = path.split(".")
+    part = raw
+    for step in steps:
+        part = part.setdefault(step, {})
+    part[last] = value
+    return raw
+
+
+def faults(raw: Any) -> dict[str, str]:
+    with pytest.raises(spec.SpecError) as caught:
+        spec.parse(raw)
+    return caught.value.errors
+
+
+def test_a_small_job_gets_its_defaults() -> None:
+    plain = spec.normalised(spec.parse(JOB))
+    assert plain["rounds"]["min_cohort"] == 5
+    assert plain["workload"]["train"]["batch_size"] == 32
+    assert plain["strategy"]["name"] == "fedavg"
+
+
+def test_normalising_twice_changes_nothing() -> None:
+    raw = changed("constraints.public", {"os": {"in": ["linux"]}, "cpu_score": 2})
+    once = spec.normalised(spec.parse(raw))
+    assert once["constraints"]["public"]["cpu_score"] == {"min": 2.0}
+    assert spec.normalised(spec.parse(once)) == once
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "words"),
+    [
+        ("rounds.demand", -1, "rounds.demand", "-1 is not allowed: Expected `int` >= 1"),
+        ("rounds.demand", "8", "rounds.demand", "Expected `int`, got `str`"),
+        ("rounds.demand", True, "rounds.demand", "got `bool`"),
+        ("rounds.demands", 8, "rounds.demands", "unknown field"),
+        ("rounds.deadline_s", 0.5, "rounds.deadline_s", ">= 1"),
+        ("rounds.over_selection", 9, "rounds.over_selection", "<= 3"),
+        ("rounds.on_shortfall", "wait", "rounds.on_shortfall", "allowed: extend, fail, restart"),
+        ("rounds.min_cohort", 9, "rounds.min_cohort", "above rounds.demand (8)"),
+        ("colour", "red", "colour", "unknown field"),
+        ("schema", 2, "schema", "allowed: 1"),
+        ("name", "a\n", "name", "regex"),
+        ("name", "", "name", "length >= 1"),
+        ("parameters", "xyz", "parameters", "regex"),
+        ("parameters", DIGEST + "\n", "parameters", "length <= 64"),
+        ("workload.kind", "shell", "workload.kind", "allowed: program, handler"),
+        ("workload.train", {"optimizer": "lion"}, "workload.train.optimizer", "adam, sgd"),
+        ("workload.train", {"learning_rate": -1}, "workload.train.learning_rate", "> 0"),
+        ("workload", {"kind": "handler", "dataset": "d"}, "workload.handler", "required"),
+        ("workload", 3, "workload", "Expected `object`"),
+        ("codec", "zip", "codec", "allowed: fp16, fp32"),
+        ("pools", ["a", 3], "pools.1", "Expected `str`"),
+        ("seed", 1 << 63, "seed", "<= 9223372036854775807"),
+        ("strategy", {"name": "fedavg", "config": {"a": [1]}}, "strategy.config.a", "array"),
+        ("constraints", {"public": {"cpu": {"mn": 1}}}, "constraints.public.cpu", "mn"),
+        ("constraints", {"private": {"n": "x"}}, "constraints.private.n", "no condition"),
+        ("constraints", {"public": [1]}, "constraints.public", "Expected `object`"),
+    ],
+)
+def test_a_fault_names_its_field_and_what_is_allowed(
+    path: str, value: Any, field: str, words: str
+) -> None:
+    errors = faults(changed(path, value))
+    assert list(errors) == [field]
+    assert words in errors[field]
+
+
+def test_a_missing_section_is_named() -> None:
+    raw = copy.deepcopy(JOB)
+    del raw["rounds"]
+    assert faults(raw) == {"rounds": "this field is required"}
+
+
+def test_a_job_that_is_no_object_is_named() -> None:
+    assert "not list" in faults([])[""]
+
+
+def test_several_faults_of_constraints_come_together() -> None:
+    raw = changed(
+        "constraints",
+        {"public": {"a": {"min": 2, "max": 1}, "b": 1}, "private": {"b": 1, "c": {"in": []}}},
+    )
+    assert set(faults(raw)) == {
+        "constraints.public.a",
+        "constraints.private.b",
+        "constraints.private.c",
+    }
