@@ -1,0 +1,291 @@
+"""The demo's course: prepare, start the fleet, submit, watch, download, measure."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+
+from demo import fleet, handlers, jobs, view
+from propius import arrays
+from propius.client import Client
+from propius.training import limits
+
+POLL_S = 1.0
+LATEST_ROUNDS = 30
+PROGRAMS_S = 120.0
+DEFAULT_TIMEOUT_S = 600.0
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the demo is told of the platform it runs on.
+
+    ``tokens`` are API tokens by tenant; ``devices_used`` counts the devices that reported for a
+    job, which only the operator may know of a shared pool.
+    """
+
+    url: str
+    gateway_metrics: str
+    tokens: Mapping[str, str]
+    enrolment_token: str
+    devices_used: Callable[[str], int]
+
+
+class Preparation:
+    """What needs no platform, done while it starts: the devices' data, the programs' export."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in (root, root / "programs", root / "models"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._threads = ThreadPoolExecutor(1)
+        self._devices: Future[None] = self._threads.submit(fleet.lay_out, root)
+        self._export = _start_export(root)
+
+    def wait_devices(self) -> None:
+        """Return when every device's folder is there."""
+        self._devices.result()
+
+    def wait_programs(self) -> None:
+        """Return when the programs are there. Raises DemoFailed if the export fails."""
+        try:
+            status = self._export.wait(timeout=PROGRAMS_S)
+        except subprocess.TimeoutExpired as error:
+            raise DemoFailed(f"exporting takes longer than {PROGRAMS_S:.0f} s") from error
+        if status != 0:
+            raise DemoFailed(f"the export of the programs failed: see {_export_log(self.root)}")
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._threads.shutdown(cancel_futures=True)
+        if self._export.poll() is None:
+            self._export.kill()
+            self._export.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _export_log(root: Path) -> Path:
+    return root / "export.log"
+
+
+def _start_export(root: Path) -> subprocess.Popen[bytes]:
+    # A process of its own, so that this one never carries torch while others need the memory.
+    parent = os.getpid()
+    with _export_log(root).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo.models", str(root / "programs")],
+            cwd=fleet.BASE_DIR,
+            env=limits.environment([str(fleet.BASE_DIR)], threads=1),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: limits.die_with_parent(parent),
+        )
+
+
+class Demo:
+    """One run against a platform that is ready."""
+
+    def __init__(
+        self,
+        site: Site,
+        preparation: Preparation,
+        hosts: fleet.Hosts,
+        console: Console,
+        *,
+        rounds_max: int | None = None,
+    ) -> None:
+        self._site = site
+        self._preparation = preparation
+        self._root = preparation.root
+        self._hosts = hosts
+        self._console = console
+        self._rounds_max = rounds_max
+        self._clients = {tenant: Client(site.url, token) for tenant, token in site.tokens.items()}
+        self._submitted: dict[str, str] = {}
+        self._accuracy: dict[str, tuple[int, float | None]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
+
+    def start_fleet(self) -> None:
+        """Enrol the devices and start them."""
+        self._preparation.wait_devices()
+        fleet.enrol_all(self._root, url=self._site.url, token=self._site.enrolment_token)
+        self._hosts.start()
+        self._console.print(f"demo: {len(fleet.devices())} devices enrolled and started")
+
+    def submit(self) -> None:
+        """Submit the three jobs; what an earlier demo left unfinished is cancelled first."""
+        for client in self._clients.values():
+            for status in ("submitted", "running", "paused"):
+                for old in list(client.jobs(status=status)):
+                    client.cancel(old["id"])
+        for job in jobs.JOBS:
+            self._submit(job)
+            self._console.print(
+                f"demo: {job.tenant} submitted {job.name}: "
+                f"{self._site.url}/jobs/{self._submitted[job.name]}/",
+                soft_wrap=True,
+            )
+
+    def _submit(self, job: jobs.DemoJob) -> None:
+        client = self._clients[job.tenant]
+        program = None
+        parameters: Path | bytes
+        if job.program is None:
+            parameters = arrays.save(handlers.initial())
+        else:
+            self._preparation.wait_programs()
+            folder = self._root / "programs"
+            program = client.upload_program(folder / f"{job.program}.program")["digest"]
+            parameters = folder / f"{job.program}.safetensors"
+        spec = job.complete(parameters=client.upload_parameters(parameters), program=program)
+        if self._rounds_max is not None:
+            count = min(spec["rounds"]["count"], self._rounds_max)
+            spec = spec | {"rounds": spec["rounds"] | {"count": count}}
+        self._submitted[job.name] = client.submit_job(spec)["id"]
+
+    def watch(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Show the jobs until all have finished.
+
+        Raises
+        ------
+        DemoFailed
+            A process of the fleet has ended, or it takes too long.
+        """
+        until = time.monotonic() + timeout_s
+        with view.View(self._console, self._site.url) as shown:
+            while True:
+                rows = [self._row(job) for job in jobs.JOBS]
+                shown.show(rows, self._fleet())
+                if all(row.finished for row in rows):
+                    return
+                for fault in self._hosts.ended():
+                    raise DemoFailed(fault)
+                if time.monotonic() > until:
+                    waiting = "; ".join(f"{r.job}: {r.state}" for r in rows if not r.finished)
+                    raise DemoFailed(f"not finished after {timeout_s:.0f} s: {waiting}")
+                time.sleep(POLL_S)
+
+    def _row(self, job: jobs.DemoJob) -> view.Row:
+        found = self._job(job)
+        numbers = found["waiting"]["numbers"]
+        finished = found["status"] == "finished"
+        rounds = found["spec"]["rounds"]["count"]
+        return view.Row(
+            job=job.name,
+            tenant=job.tenant,
+            round=min(rounds, found["version"] + (not finished)),
+            rounds=rounds,
+            state=found["waiting"]["message"],
+            bound=numbers.get("bound", 0),
+            reported=numbers.get("reported", 0),
+            accuracy=self._evaluated(job, found),
+            finished=finished,
+        )
+
+    def _job(self, job: jobs.DemoJob) -> dict[str, Any]:
+        return self._clients[job.tenant].job(self._submitted[job.name])
+
+    def _evaluated(self, job: jobs.DemoJob, found: Mapping[str, Any]) -> float | None:
+        """Accuracy of the newest evaluation round; asked for only when there is a new version."""
+        version, accuracy = self._accuracy.get(job.name, (0, None))
+        if found["version"] != version:
+            latest = itertools.islice(self._rounds(job), LATEST_ROUNDS)
+            evaluated = (one for one in latest if one["kind"] == "evaluate")
+            values = (_accuracy_of(one["metrics"]) for one in evaluated)
+            accuracy = next((value for value in values if value is not None), accuracy)
+            self._accuracy[job.name] = found["version"], accuracy
+        return accuracy
+
+    def _rounds(self, job: jobs.DemoJob) -> Any:
+        return self._clients[job.tenant].rounds(self._submitted[job.name])
+
+    def _fleet(self) -> view.FleetState:
+        """Ask the gateway; a fleet line is no reason to fail."""
+        try:
+            with urllib.request.urlopen(self._site.gateway_metrics, timeout=2) as answer:
+                text = answer.read().decode()
+        except OSError:
+            text = ""
+        sockets, idle = (_gauge(text, f"propius_gateway_{name}") for name in ("sockets", "idle"))
+        at_work = sockets - idle if sockets is not None and idle is not None else None
+        return view.FleetState(len(fleet.devices()), sockets, at_work)
+
+    def finish(self) -> list[view.Outcome]:
+        """Download the models and measure them; return how each job ended."""
+        return [self._outcome(job) for job in jobs.JOBS]
+
+    def first_round_at(self) -> datetime | None:
+        """Return when the first round of the first job was complete."""
+        rounds = [one for one in self._rounds(jobs.JOBS[0]) if one["kind"] == "train"]
+        times = [one["finished_at"] for one in rounds if one["outcome"] == "completed"]
+        return min(map(datetime.fromisoformat, times), default=None)
+
+    def _outcome(self, job: jobs.DemoJob) -> view.Outcome:
+        found = self._job(job)
+        client = self._clients[job.tenant]
+        model, accuracy = "", None
+        if found["version"] > 0:
+            path = self._root / "models" / f"{job.name}.safetensors"
+            client.download(found["id"], "latest", path)
+            model, accuracy = str(path), jobs.accuracy(job, path)
+        seconds = None
+        if found["finished_at"]:
+            ended, began = (
+                datetime.fromisoformat(found[name]) for name in ("finished_at", "submitted_at")
+            )
+            seconds = (ended - began).total_seconds()
+        return view.Outcome(
+            job=job.name,
+            tenant=job.tenant,
+            outcome=found["outcome"] or found["status"],
+            rounds=found["version"],
+            seconds=seconds,
+            devices=self._site.devices_used(found["id"]),
+            model=model,
+            accuracy=accuracy,
+            target=job.target,
+        )
+
+
+def _accuracy_of(metrics: Mapping[str, Any]) -> float | None:
+    value = metrics.get("accuracy")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _gauge(text: str, name: str) -> int | None:
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    return int(float(found[1])) if found else None
