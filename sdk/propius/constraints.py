@@ -21,7 +21,7 @@ MAX_CONDITIONS = 32
 
 
 class ConstraintError(ValueError):
-    """A constraint that cannot be read; ``field`` is the attribute, the text says what is allowed."""
+    """A constraint that cannot be read; ``field`` is the attribute, the text says why."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import msgspec
 from propius import __version__
 from propius.agent.identity import Enrolment, Home, make_key, public_hex, save_enrolment
 from propius.http_errors import ApiError, error_of, unreachable
+from propius.wire import Scalar
 
 TIMEOUT_S = 30.0
 
@@ -20,6 +22,7 @@ def enrol(
     home: Home,
     *,
     name: str = "",
+    overrides: Mapping[str, Scalar] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Enrolment:
     """Enrol the device in ``home`` and remember the answer there; safe to repeat.
@@ -30,6 +33,8 @@ def enrol(
         The platform's address and an enrolment token of its pool.
     name
         A name for people; the platform makes one up otherwise.
+    overrides
+        Attributes to tell at once, of the platform's schema.
 
     Raises
     ------
@@ -42,8 +47,8 @@ def enrol(
         "token": token,
         "public_key": public_hex(key),
         "sdk": f"propius-python/{__version__}",
-        # The schema, which comes with the answer, says what may be told; hello tells it.
-        "attributes": {},
+        # What may be told is known only from the answer's schema: hello tells what is measured.
+        "attributes": dict(overrides or {}),
     }
     if name:
         body["name"] = name

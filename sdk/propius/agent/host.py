@@ -41,7 +41,8 @@ from propius.agent.pool_trainer import PoolTrainer
 from propius.training.pool import TrainerError, TrainerPool
 from propius.wire import Scalar
 
-log = logging.getLogger(__name__)
+# Named, since this module is the process's __main__.
+log = logging.getLogger("propius.agent.host")
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Wait = Annotated[float, msgspec.Meta(ge=0)]
 
