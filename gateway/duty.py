@@ -305,7 +305,7 @@ class Duty:
             self._ended_transfer = self.window.transfer
         self._ended = self.assignment.id
         self.assignment = self.window = None
-        self._out.do(StopTransfers())
+        self._out.do(StopTransfers(self._ended))
 
     def _give_back(self, identifier: str, status: str, code: str, message: str) -> None:
         self._out.do(GiveBack(identifier, status, code, message[:500]))  # type: ignore[arg-type]

@@ -242,16 +242,15 @@ class RequestBind:
 
 @dataclass(frozen=True, slots=True)
 class RequestChoice:
-    """Ask for the first of these rounds that is still open."""
+    """Ask for the first of ``ranked`` that is still open; never show ``refused`` again."""
 
-    ranked: list[str]
+    ranked: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Wait among the idle devices. ``refused`` tells that the device turned a round down."""
-
-    refused: bool
+    """Wait among the idle devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +338,8 @@ class StoreReport:
 @dataclass(frozen=True, slots=True)
 class StopTransfers:
     """The assignment is over: end its transfers, and drop what was uploaded of it."""
+
+    assignment: str
 
 
 @dataclass(frozen=True, slots=True)

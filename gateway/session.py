@@ -47,7 +47,6 @@ from gateway.outbox import Outbox
 from gateway.states import HOLDING, SIGNED_IN, State
 from propius import wire
 
-MAX_REMEMBERED = 256
 LASTING = frozenset({"private_constraint", "consent", "dataset", "unsupported"})
 """Reasons for turning a round down that hold for the whole connection."""
 
@@ -66,7 +65,6 @@ class Session:
     __slots__ = (
         "_nonce",
         "_out",
-        "_refused",
         "_told_idle",
         "duty",
         "identifier",
@@ -82,7 +80,6 @@ class Session:
         self.duty = Duty(self._out)
         self._nonce = ""
         self._told_idle = False
-        self._refused: dict[str, None] = {}
 
     @property
     def state(self) -> State:
@@ -165,7 +162,6 @@ class Session:
         if message.attributes is None:
             self._out.do(RequestBind())
         else:
-            self._refused.clear()
             self._out.do(ChangeAttributes(message.attributes))
 
     def _attributes_changed(self, _: AttributesChanged) -> None:
@@ -192,12 +188,7 @@ class Session:
     def _offered(self, event: Offered) -> None:
         if self.state is not State.BINDING:
             return
-        fresh = [one for one in event.offer.candidates if one.round not in self._refused]
-        if not fresh:
-            self._park(refused=True)
-            return
-        offer = wire.Offer(offer=event.offer.offer, candidates=fresh, answer_s=event.offer.answer_s)
-        self.offer = offer
+        offer = self.offer = event.offer
         self._told_idle = False
         self._out.move(State.CHOOSING)
         self._out.send(offer)
@@ -215,35 +206,28 @@ class Session:
             self._out.fatal("out_of_order", f"round {unknown[0]} was not offered")
             return
         self.offer = None
-        for identifier, code in message.refused.items():
-            if code in LASTING:
-                self._remember(identifier)
-        if message.ranked:
+        refused = tuple(one for one, code in message.refused.items() if code in LASTING)
+        if message.ranked or refused:
             self._out.move(State.BINDING)
-            self._out.do(RequestChoice(list(dict.fromkeys(message.ranked))))
+            self._out.do(RequestChoice(tuple(dict.fromkeys(message.ranked)), refused))
         else:
-            self._park(refused=True)
+            self._park()
 
     def _offer_expired(self, event: OfferExpired) -> None:
         if self.offer is not None and self.offer.offer == event.offer:
             self.offer = None
-            self._park(refused=True)
+            self._park()
 
     def _nothing_to_bind(self, _: NothingToBind) -> None:
         if self.state is State.BINDING:
-            self._park(refused=False)
+            self._park()
 
-    def _park(self, *, refused: bool) -> None:
+    def _park(self) -> None:
         self._out.move(State.IDLE)
         if not self._told_idle:
             self._told_idle = True
             self._out.send(wire.Idle())
-        self._out.do(Park(refused))
-
-    def _remember(self, identifier: str) -> None:
-        if len(self._refused) >= MAX_REMEMBERED:
-            del self._refused[next(iter(self._refused))]
-        self._refused[identifier] = None
+        self._out.do(Park())
 
     # --- ending -------------------------------------------------------------------------------
 

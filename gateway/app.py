@@ -1,0 +1,102 @@
+"""The gateway's ASGI application: device websockets, and the life of what they share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import path, re_path
+
+from gateway.consumer import Connection, Receive
+from gateway.hub import Hub
+from gateway.limits import MAX_SOCKETS, pace
+from gateway.line import Send
+from gateway.metrics import SOCKETS
+from propius import wire
+
+Scope = dict[str, Any]
+SOCKETS_PER_S = 100.0
+
+
+class Gateway:
+    """Builds one :class:`Hub` at start-up, on the loop that serves."""
+
+    def __init__(self) -> None:
+        self.hub: Hub | None = None
+
+    async def lifespan(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Start and stop with the server."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.hub = Hub()
+                self.hub.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self.hub is not None:
+                    await self.hub.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def device(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one device."""
+        hub = self.hub
+        assert hub is not None
+        await receive()  # websocket.connect
+        if wire.SUBPROTOCOL not in scope["subprotocols"]:
+            await send({"type": "websocket.accept"})
+            await _say(
+                send,
+                wire.Refused(
+                    code="protocol_unsupported",
+                    message=f"ask for the websocket subprotocol {wire.SUBPROTOCOL}",
+                    fatal=True,
+                ),
+                1008,
+            )
+            return
+        await send({"type": "websocket.accept", "subprotocol": wire.SUBPROTOCOL})
+        if hub.sockets >= MAX_SOCKETS:
+            wait_s = pace(MAX_SOCKETS // 10, SOCKETS_PER_S)
+            full = wire.Retry(after_s=wait_s, code="busy", message="this gateway is full")
+            await _say(send, full, 1013)
+            return
+        hub.sockets += 1
+        SOCKETS.inc()
+        try:
+            await Connection(hub, receive, send).run()
+        finally:
+            hub.sockets -= 1
+            SOCKETS.dec()
+
+    def application(self) -> ProtocolTypeRouter:
+        """Return the ASGI application."""
+        return ProtocolTypeRouter(
+            {
+                "lifespan": self.lifespan,
+                "http": _not_found,
+                "websocket": URLRouter(
+                    [path("device/v1", self.device), re_path(r"", _no_such_socket)]
+                ),
+            }
+        )
+
+
+async def _say(send: Send, message: wire.Message, code: int) -> None:
+    await send({"type": "websocket.send", "text": wire.encode(message)})
+    await send({"type": "websocket.close", "code": code})
+
+
+async def _no_such_socket(_: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def _not_found(_: Scope, __: Receive, send: Send) -> None:
+    headers = [(b"content-type", b"application/problem+json")]
+    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    body = b'{"title": "Not Found", "status": 404, "detail": "Devices connect to /device/v1."}'
+    await send({"type": "http.response.body", "body": body})
+
+
+application = Gateway().application()

@@ -1,0 +1,257 @@
+"""The micro-batched binder: script, batched commit, settle, and only then the devices hear."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import redis.exceptions
+from django.utils import timezone
+
+import jobs.selectors
+import jobs.services
+from core import hints, knobs
+from core.ids import uuid7
+from gateway import details
+from gateway.events import Bound, NothingToBind, Offered
+from gateway.idle import UNTRIED
+from gateway.metrics import BINDS
+from gateway.registry import Listener
+from gateway.signing import Signer
+from gateway.threads import DatabaseAway, Threads
+from propius import wire
+from scheduling import binding
+
+logger = logging.getLogger(__name__)
+
+STALE_TRIES = 3
+COMMIT_PATIENCE_S = 10.0
+BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+REDIS_AWAY = (redis.exceptions.RedisError, OSError)
+
+
+@dataclass(slots=True)
+class Ask:
+    """One device that wants a round; ``choice`` is its answer to an offer."""
+
+    one: Listener
+    tried: int
+    choice: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    assignment_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the script gave, not yet a row."""
+
+    ask: Ask
+    round_id: str
+    plan_version: int
+
+
+class Binder:
+    """Collects what devices ask for, and answers in batches."""
+
+    def __init__(self, scripts: binding.Binder, signer: Signer, threads: Threads) -> None:
+        self.scripts = scripts
+        self._signer = signer
+        self._threads = threads
+        self._asks: list[Ask] = []
+        self._wake = asyncio.Event()
+        self._failures = 0
+
+    def ask(self, ask: Ask) -> None:
+        """Take an ask; the answer is an event to its connection."""
+        self._asks.append(ask)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Bind for as long as the process lives."""
+        while True:
+            await self._wake.wait()
+            if len(self._asks) < knobs.get().bind_batch:
+                await asyncio.sleep(knobs.get().bind_delay_s)
+            asks, self._asks = self._split()
+            if not self._asks:
+                self._wake.clear()
+            try:
+                await self.bind(asks)
+            except REDIS_AWAY as error:
+                await self._step_back(asks, error)
+            except Exception:
+                # The edge: whatever one batch met, its devices and the next batch go on.
+                logger.exception("gateway.bind_failed")
+                self._nothing(asks, retry=True)
+                await asyncio.sleep(BACK_OFF_S[-1])
+            else:
+                self._failures = 0
+
+    def _split(self) -> tuple[list[Ask], list[Ask]]:
+        size = knobs.get().bind_batch
+        return self._asks[:size], self._asks[size:]
+
+    async def _step_back(self, asks: Sequence[Ask], error: Exception) -> None:
+        """Park whom Redis left without an answer; the plan after its return wakes them."""
+        if not self._failures:
+            logger.warning("gateway.redis_away", extra={"reason": str(error)})
+        self._nothing(asks, retry=True)
+        wait_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+        self._failures += 1
+        await asyncio.sleep(wait_s)
+
+    async def bind(self, asks: Sequence[Ask]) -> None:
+        """Answer every one of ``asks``."""
+        for ask in asks:
+            ask.assignment_id = str(uuid7())
+        grants = await self._chosen([ask for ask in asks if ask.choice is not None])
+        grants += await self._scripted([ask for ask in asks if ask.choice is None])
+        if grants:
+            await self._commit(grants)
+
+    async def _chosen(self, asks: Sequence[Ask]) -> list[Grant]:
+        requests = []
+        for ask in asks:
+            assert ask.choice is not None
+            ranked, refused = ask.choice
+            requests.append(
+                binding.ChoiceRequest(
+                    ask.one.device, ask.assignment_id, ask.one.signature, ranked, refused
+                )
+            )
+        grants, answers = [], await self.scripts.choose(requests)
+        for ask, answer in zip(asks, answers, strict=True):
+            if isinstance(answer, binding.Bound):
+                grants.append(Grant(ask, answer.round_id, answer.plan_version))
+            else:
+                self._nothing([ask])
+        return grants
+
+    async def _scripted(self, asks: Sequence[Ask]) -> list[Grant]:
+        if not asks:
+            return []
+        answers = await self._asked(asks)
+        grants: list[Grant] = []
+        offered: list[tuple[Ask, binding.Offered]] = []
+        for ask, answer in zip(asks, answers, strict=True):
+            match answer:
+                case binding.Bound(round_id, plan_version):
+                    grants.append(Grant(ask, round_id, plan_version))
+                case binding.Offered():
+                    offered.append((ask, answer))
+                case binding.Nothing():
+                    self._nothing([ask])
+                case _:
+                    self._nothing([ask], retry=True)
+        if any(isinstance(answer, binding.NoEpoch | binding.Unplanned) for answer in answers):
+            await self._threads.files(lambda: hints.send("scheduling.plan", queue="scheduling"))
+        if offered:
+            await self._offer(offered)
+        return grants
+
+    async def _asked(self, asks: Sequence[Ask]) -> list[binding.Answer]:
+        for _ in range(STALE_TRIES):
+            requests = [
+                binding.Request(ask.one.device, ask.assignment_id, ask.one.signature)
+                for ask in asks
+            ]
+            answers = await self.scripts.bind(requests, self._signer.groups.version)
+            if not isinstance(answers[0], binding.StaleGroups):
+                break
+            self._signer.change(await self.scripts.groups())
+            for ask in asks:
+                ask.one.sign()
+        return answers
+
+    async def _offer(self, offered: Sequence[tuple[Ask, binding.Offered]]) -> None:
+        wanted = {round_id for _, answer in offered for round_id in answer.round_ids}
+        known = await self.scripts.round_info(wanted)
+        for ask, answer in offered:
+            candidates = [
+                _candidate(known[round_id]) for round_id in answer.round_ids if round_id in known
+            ]
+            if not candidates:
+                self._nothing([ask], retry=True)
+                continue
+            offer = wire.Offer(
+                offer=ask.assignment_id, candidates=candidates, answer_s=knobs.get().offer_s
+            )
+            BINDS.labels("offered").inc()
+            ask.one.feed(Offered(offer))
+
+    async def _commit(self, grants: Sequence[Grant]) -> None:
+        try:
+            settlements, told = await self._threads.commit(
+                lambda: _committed(grants), patience_s=COMMIT_PATIENCE_S
+            )
+        except DatabaseAway:
+            # Rows unknown: the grants lapse in Redis by themselves, a row by its start lease.
+            self._nothing([grant.ask for grant in grants], retry=True)
+            return
+        try:
+            await self.scripts.settle(settlements)
+        except REDIS_AWAY as error:
+            # The rows stand; the planner rebuilds what Redis forgot from them.
+            logger.warning("gateway.settle_lost", extra={"reason": str(error)})
+        for grant, settlement in zip(grants, settlements, strict=True):
+            assignment = told.get(grant.ask.assignment_id)
+            BINDS.labels(settlement.outcome).inc()
+            if assignment is None:
+                self._nothing([grant.ask])
+            else:
+                grant.ask.one.feed(Bound(assignment))
+
+    def _nothing(self, asks: Sequence[Ask], *, retry: bool = False) -> None:
+        for ask in asks:
+            ask.one.tried = UNTRIED if retry else ask.tried
+            ask.one.feed(NothingToBind())
+
+
+def _committed(
+    grants: Sequence[Grant],
+) -> tuple[list[binding.Settlement], dict[str, wire.Assignment]]:
+    """Write the rows; return what became of each grant and what its device is told."""
+    now = timezone.now()
+    bindings = [
+        jobs.services.Binding(
+            UUID(grant.ask.assignment_id),
+            UUID(grant.round_id),
+            UUID(grant.ask.one.device),
+            grant.plan_version,
+        )
+        for grant in grants
+    ]
+    outcomes = jobs.services.assign(bindings=bindings, now=now)
+    rows = jobs.selectors.assignment_details(
+        [identifier for identifier, outcome in outcomes.items() if outcome == "assigned"]
+    )
+    found = {str(identifier): row for identifier, row in rows.items()}
+    settlements = []
+    for grant in grants:
+        identifier = grant.ask.assignment_id
+        outcome = outcomes[UUID(identifier)]
+        if outcome == "busy":
+            # Bound by an earlier try of this very commit, or to a session that broke off.
+            held = jobs.selectors.assignment_for_device(UUID(grant.ask.one.device))
+            if held is not None:
+                found[identifier] = held
+                outcome = "assigned" if str(held.id) == identifier else "busy"
+        settlements.append(
+            binding.Settlement(grant.round_id, identifier, grant.ask.one.device, outcome)
+        )
+    return settlements, {
+        identifier: details.assignment(row, now=now) for identifier, row in found.items()
+    }
+
+
+def _candidate(info: binding.RoundInfo) -> wire.Candidate:
+    return wire.Candidate(
+        round=info.round_id,
+        job=info.job_id,
+        tenant=info.tenant,
+        kind=info.kind,
+        workload=dict(info.workload),
+        constraints=dict(info.private),
+    )

@@ -1,0 +1,57 @@
+"""What other processes say to this gateway, by pub/sub. A lost message costs time, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from core import hints
+from gateway.binder import REDIS_AWAY
+from scheduling import keys
+from scheduling.binding import PlanNotice
+
+if TYPE_CHECKING:
+    from gateway.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.5
+
+
+class Channel:
+    """Listens for plans, cancellations, revocations and newer sessions."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def run(self) -> None:
+        """Listen for as long as the process lives."""
+        while True:
+            try:
+                await self._listen()
+            except REDIS_AWAY:
+                await asyncio.sleep(RETRY_S)
+
+    async def _listen(self) -> None:
+        async with self._hub.redis.pubsub() as pubsub:
+            await pubsub.subscribe(keys.PLAN_CHANNEL, hints.GATEWAYS)
+            # What was said while nobody listened here is found in the rows.
+            self._hub.presence.look_soon()
+            async for message in pubsub.listen():
+                if message["type"] != "message":
+                    continue
+                if message["channel"] == keys.PLAN_CHANNEL.encode():
+                    await self._hub.planned(PlanNotice.parse(message["data"]))
+                else:
+                    self._heard(json.loads(message["data"]))
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        registry = self._hub.registry
+        if "cancelled" in message:
+            registry.cancel(message["cancelled"], message.get("code", "cancelled"))
+        if "revoked" in message:
+            registry.revoke(message["revoked"])
+        if "connected" in message:
+            registry.replaced(*message["connected"])

@@ -1,0 +1,243 @@
+"""One device's websocket, as raw ASGI: input and output only. ``gateway.session`` decides.
+
+See docs/adr/0002-gateway-raw-asgi.md for why this is no Channels consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from core import knobs
+from core.ids import uuid7
+from gateway import events as ev
+from gateway import hellos
+from gateway.doing import DOING
+from gateway.downloads import Downloads
+from gateway.idle import UNTRIED
+from gateway.limits import CLOSE_S, HELLO_S, Rate
+from gateway.line import Line, Send
+from gateway.session import Session
+from gateway.states import State
+from gateway.uploads import Upload
+from jobs.constraints import Profile
+from propius import wire
+
+if TYPE_CHECKING:
+    from gateway.hub import Hub
+
+logger = logging.getLogger(__name__)
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+NOBODY = Profile({}, {}, "")
+
+
+class Connection:
+    """Feeds frames to the session, and carries out what it says."""
+
+    __slots__ = (
+        "_events",
+        "_feeding",
+        "_gave_up",
+        "_moves",
+        "_rate",
+        "_reader",
+        "_receive",
+        "_timers",
+        "device",
+        "downloads",
+        "hub",
+        "line",
+        "pool_id",
+        "profile",
+        "profile_key",
+        "pushed",
+        "session",
+        "session_id",
+        "signature",
+        "tried",
+        "upload",
+    )
+
+    def __init__(self, hub: Hub, receive: Receive, send: Send) -> None:
+        self.hub = hub
+        self._receive = receive
+        self.line = Line(send, self._stuck)
+        self.session_id = str(uuid7())
+        self.session = Session(self.session_id, ping_s=knobs.get().ping_s)
+        self.downloads = Downloads(self.line, hub.threads, self.fault)
+        self.upload: Upload | None = None
+        self.device = ""
+        self.pool_id = ""
+        self.profile = NOBODY
+        self.profile_key = ""
+        self.signature = ""
+        self.tried = UNTRIED
+        self.pushed = False
+        self._events: deque[ev.Event] = deque()
+        self._feeding = False
+        self._gave_up = False
+        self._moves: asyncio.Task[None] | None = None
+        self._rate = Rate()
+        self._reader: asyncio.Task[None] | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the websocket, which has been accepted, until it closes."""
+        self._reader = asyncio.current_task()
+        self.after(HELLO_S, ev.Faulted("hello_timeout", f"no hello within {HELLO_S:g} s"), "hello")
+        self.feed(ev.Opened(secrets.token_hex(32)))
+        try:
+            while True:
+                frame = await self._receive()
+                if frame["type"] == "websocket.disconnect":
+                    break
+                self._frame(frame)
+        except asyncio.CancelledError:
+            if not self._gave_up:
+                raise  # else it is our own doing: the device did not let the socket close
+        finally:
+            self._end()
+
+    def _frame(self, frame: MutableMapping[str, Any]) -> None:
+        if self.session.state is State.CLOSED:
+            return
+        text = frame.get("text")
+        try:
+            if text is None:
+                self.feed(ev.ChunkReceived(*wire.unpack_chunk(frame["bytes"])))
+                return
+            if not self._rate.allows(asyncio.get_running_loop().time()):
+                self.fault("rate_limited", "too many messages a second")
+                return
+            self.feed(ev.Received(wire.decode_from_device(text)))
+        except wire.ProtocolError as error:
+            self._malformed(text, error)
+
+    def _malformed(self, text: str | None, error: wire.ProtocolError) -> None:
+        if text is not None and self.session.state is State.OPENED:
+            spoken = hellos.spoken_protocol(text)
+            if spoken is not None and spoken not in wire.SUPPORTED:
+                supported = ", ".join(map(str, wire.SUPPORTED))
+                self.fault(
+                    "protocol_unsupported",
+                    f"protocol {spoken} is not spoken here; supported: {supported}",
+                )
+                return
+        self.fault(error.code, str(error))
+
+    # --- doing --------------------------------------------------------------------------------
+
+    def feed(self, event: ev.Event) -> None:
+        """Let the session know of ``event``, and do what it says.
+
+        What is done may have events of its own at once: they wait their turn.
+        """
+        self._events.append(event)
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            while self._events:
+                for instruction in self.session.handle(self._events.popleft()):
+                    DOING[type(instruction)](self, instruction)
+        finally:
+            self._feeding = False
+
+    def fault(self, code: str, message: str) -> None:
+        """End the session for something out of the session's sight."""
+        self.feed(ev.Faulted(code, message))
+
+    def sign(self) -> None:
+        """Take the signature that the current constraint groups give."""
+        signature = self.hub.signer.sign(self.profile_key)
+        if signature != self.signature:
+            self.hub.idle.move(self, signature)
+
+    def introduce(self, profile: Profile) -> None:
+        """Take these attributes, and the signature that they give."""
+        self.profile_key, self.profile = self.hub.profiled(profile)
+        self.sign()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work`` beside the dispatch; it outlives the connection."""
+        return self.hub.spawn(work)
+
+    def move(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work``, which moves rows of this device, after all such work before it."""
+        self._moves = self.spawn(_after(self._moves, work))
+
+    async def settled(self) -> None:
+        """Wait until the moves of rows have ended."""
+        if self._moves is not None:
+            await asyncio.wait([self._moves])
+
+    @property
+    def is_moving(self) -> bool:
+        """Tell whether a row of this device is being moved."""
+        return self._moves is not None and not self._moves.done()
+
+    def after(self, wait_s: float, event: ev.Event, name: str) -> None:
+        """Feed ``event`` later, unless :meth:`stop_timer` comes first."""
+        self.stop_timer(name)
+        self._timers[name] = asyncio.get_running_loop().call_later(wait_s, self.feed, event)
+
+    def stop_timer(self, name: str) -> None:
+        """Forget an event that was to come."""
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def close(self, code: int) -> None:
+        """Close after what has been sent; a device that does not take it is cut off."""
+        self._release(keep=True)
+        self.line.close(code)
+        asyncio.get_running_loop().call_later(CLOSE_S, self._give_up)
+
+    # --- ending -------------------------------------------------------------------------------
+
+    def _stuck(self) -> None:
+        logger.info("gateway.device_stuck", extra={"device": self.device})
+        self.feed(ev.Disconnected())
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._gave_up = True
+            self._reader.cancel()
+
+    def _end(self) -> None:
+        self.feed(ev.Disconnected())
+        self._release(keep=True)
+        self.line.drop()
+        self._reader = None
+
+    def _release(self, *, keep: bool) -> None:
+        """Let go of everything that names this connection."""
+        for name in list(self._timers):
+            self.stop_timer(name)
+        self.stop_transfers(keep=keep)
+        self.hub.idle.remove(self)
+        self.hub.registry.leave(self)
+        held = self.session.assignment
+        if held is not None:
+            self.hub.registry.release(held.id, self)
+
+    def stop_transfers(self, *, keep: bool) -> None:
+        """End transfers; ``keep`` what was uploaded, to be resumed."""
+        self.downloads.stop()
+        if self.upload is not None:
+            self.upload.stop(keep=keep)
+            self.upload = None
+
+
+async def _after(earlier: asyncio.Task[None] | None, work: Coroutine[Any, Any, None]) -> None:
+    if earlier is not None and not earlier.done():
+        await asyncio.wait([earlier])
+    await work

@@ -1,0 +1,243 @@
+"""How a connection carries out each instruction of its session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.utils import timezone
+
+import aggregation.services
+import clients.services
+import jobs.services
+from core.errors import PropiusError
+from gateway import events as ev
+from gateway import hellos
+from gateway.binder import Ask
+from gateway.metrics import RESULTS
+from gateway.threads import DatabaseAway
+from gateway.uploads import Upload, refusal
+from jobs.constraints import Profile
+from propius import wire
+
+if TYPE_CHECKING:
+    from gateway.consumer import Connection
+
+logger = logging.getLogger(__name__)
+
+
+def _send(one: Connection, do: ev.Send) -> None:
+    if isinstance(do.message, wire.Assignment):
+        one.pushed = False
+        one.hub.registry.hold(do.message.id, one)
+    one.line.text(wire.encode(do.message))
+
+
+def _close(one: Connection, do: ev.Close) -> None:
+    one.close(do.code)
+
+
+def _verify(one: Connection, do: ev.Verify) -> None:
+    one.stop_timer("hello")
+    one.spawn(hellos.check(one, do))
+
+
+def _change_attributes(one: Connection, do: ev.ChangeAttributes) -> None:
+    one.spawn(_changed(one, do.attributes))
+
+
+async def _changed(one: Connection, attributes: dict[str, wire.Scalar]) -> None:
+    try:
+        known = await one.hub.threads.rows(lambda: clients.services.check_attributes(attributes))
+    except clients.services.BadAttributes as error:
+        one.feed(ev.AttributesRefused(error.detail, error.errors))
+    except DatabaseAway:
+        one.feed(ev.AttributesChanged())  # unchecked ones are not taken: the former stand
+    else:
+        one.introduce(Profile(known, one.profile.workloads, one.pool_id))
+        one.feed(ev.AttributesChanged())
+
+
+def _request_bind(one: Connection, _: ev.RequestBind) -> None:
+    one.hub.idle.remove(one)
+    if one.is_moving:
+        # Its last assignment must be given back first, or the device counts as busy.
+        one.move(_ask_later(one))
+    else:
+        _ask(one)
+
+
+async def _ask_later(one: Connection) -> None:
+    _ask(one)
+
+
+def _ask(one: Connection) -> None:
+    if not one.pushed:
+        one.hub.count_check_in(one.profile_key)
+    one.hub.binder.ask(Ask(one, one.hub.idle.version))
+
+
+def _request_choice(one: Connection, do: ev.RequestChoice) -> None:
+    one.stop_timer("offer")
+    one.hub.binder.ask(Ask(one, one.hub.idle.version, choice=(do.ranked, do.refused)))
+
+
+def _park(one: Connection, _: ev.Park) -> None:
+    one.stop_timer("offer")
+    one.hub.idle.park(one, one.tried)
+
+
+def _expect_choice(one: Connection, do: ev.ExpectChoice) -> None:
+    one.after(do.answer_s, ev.OfferExpired(do.offer), "offer")
+
+
+def _accept(one: Connection, do: ev.AcceptAssignment) -> None:
+    one.move(_accepted(one, do.assignment))
+
+
+async def _accepted(one: Connection, assignment: str) -> None:
+    call = partial(jobs.services.accept, assignment_id=UUID(assignment), device_id=UUID(one.device))
+    try:
+        await one.hub.threads.rows(lambda: call(now=timezone.now()))
+    except jobs.services.AlreadyReported:
+        pass  # the result was faster than the word that it is worked on
+    except PropiusError as error:
+        one.feed(ev.Cancelled(assignment, error.code, error.detail))
+    except DatabaseAway:
+        one.hub.leases.renew(assignment, "", 0.0)  # the next flush says the same
+
+
+def _give_back(one: Connection, do: ev.GiveBack) -> None:
+    one.move(_given_back(one, do))
+
+
+async def _given_back(one: Connection, do: ev.GiveBack) -> None:
+    call = partial(
+        jobs.services.give_back,
+        assignment_id=UUID(do.assignment),
+        device_id=UUID(one.device),
+        status=do.status,
+        code=do.code,
+        message=do.message,
+    )
+    try:
+        await one.hub.threads.rows(lambda: call(now=timezone.now()))
+    except PropiusError:
+        pass  # it had ended otherwise
+    except DatabaseAway:
+        logger.warning("gateway.give_back_lost", extra={"assignment": do.assignment})
+
+
+def _renew(one: Connection, do: ev.RenewLease) -> None:
+    one.hub.leases.renew(do.assignment, do.phase, do.fraction)
+
+
+def _start_download(one: Connection, do: ev.StartDownload) -> None:
+    one.downloads.start(do, partial(one.hub.leases.renew, do.assignment))
+
+
+def _add_credit(one: Connection, do: ev.AddCredit) -> None:
+    one.downloads.add_credit(do.transfer, do.size_bytes)
+
+
+def _start_upload(one: Connection, do: ev.StartUpload) -> None:
+    held = one.session.assignment
+    assert held is not None
+    one.upload = Upload(
+        do.upload,
+        device=one.device,
+        max_bytes=held.max_update_bytes,
+        threads=one.hub.threads,
+        feed=one.feed,
+    )
+    one.hub.adopt(one.upload.start())
+
+
+def _write_chunk(one: Connection, do: ev.WriteChunk) -> None:
+    held, window = one.session.assignment, one.session.duty.window
+    if one.upload is not None and held is not None and window is not None:
+        one.hub.leases.renew(held.id, "uploading", window.received / window.size_bytes)
+        one.upload.write(do.payload)
+
+
+def _finish_upload(one: Connection, _: ev.FinishUpload) -> None:
+    if one.upload is not None:
+        one.upload.finish()
+
+
+def _store_report(one: Connection, do: ev.StoreReport) -> None:
+    one.move(_reported(one, do.report))
+
+
+async def _reported(one: Connection, report: wire.Report) -> None:
+    call = partial(
+        aggregation.services.accept_report,
+        assignment_id=UUID(report.assignment),
+        device_id=UUID(one.device),
+        weight=report.weight,
+        metrics=report.metrics,
+    )
+    try:
+        await one.hub.threads.rows(lambda: call(now=timezone.now()))
+    except PropiusError as error:
+        one.feed(refusal(report.assignment, error))
+    except DatabaseAway:
+        message = "the platform's database is away; the report may be sent again"
+        one.feed(ev.UpdateRefused(report.assignment, "unavailable", message))
+    else:
+        RESULTS.labels("accepted").inc()
+        one.feed(ev.UpdateAccepted(report.assignment))
+
+
+def _stop_transfers(one: Connection, do: ev.StopTransfers) -> None:
+    one.stop_transfers(keep=False)
+    one.hub.registry.release(do.assignment, one)
+    one.hub.leases.forget(do.assignment)
+
+
+def _look_up(one: Connection, do: ev.LookUp) -> None:
+    one.spawn(_looked_up(one, do.assignment))
+
+
+async def _looked_up(one: Connection, assignment: str) -> None:
+    try:
+        identifier = UUID(assignment)
+    except ValueError:
+        one.feed(ev.LookedUp(assignment, was_reported=False))
+        return
+    try:
+        found = await one.hub.threads.rows(
+            lambda: aggregation.services.already_accepted(
+                assignment_id=identifier, device_id=UUID(one.device)
+            )
+        )
+    except DatabaseAway:
+        one.feed(ev.ComeBackLater(5.0, "unavailable", "the platform's database is away"))
+    else:
+        one.feed(ev.LookedUp(assignment, was_reported=found))
+
+
+DOING: dict[type, Callable[[Connection, Any], None]] = {
+    ev.Send: _send,
+    ev.Close: _close,
+    ev.Verify: _verify,
+    ev.ChangeAttributes: _change_attributes,
+    ev.RequestBind: _request_bind,
+    ev.RequestChoice: _request_choice,
+    ev.Park: _park,
+    ev.ExpectChoice: _expect_choice,
+    ev.AcceptAssignment: _accept,
+    ev.GiveBack: _give_back,
+    ev.RenewLease: _renew,
+    ev.StartDownload: _start_download,
+    ev.AddCredit: _add_credit,
+    ev.StartUpload: _start_upload,
+    ev.WriteChunk: _write_chunk,
+    ev.FinishUpload: _finish_upload,
+    ev.StoreReport: _store_report,
+    ev.StopTransfers: _stop_transfers,
+    ev.LookUp: _look_up,
+}

@@ -1,0 +1,182 @@
+"""The upload of one assignment: chunks to disk, checks, and the commit that makes it count."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from uuid import UUID
+
+from django.utils import timezone
+
+import aggregation.services
+import jobs.services
+from aggregation import uploads
+from aggregation.uploads import UploadSink
+from core.errors import PropiusError
+from gateway.events import ChunkWritten, Event, UpdateAccepted, UpdateRefused, UploadOpened
+from gateway.metrics import BYTES, RESULTS, TRANSFERS
+from gateway.threads import DatabaseAway, Threads
+from propius import wire
+
+logger = logging.getLogger(__name__)
+
+BUSY_TRIES = 40
+BUSY_WAIT_S = 0.25
+OVER = (jobs.services.RoundClosed, jobs.services.AssignmentOver, jobs.services.StaleAssignment)
+Feed = Callable[[Event], None]
+
+
+class Upload:
+    """Takes the chunks of one update. What is under way when the connection breaks is kept."""
+
+    def __init__(
+        self, order: wire.Upload, *, device: str, max_bytes: int, threads: Threads, feed: Feed
+    ) -> None:
+        self._order = order
+        self._device = UUID(device)
+        self._assignment = UUID(order.assignment)
+        self._max_bytes = max_bytes
+        self._threads = threads
+        self._feed = feed
+        self._chunks: deque[memoryview] = deque()
+        self._more = asyncio.Event()
+        self._complete = False
+        self._keep = True
+        self._task: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+        return self._task
+
+    def write(self, payload: memoryview) -> None:
+        """Take the next chunk; the credit bounds how many wait."""
+        self._chunks.append(payload)
+        self._more.set()
+
+    def finish(self) -> None:
+        """The last chunk has been handed in."""
+        self._complete = True
+        self._more.set()
+
+    def stop(self, *, keep: bool) -> None:
+        """End an upload that is not complete; ``keep`` what came, to be resumed."""
+        if self._task is not None and not self._complete:
+            self._keep = keep
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        with TRANSFERS.labels("up").track_inprogress():
+            try:
+                await self._receive()
+                await self._count()
+            except PropiusError as error:
+                self._refused(error)
+            except DatabaseAway:
+                message = "the platform's database is away; the update may be sent again"
+                self._feed(UpdateRefused(self._order.assignment, "unavailable", message))
+            except OSError as error:
+                logger.error(
+                    "gateway.upload_failed",
+                    extra={"assignment": self._order.assignment, "reason": str(error)},
+                )
+                message = "the update cannot be stored now"
+                self._feed(UpdateRefused(self._order.assignment, "storage_failed", message))
+
+    async def _receive(self) -> None:
+        sink = await self._open()
+        if sink is None:
+            return
+        try:
+            self._feed(UploadOpened(self._order.transfer, sink.offset))
+            while self._chunks or not self._complete:
+                if not self._chunks:
+                    self._more.clear()
+                    await self._more.wait()
+                    continue
+                await self._write(sink)
+            await self._threads.files(sink.finish)
+        finally:
+            if self._writing is not None and not self._writing.done():
+                await asyncio.wait([self._writing])  # cancelled, but its thread still writes
+            await self._threads.files(sink.close if self._keep else sink.discard)
+
+    async def _write(self, sink: UploadSink) -> None:
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        size = sum(map(len, chunks))
+        self._writing = asyncio.ensure_future(self._threads.files(lambda: _append(sink, chunks)))
+        await asyncio.shield(self._writing)
+        BYTES.labels("up").inc(size)
+        self._feed(ChunkWritten(self._order.transfer, size))
+
+    async def _open(self) -> UploadSink | None:
+        """Open the file, once an older connection's hold on it has ended; None if it counts."""
+        for _ in range(BUSY_TRIES):
+            if await self._threads.rows(self._is_counted):
+                return None
+            opening = asyncio.ensure_future(self._threads.rows(self._sink))
+            try:
+                return await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                opening.add_done_callback(_close_unused)
+                raise
+            except uploads.UpdateRefused as error:
+                if error.code != "upload_busy":
+                    raise
+                busy = error
+            await asyncio.sleep(BUSY_WAIT_S)
+        raise busy
+
+    def _sink(self) -> UploadSink:
+        return uploads.open_upload(
+            assignment_id=self._assignment,
+            device_id=self._device,
+            digest=self._order.digest,
+            size_bytes=self._order.size_bytes,
+            max_bytes=self._max_bytes,
+        )
+
+    def _is_counted(self) -> bool:
+        return aggregation.services.already_accepted(
+            assignment_id=self._assignment, device_id=self._device
+        )
+
+    async def _count(self) -> None:
+        order = self._order
+        await self._threads.rows(
+            lambda: aggregation.services.accept_update(
+                assignment_id=self._assignment,
+                device_id=self._device,
+                digest=order.digest,
+                size_bytes=order.size_bytes,
+                weight=order.weight,
+                metrics=order.metrics,
+                now=timezone.now(),
+            )
+        )
+        RESULTS.labels("accepted").inc()
+        self._feed(UpdateAccepted(order.assignment))
+
+    def _refused(self, error: PropiusError) -> None:
+        self._feed(refusal(self._order.assignment, error))
+
+
+def refusal(assignment: str, error: PropiusError) -> UpdateRefused:
+    """Return the event for a result that was not taken."""
+    RESULTS.labels(error.code).inc()
+    bound = not isinstance(error, OVER)
+    return UpdateRefused(assignment, error.code, error.detail, error.errors, bound)
+
+
+def _append(sink: UploadSink, chunks: list[memoryview]) -> None:
+    for chunk in chunks:
+        sink.write(sink.offset, chunk)
+
+
+def _close_unused(opening: asyncio.Future[UploadSink]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
