@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest
 
@@ -84,17 +86,15 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _find(self) -> Principal | None:
         # Read the session anew: the socket outlives a sign-out and a change of roles.
-        request = HttpRequest()
         key = self.scope["session"].session_key
         if not key:
             return None
-        request.session = type(self.scope["session"]._wrapped)(key) if hasattr(
-            self.scope["session"], "_wrapped"
-        ) else type(self.scope["session"])(key)
+        request = HttpRequest()
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
         user = get_user(request)
         if not user.is_authenticated:
             return None
-        member = member_of(user, request.session.get(SESSION_TENANT))  # type: ignore[arg-type]
+        member = member_of(user, request.session.get(SESSION_TENANT))
         principal = principal_of(member) if member else None
         return principal if principal and principal.may(READ_JOBS) else None
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.template.loader import render_to_string
 
-from frontend.selectors import fleet, job, jobs, versions
+from frontend.selectors import fleet, job, jobs, measures, versions
 from tenants import scopes
 
 Context = dict[str, Any]
@@ -65,7 +65,7 @@ def job_page(topic: Topic, now: datetime) -> Context:
     return {
         "job": detail.job,
         "detail": detail,
-        "chart_rows": job.chart_rows(detail.chart),
+        "chart_rows": measures.chart_rows(detail.chart),
         "versions": versions.kept(row),
         "spec_text": json.dumps(row.spec_raw, indent=2, ensure_ascii=False),
         "may_write": topic.may_write,
@@ -85,7 +85,14 @@ PAGES = {
     "jobs": Page(job_list, ("jobs/_filters", "jobs/_list")),
     "job": Page(
         job_page,
-        ("job/_state", "job/_figures", "job/_numbers", "job/_devices", "job/_versions", "job/_rounds"),
+        (
+            "job/_state",
+            "job/_figures",
+            "job/_numbers",
+            "job/_devices",
+            "job/_versions",
+            "job/_rounds",
+        ),
     ),
 }
 

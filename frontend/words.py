@@ -104,7 +104,8 @@ def eligible(*, idle: int, busy: int, held: int, ceiling: int | None, hide_below
     elif connected < hide_below:
         text = f"Fewer than {hide_below} devices that fit its constraints are connected."
     else:
-        free = f"{idle} free" if idle == 0 or idle >= hide_below else f"fewer than {hide_below} free"
+        few = 0 < idle < hide_below
+        free = f"fewer than {hide_below} free" if few else f"{idle} free"
         text = f"{connected} devices that fit its constraints are connected, {free}."
     if ceiling is not None and held >= ceiling:
         text += f" Your tenant is at its ceiling of {count(ceiling, 'device')}."

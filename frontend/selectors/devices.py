@@ -104,7 +104,8 @@ _COUNT = """
     )
     SELECT one.name,
            CASE WHEN one.is_number AND variety.different > %s
-                THEN floor(log(2, greatest((one.value #>> '{}')::numeric, 0.001)))::int END AS power,
+                THEN floor(log(2, greatest((one.value #>> '{}')::numeric, 0.001)))::int
+            END AS power,
            CASE WHEN NOT one.is_number OR variety.different <= %s
                 THEN one.value #>> '{}' END AS exact,
            count(*) FILTER (WHERE NOT one.shared), count(*) FILTER (WHERE one.shared)
@@ -137,7 +138,8 @@ def _bars(rows: list[tuple[int | None, str | None, Figure]]) -> list[Bar]:
     ranked = sorted(rows, key=lambda row: -row[2].drawn)
     for index, (power, exact, figure) in enumerate(ranked):
         # A value that few shared devices have could tell whose they are: only the sum is shown.
-        if power is None and (0 < figure.shared < SMALL and not figure.own or index >= BARS_SHOWN):
+        is_telling = 0 < figure.shared < SMALL and not figure.own
+        if power is None and (is_telling or index >= BARS_SHOWN):
             rest += figure
         elif power is not None:
             label = f"{_power(power)} to {_power(power + 1)}"

@@ -28,15 +28,15 @@ def when(at: datetime | None, style: str = "relative") -> str:
 
 
 @register.filter
-def percent(share: float | None) -> str:
-    """Return 0.9312 as 93.1 %."""
-    return "–" if share is None else f"{100 * share:.1f}\u202f%"
+def percent(share: float | str | None) -> str:
+    """Return 0.9312 as 93.1 %; what a template found nothing for as a dash."""
+    return "–" if share is None or isinstance(share, str) else f"{100 * share:.1f}\u202f%"
 
 
 @register.filter
-def measure(value: float | None) -> str:
+def measure(value: float | str | None) -> str:
     """Return a loss to three places that matter."""
-    if value is None:
+    if value is None or isinstance(value, str):
         return "–"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 

@@ -17,6 +17,7 @@ from frontend.fragments import Topic
 from frontend.selectors import job as job_selectors
 from frontend.views.pages import live_page
 from jobs import services as job_services
+from jobs.models import Job
 from tenants.access import READ_JOBS, WRITE_JOBS, Principal
 
 
@@ -72,17 +73,20 @@ def _act(
     request: HttpRequest,
     principal: Principal,
     job_id: UUID,
-    service: Callable[..., object],
+    service: Callable[..., Job],
     told: str,
 ) -> HttpResponse:
     """Do it to a job of this tenant, and say what came of it."""
     try:
         job_selectors.find(job_id)
-        service(job_id=job_id, actor=principal.name, now=timezone.now())
+        changed = service(job_id=job_id, actor=principal.name, now=timezone.now())
     except NotFound:
         raise Http404 from None
     except Conflict as error:
         messages.error(request, f"Nothing was changed: {error.detail}.")
     else:
-        messages.success(request, told)
+        if changed.status == Job.Status.FINISHED and changed.outcome != Job.Outcome.CANCELLED:
+            messages.error(request, f"Nothing was changed: the job had {changed.outcome} before.")
+        else:
+            messages.success(request, told)
     return redirect("frontend:job", job_id=job_id)

@@ -50,6 +50,8 @@ def page(
 
 def _memberships(request: HttpRequest) -> list[Member]:
     """Return the tenants to switch between: all of this user's own, hence across walls."""
+    if request.user.pk is None:
+        return []
     with system_scope():
         rows = Member.objects.select_related("tenant").filter(user_id=request.user.pk)
         return list(rows.order_by("id"))
