@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Binder:
         self._asks: list[Ask] = []
         self._wake = asyncio.Event()
         self._failures = 0
+        self._hinting: asyncio.Task[None] | None = None
 
     def ask(self, ask: Ask) -> None:
         """Take an ask; the answer is an event to its connection."""
@@ -146,10 +148,20 @@ class Binder:
                 case _:
                     self._nothing([ask], retry=True)
         if any(isinstance(answer, binding.NoEpoch | binding.Unplanned) for answer in answers):
-            await self._threads.files(lambda: hints.send("scheduling.plan", queue="scheduling"))
+            self._hint()
         if offered:
             await self._offer(offered)
         return grants
+
+    def _hint(self) -> None:
+        if self._hinting is None or self._hinting.done():
+            self._hinting = asyncio.create_task(self._hinted())
+
+    async def _hinted(self) -> None:
+        with contextlib.suppress(DatabaseAway):  # the planner's own sweep is the rule
+            await self._threads.rows(
+                lambda: hints.send("scheduling.plan", queue="scheduling"), patience_s=1.0
+            )
 
     async def _asked(self, asks: Sequence[Ask]) -> list[binding.Answer]:
         for _ in range(STALE_TRIES):
