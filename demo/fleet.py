@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ class Model:
     name: str
     count: int
     os: str
+    os_version: int
     architecture: str
     cpu_score: float
     memory_mb: int
@@ -46,13 +47,13 @@ class Model:
 
 
 MODELS = (
-    Model("workstation", 6, "linux", "x86_64", 6.0, 32_768, 16, 1.5),
-    Model("laptop", 8, "windows", "x86_64", 4.0, 16_384, 8, 3.0),
-    Model("macbook", 4, "macos", "arm64", 5.0, 16_384, 8, 2.0),
-    Model("phone", 10, "android", "arm64", 2.5, 6_144, 8, 8.0),
-    Model("board", 4, "linux", "arm64", 1.2, 2_048, 4, 15.0),
+    Model("workstation", 6, "linux", 6, "x86_64", 6.0, 32_768, 16, 1.5),
+    Model("laptop", 8, "windows", 11, "x86_64", 4.0, 16_384, 8, 3.0),
+    Model("macbook", 4, "macos", 15, "arm64", 5.0, 16_384, 8, 2.0),
+    Model("phone", 10, "android", 14, "arm64", 2.5, 6_144, 8, 8.0),
+    Model("board", 4, "linux", 6, "arm64", 1.2, 2_048, 4, 15.0),
     # Too small for torch: they run handlers only.
-    Model("sensor", 8, "linux", "arm64", 0.6, 512, 2, 20.0, programs=False),
+    Model("sensor", 8, "linux", 6, "arm64", 0.6, 512, 2, 20.0, programs=False),
 )
 REGIONS = ("north", "east", "south", "west")
 
@@ -77,7 +78,10 @@ class Device:
             "cpu_score": round(self.model.cpu_score * spread, 2),
             "memory_mb": self.model.memory_mb,
             "cores": self.model.cores,
+            "disk_free_mb": 4 * self.model.memory_mb,
             "os": self.model.os,
+            "os_version": self.model.os_version,
+            "accelerator": "none",
             "architecture": self.model.architecture,
             "torch": self.model.programs,
             "region": REGIONS[self.number % len(REGIONS)],
@@ -92,6 +96,29 @@ def devices() -> list[Device]:
     """Return the fleet, those with torch first."""
     models = [model for model in MODELS for _ in range(model.count)]
     return [Device(number, model) for number, model in enumerate(models)]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Devices that share a process."""
+
+    name: str
+    devices: tuple[Device, ...]
+
+
+def groups() -> list[Group]:
+    """Return who shares a process, those without torch first: their process never loads it.
+
+    Each has one trainer, so there are as many with torch as there are cores on a small machine.
+    """
+    fleet = devices()
+    with_torch = tuple(device for device in fleet if device.model.programs)
+    without = tuple(device for device in fleet if not device.model.programs)
+    return [
+        Group("fleet-handlers", without),
+        Group("fleet-programs-1", with_torch[::2]),
+        Group("fleet-programs-2", with_torch[1::2]),
+    ]
 
 
 def lay_out(root: Path) -> None:
@@ -137,8 +164,8 @@ def _write_owner_files(device: Device, folder: Path) -> None:
     )
 
 
-def enrol_all(root: Path, *, url: str, token: str) -> None:
-    """Let every device join the pool; those that have joined before are known by their key.
+def enrol_all(group: Group, root: Path, *, url: str, token: str) -> None:
+    """Let the devices join the pool; those that have joined before are known by their key.
 
     Raises
     ------
@@ -149,16 +176,16 @@ def enrol_all(root: Path, *, url: str, token: str) -> None:
     def one(device: Device) -> None:
         home = Home(device.folder(root))
         try:
-            enrol(url, token, home, name=device.name, overrides=device.attributes)
+            enrol(url, token, home, name=device.name)
         except ApiError as error:
             if error.code != "key_in_use":
                 raise
             # Somebody revoked it while looking round after an earlier demo: it comes as a new one.
             (home / "device.key").unlink()
-            enrol(url, token, home, name=device.name, overrides=device.attributes)
+            enrol(url, token, home, name=device.name)
 
     with ThreadPoolExecutor(4) as pool:
-        for _ in pool.map(one, devices()):
+        for _ in pool.map(one, group.devices):
             pass
 
 
@@ -167,24 +194,15 @@ class Hosts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[tuple[Path, subprocess.Popen[bytes]]] = []
 
-    def start(self) -> None:
-        """Start every device."""
-        fleet = devices()
-        with_torch = [device for device in fleet if device.model.programs]
-        without = [device for device in fleet if not device.model.programs]
-        # Each process has one trainer, as many as there are cores to train on. The devices without
-        # torch have a process of their own, which never loads it.
-        for number, group in enumerate((with_torch[::2], with_torch[1::2], without)):
-            self._running.append(self._start(f"host-{number}", group))
-
-    def _start(self, name: str, group: Sequence[Device]) -> subprocess.Popen[bytes]:
-        file = self._root / f"{name}.json"
+    def start(self, group: Group) -> None:
+        """Start the agents of these devices in a process."""
+        file, log_file = (self._root / f"{group.name}.{kind}" for kind in ("json", "log"))
         file.write_text(json.dumps(self._fleet_file(group), indent=2))
         parent = os.getpid()
-        with (self._root / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
                 [sys.executable, "-m", "propius.agent.host", str(file)],
                 cwd=self._root,
                 # Devices are strangers to the platform: nothing of its settings reaches them.
@@ -196,8 +214,9 @@ class Hosts:
                 start_new_session=True,
                 preexec_fn=lambda: limits.die_with_parent(parent),
             )
+        self._running.append((log_file, process))
 
-    def _fleet_file(self, group: Sequence[Device]) -> dict[str, object]:
+    def _fleet_file(self, group: Group) -> dict[str, object]:
         return {
             "trainers": 1,
             "import_paths": [str(BASE_DIR)],
@@ -210,23 +229,22 @@ class Hosts:
                     "programs": device.model.programs,
                     "attributes": device.attributes,
                 }
-                for device in group
+                for device in group.devices
             ],
         }
 
     def ended(self) -> Iterator[str]:
         """Yield what is to be said of processes that have ended by themselves."""
-        for number, process in enumerate(self._running):
+        for log, process in self._running:
             if process.poll() is not None:
-                log = self._root / f"host-{number}.log"
-                yield f"devices of host-{number} ended with status {process.returncode}: see {log}"
+                yield f"{log.stem} ended with status {process.returncode}: see {log}"
 
     def stop(self) -> None:
         """Let the devices say good-bye, and end their processes."""
-        for process in self._running:
+        for _, process in self._running:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in self._running:
+        for _, process in self._running:
             try:
                 process.wait(timeout=STOP_S)
             except subprocess.TimeoutExpired:

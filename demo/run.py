@@ -25,6 +25,7 @@ from propius.client import Client
 from propius.training import limits
 
 POLL_S = 1.0
+EVALUATION_POLL_S = 4.0
 LATEST_ROUNDS = 30
 PROGRAMS_S = 120.0
 DEFAULT_TIMEOUT_S = 600.0
@@ -132,33 +133,41 @@ class Demo:
         self._rounds_max = rounds_max
         self._clients = {tenant: Client(site.url, token) for tenant, token in site.tokens.items()}
         self._submitted: dict[str, str] = {}
-        self._accuracy: dict[str, tuple[int, float | None]] = {}
+        self._accuracy: dict[str, tuple[float, float | None]] = {}
 
     def close(self) -> None:
         """Close the connections."""
         for client in self._clients.values():
             client.close()
 
-    def start_fleet(self) -> None:
-        """Enrol the devices and start them."""
-        self._preparation.wait_devices()
-        fleet.enrol_all(self._root, url=self._site.url, token=self._site.enrolment_token)
-        self._hosts.start()
-        self._console.print(f"demo: {len(fleet.devices())} devices enrolled and started")
+    def start(self) -> None:
+        """Start the fleet and submit the jobs; the first one runs while the others are prepared.
 
-    def submit(self) -> None:
-        """Submit the three jobs; what an earlier demo left unfinished is cancelled first."""
+        What an earlier demo left unfinished is cancelled.
+        """
         for client in self._clients.values():
             for status in ("submitted", "running", "paused"):
                 for old in list(client.jobs(status=status)):
                     client.cancel(old["id"])
-        for job in jobs.JOBS:
+        first, *others = jobs.JOBS
+        self._preparation.wait_devices()
+        # The devices without torch are up in a moment, and the first job needs no more.
+        small, *large = fleet.groups()
+        self._start_devices(small)
+        self._submit(first)
+        for group in large:
+            self._start_devices(group)
+        self._preparation.wait_programs()
+        for job in others:
             self._submit(job)
-            self._console.print(
-                f"demo: {job.tenant} submitted {job.name}: "
-                f"{self._site.url}/jobs/{self._submitted[job.name]}/",
-                soft_wrap=True,
-            )
+
+    def _start_devices(self, group: fleet.Group) -> None:
+        fleet.enrol_all(group, self._root, url=self._site.url, token=self._site.enrolment_token)
+        self._hosts.start(group)
+        self._say(f"{len(group.devices)} devices enrolled and started in {group.name}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"demo: {line}", soft_wrap=True)
 
     def _submit(self, job: jobs.DemoJob) -> None:
         client = self._clients[job.tenant]
@@ -167,7 +176,6 @@ class Demo:
         if job.program is None:
             parameters = arrays.save(handlers.initial())
         else:
-            self._preparation.wait_programs()
             folder = self._root / "programs"
             program = client.upload_program(folder / f"{job.program}.program")["digest"]
             parameters = folder / f"{job.program}.safetensors"
@@ -175,7 +183,8 @@ class Demo:
         if self._rounds_max is not None:
             count = min(spec["rounds"]["count"], self._rounds_max)
             spec = spec | {"rounds": spec["rounds"] | {"count": count}}
-        self._submitted[job.name] = client.submit_job(spec)["id"]
+        submitted = self._submitted[job.name] = client.submit_job(spec)["id"]
+        self._say(f"{job.tenant} submitted {job.name}: {self._site.url}/jobs/{submitted}/")
 
     def watch(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Show the jobs until all have finished.
@@ -220,14 +229,14 @@ class Demo:
         return self._clients[job.tenant].job(self._submitted[job.name])
 
     def _evaluated(self, job: jobs.DemoJob, found: Mapping[str, Any]) -> float | None:
-        """Accuracy of the newest evaluation round; asked for only when there is a new version."""
-        version, accuracy = self._accuracy.get(job.name, (0, None))
-        if found["version"] != version:
+        """Accuracy of the newest evaluation round; asked for now and then only."""
+        asked_at, accuracy = self._accuracy.get(job.name, (0.0, None))
+        if found["version"] and time.monotonic() - asked_at > EVALUATION_POLL_S:
             latest = itertools.islice(self._rounds(job), LATEST_ROUNDS)
             evaluated = (one for one in latest if one["kind"] == "evaluate")
             values = (_accuracy_of(one["metrics"]) for one in evaluated)
             accuracy = next((value for value in values if value is not None), accuracy)
-            self._accuracy[job.name] = found["version"], accuracy
+            self._accuracy[job.name] = time.monotonic(), accuracy
         return accuracy
 
     def _rounds(self, job: jobs.DemoJob) -> Any:

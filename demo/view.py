@@ -141,27 +141,25 @@ def _line(row: Row) -> str:
     return f"{row.tenant}/{row.job}: round {row.round}/{row.rounds}, {row.state}{accuracy}"
 
 
-def results(outcomes: Sequence[Outcome]) -> Table:
-    """Return the table at the end."""
+def results(outcomes: Sequence[Outcome]) -> RenderableType:
+    """Return the table at the end, and under it where the models are."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("job", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    for name in ("rounds", "time", "devices", "held-out accuracy", "needed"):
+    for name in ("job", "outcome"):
+        table.add_column(name, no_wrap=True)
+    for name in ("rounds", "time", "devices", "held-out accuracy"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("model", overflow="fold")
     for one in outcomes:
         table.add_row(
-            f"{one.tenant}/{one.job}",
+            one.job,
             one.outcome,
             str(one.rounds),
             "–" if one.seconds is None else f"{one.seconds:.0f} s",
             str(one.devices),
-            _share(one.accuracy),
-            f"≥ {_share(one.target)}",
-            one.model or "–",
+            f"{_share(one.accuracy)} (≥ {one.target:.2f})",
             style="green" if one.good else "red",
         )
-    return table
+    models = [Text(f"{one.job}: {one.model}", overflow="fold") for one in outcomes if one.model]
+    return Group(table, Text(), *models)
 
 
 def _share(value: float | None) -> str:
