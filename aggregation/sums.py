@@ -25,6 +25,9 @@ from propius.tensors import TensorError, TensorInfo, check_matches
 CHUNK_ITEMS = 1 << 17
 """Elements summed at a time: an accumulator of 512 kB stays in the cache over all updates."""
 
+Write = Callable[[memoryview], object]
+"""Takes a file's bytes from first to last."""
+
 Metrics = dict[str, tuple[float, float, int]]
 """Name → sum of weight × value, sum of weights, count of reports that have it."""
 
@@ -37,9 +40,7 @@ class NotFinite(ValueError):
     """A new version would hold infinite or NaN elements: the sum left float32."""
 
 
-def fold(
-    paths: Sequence[Path], weights: Sequence[float], write: Callable[[memoryview], None]
-) -> None:
+def fold(paths: Sequence[Path], weights: Sequence[float], write: Write) -> None:
     """Write Σ weightᵢ · updateᵢ as a safetensors file.
 
     Memory is O(chunk), whatever the model's size and the number of updates.
@@ -60,9 +61,7 @@ def fold(
             check_matches(file.header, files[0].header)
         write(memoryview(header_bytes(header)))
         for name, info in header.items():
-            _fold_tensor([file.tensor(name) for file in files], weights, info, write)
-            for file in files:
-                file.release(name)
+            _fold_tensor(files, name, weights, info, write)
 
 
 def close(
@@ -74,7 +73,7 @@ def close(
     rules: Mapping[str, str],
     strategy: Strategy,
     state: Path | None,
-    write: Callable[[memoryview], None],
+    write: Write,
 ) -> dict[str, torch.Tensor]:
     """Write the next version's parameters; returns the strategy's state after the step.
 
@@ -108,7 +107,7 @@ def close(
         return after
 
 
-def save(tensors: Mapping[str, torch.Tensor], write: Callable[[memoryview], None]) -> None:
+def save(tensors: Mapping[str, torch.Tensor], write: Write) -> None:
     """Write tensors as a safetensors file, in the order of their names."""
     codes = {dtype: code for code, dtype in DTYPES.items()}
     names = sorted(tensors)
@@ -150,22 +149,24 @@ def means(sums: Metrics, *, cohort: int) -> dict[str, float]:
 
 
 def _fold_tensor(
-    tensors: Sequence[torch.Tensor],
+    files: Sequence[MappedTensors],
+    name: str,
     weights: Sequence[float],
     info: TensorInfo,
-    write: Callable[[memoryview], None],
+    write: Write,
 ) -> None:
-    dtype = DTYPES[info.dtype]
-    flat = [tensor.reshape(-1) for tensor in tensors]
-    total = torch.empty(min(CHUNK_ITEMS, flat[0].numel()), dtype=dtype)
+    flat = [file.tensor(name).reshape(-1) for file in files]
+    total = torch.empty(min(CHUNK_ITEMS, flat[0].numel()), dtype=DTYPES[info.dtype])
     # float16 through one buffer: add_ on mixed dtypes would allocate for every chunk.
-    wide = None if flat[0].dtype == dtype else torch.empty_like(total)
+    wide = None if flat[0].dtype == total.dtype else torch.empty_like(total)
     for part in in_chunks(flat[0].numel(), CHUNK_ITEMS):
         size = part.stop - part.start
         into = total[:size].zero_()
-        for tensor, weight in zip(flat, weights, strict=True):
+        for file, tensor, weight in zip(files, flat, weights, strict=True):
             added = tensor[part] if wide is None else wide[:size].copy_(tensor[part])
             into.add_(added, alpha=weight)
+            # Else every update's pages would stay until the end of the tensor.
+            file.release(name, part)
         write(tensor_bytes(into))
 
 

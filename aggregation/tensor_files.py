@@ -49,11 +49,16 @@ class MappedTensors:
         flat = torch.frombuffer(self._map, dtype=dtype, count=count, offset=info.begin)
         return flat.reshape(info.shape)
 
-    def release(self, name: str) -> None:
-        """Let go of the memory of a tensor that is done with, to keep the whole small."""
+    def release(self, name: str, items: slice | None = None) -> None:
+        """Let go of the memory of (some elements of) a tensor that is done with."""
         info = self.header[name]
-        begin = -(-info.begin // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = info.end // mmap.PAGESIZE * mmap.PAGESIZE
+        begin, end = info.begin, info.end
+        if items is not None:
+            width = ITEM_BYTES[info.dtype]
+            begin, end = begin + items.start * width, begin + items.stop * width
+        # Whole pages only; what is left over goes with the next range.
+        begin = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        end = end // mmap.PAGESIZE * mmap.PAGESIZE
         if begin < end:
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
