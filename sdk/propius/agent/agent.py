@@ -16,13 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from propius import __version__, wire
 from propius.agent import attributes, device, identity, work
 from propius.agent.cache import DEFAULT_BYTES, BlobCache
-from propius.agent.connection import (
-    AgentStopped,
-    Backoff,
-    Connection,
-    Unreachable,
-    open_socket,
-)
+from propius.agent.connection import AgentStopped, Backoff, Connection, Unreachable
 from propius.agent.downloads import Downloads
 from propius.agent.events import (
     CancelTraining,
