@@ -26,6 +26,9 @@ def fold(round_id: str) -> None:
 @shared_task(name="aggregation.sweep")
 def sweep() -> None:
     """Hint again at everything that waits."""
+    # Early, in this worker's every child: the first round shall not wait two seconds for torch.
+    from aggregation import closing  # noqa: F401
+
     sweeping.sweep(now=timezone.now())
 
 
