@@ -71,13 +71,15 @@ class Gateway:
 
     def application(self) -> ProtocolTypeRouter:
         """Return the ASGI application."""
+        # Channels routes with Django's paths, whose types know views only.
+        device: Any = self.device
+        other: Any = _no_such_socket
+        routes = [path("device/v1", device), re_path(r"", other)]
         return ProtocolTypeRouter(
             {
                 "lifespan": self.lifespan,
                 "http": _not_found,
-                "websocket": URLRouter(
-                    [path("device/v1", self.device), re_path(r"", _no_such_socket)]
-                ),
+                "websocket": URLRouter(routes),
             }
         )
 

@@ -179,6 +179,11 @@ class Connection:
             await asyncio.wait([self._moves])
 
     @property
+    def is_closed(self) -> bool:
+        """Tell whether the session has ended."""
+        return self.session.state is State.CLOSED
+
+    @property
     def is_moving(self) -> bool:
         """Tell whether a row of this device is being moved."""
         return self._moves is not None and not self._moves.done()

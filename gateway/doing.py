@@ -16,6 +16,7 @@ import jobs.services
 from core.errors import PropiusError
 from gateway import events as ev
 from gateway import hellos
+from gateway import instructions as todo
 from gateway.binder import Ask
 from gateway.metrics import RESULTS
 from gateway.threads import DatabaseAway
@@ -29,23 +30,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def _send(one: Connection, do: ev.Send) -> None:
+def _send(one: Connection, do: todo.Send) -> None:
     if isinstance(do.message, wire.Assignment):
         one.pushed = False
         one.hub.registry.hold(do.message.id, one)
     one.line.text(wire.encode(do.message))
 
 
-def _close(one: Connection, do: ev.Close) -> None:
+def _close(one: Connection, do: todo.Close) -> None:
     one.close(do.code)
 
 
-def _verify(one: Connection, do: ev.Verify) -> None:
+def _verify(one: Connection, do: todo.Verify) -> None:
     one.stop_timer("hello")
     one.spawn(hellos.check(one, do))
 
 
-def _change_attributes(one: Connection, do: ev.ChangeAttributes) -> None:
+def _change_attributes(one: Connection, do: todo.ChangeAttributes) -> None:
     one.spawn(_changed(one, do.attributes))
 
 
@@ -61,7 +62,7 @@ async def _changed(one: Connection, attributes: dict[str, wire.Scalar]) -> None:
         one.feed(ev.AttributesChanged())
 
 
-def _request_bind(one: Connection, _: ev.RequestBind) -> None:
+def _request_bind(one: Connection, _: todo.RequestBind) -> None:
     one.hub.idle.remove(one)
     if one.is_moving:
         # Its last assignment must be given back first, or the device counts as busy.
@@ -80,21 +81,21 @@ def _ask(one: Connection) -> None:
     one.hub.binder.ask(Ask(one, one.hub.idle.version))
 
 
-def _request_choice(one: Connection, do: ev.RequestChoice) -> None:
+def _request_choice(one: Connection, do: todo.RequestChoice) -> None:
     one.stop_timer("offer")
     one.hub.binder.ask(Ask(one, one.hub.idle.version, choice=(do.ranked, do.refused)))
 
 
-def _park(one: Connection, _: ev.Park) -> None:
+def _park(one: Connection, _: todo.Park) -> None:
     one.stop_timer("offer")
     one.hub.idle.park(one, one.tried)
 
 
-def _expect_choice(one: Connection, do: ev.ExpectChoice) -> None:
+def _expect_choice(one: Connection, do: todo.ExpectChoice) -> None:
     one.after(do.answer_s, ev.OfferExpired(do.offer), "offer")
 
 
-def _accept(one: Connection, do: ev.AcceptAssignment) -> None:
+def _accept(one: Connection, do: todo.AcceptAssignment) -> None:
     one.move(_accepted(one, do.assignment))
 
 
@@ -110,11 +111,11 @@ async def _accepted(one: Connection, assignment: str) -> None:
         one.hub.leases.renew(assignment, "", 0.0)  # the next flush says the same
 
 
-def _give_back(one: Connection, do: ev.GiveBack) -> None:
+def _give_back(one: Connection, do: todo.GiveBack) -> None:
     one.move(_given_back(one, do))
 
 
-async def _given_back(one: Connection, do: ev.GiveBack) -> None:
+async def _given_back(one: Connection, do: todo.GiveBack) -> None:
     call = partial(
         jobs.services.give_back,
         assignment_id=UUID(do.assignment),
@@ -131,19 +132,19 @@ async def _given_back(one: Connection, do: ev.GiveBack) -> None:
         logger.warning("gateway.give_back_lost", extra={"assignment": do.assignment})
 
 
-def _renew(one: Connection, do: ev.RenewLease) -> None:
+def _renew(one: Connection, do: todo.RenewLease) -> None:
     one.hub.leases.renew(do.assignment, do.phase, do.fraction)
 
 
-def _start_download(one: Connection, do: ev.StartDownload) -> None:
+def _start_download(one: Connection, do: todo.StartDownload) -> None:
     one.downloads.start(do, partial(one.hub.leases.renew, do.assignment))
 
 
-def _add_credit(one: Connection, do: ev.AddCredit) -> None:
+def _add_credit(one: Connection, do: todo.AddCredit) -> None:
     one.downloads.add_credit(do.transfer, do.size_bytes)
 
 
-def _start_upload(one: Connection, do: ev.StartUpload) -> None:
+def _start_upload(one: Connection, do: todo.StartUpload) -> None:
     held = one.session.assignment
     assert held is not None
     one.upload = Upload(
@@ -156,19 +157,19 @@ def _start_upload(one: Connection, do: ev.StartUpload) -> None:
     one.hub.adopt(one.upload.start())
 
 
-def _write_chunk(one: Connection, do: ev.WriteChunk) -> None:
+def _write_chunk(one: Connection, do: todo.WriteChunk) -> None:
     held, window = one.session.assignment, one.session.duty.window
     if one.upload is not None and held is not None and window is not None:
         one.hub.leases.renew(held.id, "uploading", window.received / window.size_bytes)
         one.upload.write(do.payload)
 
 
-def _finish_upload(one: Connection, _: ev.FinishUpload) -> None:
+def _finish_upload(one: Connection, _: todo.FinishUpload) -> None:
     if one.upload is not None:
         one.upload.finish()
 
 
-def _store_report(one: Connection, do: ev.StoreReport) -> None:
+def _store_report(one: Connection, do: todo.StoreReport) -> None:
     one.move(_reported(one, do.report))
 
 
@@ -192,13 +193,13 @@ async def _reported(one: Connection, report: wire.Report) -> None:
         one.feed(ev.UpdateAccepted(report.assignment))
 
 
-def _stop_transfers(one: Connection, do: ev.StopTransfers) -> None:
+def _stop_transfers(one: Connection, do: todo.StopTransfers) -> None:
     one.stop_transfers(keep=False)
     one.hub.registry.release(do.assignment, one)
     one.hub.leases.forget(do.assignment)
 
 
-def _look_up(one: Connection, do: ev.LookUp) -> None:
+def _look_up(one: Connection, do: todo.LookUp) -> None:
     one.spawn(_looked_up(one, do.assignment))
 
 
@@ -221,23 +222,23 @@ async def _looked_up(one: Connection, assignment: str) -> None:
 
 
 DOING: dict[type, Callable[[Connection, Any], None]] = {
-    ev.Send: _send,
-    ev.Close: _close,
-    ev.Verify: _verify,
-    ev.ChangeAttributes: _change_attributes,
-    ev.RequestBind: _request_bind,
-    ev.RequestChoice: _request_choice,
-    ev.Park: _park,
-    ev.ExpectChoice: _expect_choice,
-    ev.AcceptAssignment: _accept,
-    ev.GiveBack: _give_back,
-    ev.RenewLease: _renew,
-    ev.StartDownload: _start_download,
-    ev.AddCredit: _add_credit,
-    ev.StartUpload: _start_upload,
-    ev.WriteChunk: _write_chunk,
-    ev.FinishUpload: _finish_upload,
-    ev.StoreReport: _store_report,
-    ev.StopTransfers: _stop_transfers,
-    ev.LookUp: _look_up,
+    todo.Send: _send,
+    todo.Close: _close,
+    todo.Verify: _verify,
+    todo.ChangeAttributes: _change_attributes,
+    todo.RequestBind: _request_bind,
+    todo.RequestChoice: _request_choice,
+    todo.Park: _park,
+    todo.ExpectChoice: _expect_choice,
+    todo.AcceptAssignment: _accept,
+    todo.GiveBack: _give_back,
+    todo.RenewLease: _renew,
+    todo.StartDownload: _start_download,
+    todo.AddCredit: _add_credit,
+    todo.StartUpload: _start_upload,
+    todo.WriteChunk: _write_chunk,
+    todo.FinishUpload: _finish_upload,
+    todo.StoreReport: _store_report,
+    todo.StopTransfers: _stop_transfers,
+    todo.LookUp: _look_up,
 }

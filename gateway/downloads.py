@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from aggregation import blobs
 from core.errors import PropiusError
-from gateway.events import StartDownload
+from gateway.instructions import StartDownload
 from gateway.line import Line
 from gateway.metrics import BYTES, TRANSFERS
 from gateway.threads import Threads

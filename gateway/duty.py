@@ -7,23 +7,25 @@ is stale, not a fault: it may have crossed the end of that assignment on the way
 from __future__ import annotations
 
 from gateway.events import (
-    AcceptAssignment,
-    AddCredit,
     Cancelled,
     ChunkReceived,
     ChunkWritten,
+    LookedUp,
+    UpdateAccepted,
+    UpdateRefused,
+    UploadOpened,
+)
+from gateway.instructions import (
+    AcceptAssignment,
+    AddCredit,
     FinishUpload,
     GiveBack,
-    LookedUp,
     LookUp,
     RenewLease,
     StartDownload,
     StartUpload,
     StopTransfers,
     StoreReport,
-    UpdateAccepted,
-    UpdateRefused,
-    UploadOpened,
     WriteChunk,
 )
 from gateway.outbox import Outbox
@@ -92,20 +94,14 @@ class Duty:
             self._accepted = True
             self._out.do(AcceptAssignment(message.assignment))
 
-    def decline(self, message: wire.Decline) -> None:
-        """Take the assignment back, untouched."""
-        self._returned("declined", message)
-
-    def fail(self, message: wire.Fail) -> None:
-        """Take the assignment back, unfinished."""
-        self._returned("failed", message)
-
-    def _returned(self, status: str, message: wire.Decline | wire.Fail) -> None:
+    def give_up(self, message: wire.Decline | wire.Fail) -> None:
+        """Take the assignment back, untouched or unfinished."""
         if not self._is_current(message.assignment):
             return
         if self._out.state is State.REPORTING:
             return  # its result is being counted: that answer stands
         self._over()
+        status = "declined" if isinstance(message, wire.Decline) else "failed"
         self._give_back(message.assignment, status, message.code, message.message)
 
     def progress(self, message: wire.Progress) -> None:
@@ -121,11 +117,8 @@ class Duty:
         blobs = {one.digest: one for one in (held.parameters, held.program) if one is not None}
         blob = blobs.get(message.digest)
         if blob is None:
-            allowed = ", ".join(blobs)
-            self._out.fatal(
-                "digest_unknown",
-                f"{message.digest} is not of assignment {held.id}; allowed: {allowed}",
-            )
+            text = f"{message.digest} is not of assignment {held.id}; allowed: {', '.join(blobs)}"
+            self._out.fatal("digest_unknown", text)
         elif message.offset > blob.size_bytes:
             self._out.fatal(
                 "offset_mismatch",
@@ -267,22 +260,15 @@ class Duty:
         return True
 
     def _stale(self, identifier: str) -> None:
-        self._out.send(
-            wire.Refused(
-                code="stale_assignment",
-                message=f"assignment {identifier} is not this device's, or is over",
-                assignment=identifier,
-            )
-        )
+        message = f"assignment {identifier} is not this device's, or is over"
+        self._out.refuse("stale_assignment", message, identifier)
 
     def _refuse(
         self, code: str, message: str, errors: dict[str, str] | None = None, *, bound: bool = True
     ) -> None:
         identifier = self.held().id
         self._over()
-        self._out.send(
-            wire.Refused(code=code, message=message, assignment=identifier, errors=errors or {})
-        )
+        self._out.refuse(code, message, identifier, errors)
         if bound:
             self._give_back(identifier, "failed", code, message)
 

@@ -13,8 +13,8 @@ import jobs.selectors
 from core.errors import PropiusError
 from gateway import details
 from gateway import events as ev
+from gateway import instructions as todo
 from gateway.limits import MAX_HELLOS, pace
-from gateway.states import State
 from gateway.threads import DatabaseAway
 from jobs.constraints import Profile
 from propius import wire
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HELLOS_PER_S = 300.0
 
 
-async def check(one: Connection, do: ev.Verify) -> None:
+async def check(one: Connection, do: todo.Verify) -> None:
     """Answer a hello."""
     hub, hello = one.hub, do.hello
     if hub.hellos >= MAX_HELLOS:
@@ -35,7 +35,7 @@ async def check(one: Connection, do: ev.Verify) -> None:
     hub.hellos += 1
     try:
         known = await hub.threads.rows(lambda: _connected(hello, do.nonce), patience_s=10.0)
-        if one.session.state is State.CLOSED:
+        if one.is_closed:
             return
         one.device, one.pool_id = str(known.device_id), str(known.pool_id)
         older = hub.registry.enter(one)
@@ -49,7 +49,7 @@ async def check(one: Connection, do: ev.Verify) -> None:
         one.feed(ev.ComeBackLater(wait_s, "unavailable", "the platform's database is away"))
     else:
         one.introduce(Profile(known.attributes, known.workloads, one.pool_id))
-        if held is not None and one.session.state is not State.CLOSED:
+        if held is not None and not one.is_closed:
             hub.registry.hold(held.id, one)
         one.feed(ev.Verified(held))
         await hub.tell_connected(one.device, one.session_id)

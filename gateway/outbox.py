@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.events import Close, Instruction, Send
+from gateway.instructions import Close, Instruction, Send
 from gateway.states import TRANSITIONS, State
 from propius import wire
 
@@ -33,6 +33,18 @@ class Outbox:
     def send(self, message: wire.Message) -> None:
         """Add a message to send."""
         self.instructions.append(Send(message))
+
+    def refuse(
+        self,
+        code: str,
+        message: str,
+        assignment: str | None = None,
+        errors: dict[str, str] | None = None,
+    ) -> None:
+        """Refuse what was asked; the session goes on. ``assignment`` is over."""
+        self.send(
+            wire.Refused(code=code, message=message, assignment=assignment, errors=errors or {})
+        )
 
     def close(self, code: int) -> None:
         """End the session."""

@@ -19,6 +19,9 @@ class Listener(Protocol):
     tried: int
     pushed: bool
 
+    async def settled(self) -> None:
+        """Wait until the moves of its rows have ended."""
+
     def sign(self) -> None:
         """Take the signature that the current constraint groups give."""
 

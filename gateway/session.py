@@ -15,32 +15,34 @@ from gateway.events import (
     AttributesRefused,
     Bound,
     Cancelled,
-    ChangeAttributes,
     ChunkReceived,
     ChunkWritten,
     ComeBackLater,
     DemandOpened,
     Disconnected,
     Event,
-    ExpectChoice,
     Faulted,
     HelloRefused,
-    Instruction,
     LookedUp,
     NothingToBind,
     Offered,
     OfferExpired,
     Opened,
-    Park,
     Received,
     Replaced,
-    RequestBind,
-    RequestChoice,
     Revoked,
     UpdateAccepted,
     UpdateRefused,
     UploadOpened,
     Verified,
+)
+from gateway.instructions import (
+    ChangeAttributes,
+    ExpectChoice,
+    Instruction,
+    Park,
+    RequestBind,
+    RequestChoice,
     Verify,
 )
 from gateway.outbox import Outbox
@@ -169,9 +171,7 @@ class Session:
 
     def _attributes_refused(self, event: AttributesRefused) -> None:
         self._out.move(State.FREE)
-        self._out.send(
-            wire.Refused(code="bad_attributes", message=event.message, errors=event.errors)
-        )
+        self._out.refuse("bad_attributes", event.message, None, event.errors)
 
     def _demand_opened(self, _: DemandOpened) -> None:
         if self.state is State.IDLE:
@@ -288,8 +288,8 @@ _MESSAGES: dict[type, Callable[[Session, Any], None]] = {
     wire.Ping: Session._ping,
     wire.Leave: Session._leave,
     wire.Accept: lambda session, message: session.duty.accept(message),
-    wire.Decline: lambda session, message: session.duty.decline(message),
-    wire.Fail: lambda session, message: session.duty.fail(message),
+    wire.Decline: lambda session, message: session.duty.give_up(message),
+    wire.Fail: lambda session, message: session.duty.give_up(message),
     wire.Progress: lambda session, message: session.duty.progress(message),
     wire.Download: lambda session, message: session.duty.download(message),
     wire.Credit: lambda session, message: session.duty.credit(message),

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from gateway import events as ev
+from gateway import instructions as todo
 from gateway.session import Session
 from gateway.states import TRANSITIONS, State
 from propius import wire
@@ -55,7 +56,7 @@ class Driver:
 
     @property
     def sent(self):
-        return [one.message for one in self.did if isinstance(one, ev.Send)]
+        return [one.message for one in self.did if isinstance(one, todo.Send)]
 
     def only(self, kind):
         (found,) = [one for one in self.did if isinstance(one, kind)]
@@ -124,7 +125,7 @@ def refused(driver, code, *, fatal):
     message = driver.sent[0]
     assert isinstance(message, wire.Refused)
     assert (message.code, message.fatal) == (code, fatal)
-    assert (ev.Close in driver.kinds()) is fatal
+    assert (todo.Close in driver.kinds()) is fatal
     assert (driver.session.state is State.CLOSED) is fatal
     return message
 
@@ -135,7 +136,7 @@ def refused(driver, code, *, fatal):
 def test_it_challenges_then_verifies_then_welcomes():
     driver = Driver()
     assert driver(ev.Opened(NONCE)).sent == [wire.Challenge(nonce=NONCE, protocols=[1])]
-    assert driver(hello()).did == [ev.Verify(hello(), NONCE)]
+    assert driver(hello()).did == [todo.Verify(hello(), NONCE)]
     assert driver(ev.Verified()).sent == [wire.Welcome(session="s-1", server="propius", ping_s=20)]
 
 
@@ -148,7 +149,7 @@ def test_an_unknown_protocol_is_refused_with_the_supported_ones():
 def test_a_refused_hello_ends_the_session_with_the_faults_by_attribute():
     driver = at(State.VERIFYING)(ev.HelloRefused("bad_attributes", "x", {"cpu": "no number"}))
     assert refused(driver, "bad_attributes", fatal=True).errors == {"cpu": "no number"}
-    assert driver.only(ev.Close).code == 1008
+    assert driver.only(todo.Close).code == 1008
 
 
 @pytest.mark.parametrize("state", [State.OPENED, State.VERIFYING])
@@ -156,7 +157,7 @@ def test_a_refused_hello_ends_the_session_with_the_faults_by_attribute():
 def test_nothing_may_be_said_before_the_hello_is_answered(state, message):
     driver = at(state)(message)
     refused(driver, "out_of_order", fatal=True)
-    assert driver.only(ev.Close).code == 1002
+    assert driver.only(todo.Close).code == 1002
 
 
 def test_a_second_hello_is_out_of_order():
@@ -168,8 +169,8 @@ def test_a_second_hello_is_out_of_order():
 
 def test_a_check_in_asks_for_a_round_and_idles_when_there_is_none():
     driver = at(State.FREE)
-    assert driver(wire.CheckIn()).did == [ev.RequestBind()]
-    assert driver(ev.NothingToBind()).did == [ev.Send(wire.Idle()), ev.Park(refused=False)]
+    assert driver(wire.CheckIn()).did == [todo.RequestBind()]
+    assert driver(ev.NothingToBind()).did == [todo.Send(wire.Idle()), todo.Park()]
 
 
 def test_a_check_in_twice_is_asked_once():
@@ -178,16 +179,16 @@ def test_a_check_in_twice_is_asked_once():
 
 def test_an_idle_device_gets_an_assignment_when_demand_opens_and_no_second_idle():
     driver = at(State.IDLE)
-    assert driver(ev.DemandOpened()).did == [ev.RequestBind()]
-    assert driver(ev.NothingToBind()).did == [ev.Park(refused=False)]
+    assert driver(ev.DemandOpened()).did == [todo.RequestBind()]
+    assert driver(ev.NothingToBind()).did == [todo.Park()]
     driver(ev.DemandOpened())
     assert driver(ev.Bound(assignment())).sent == [assignment()]
 
 
 def test_attributes_of_a_check_in_are_checked_before_it_binds():
     driver = at(State.FREE)
-    assert driver(wire.CheckIn(attributes={"os": "x"})).did == [ev.ChangeAttributes({"os": "x"})]
-    assert driver(ev.AttributesChanged()).did == [ev.RequestBind()]
+    assert driver(wire.CheckIn(attributes={"os": "x"})).did == [todo.ChangeAttributes({"os": "x"})]
+    assert driver(ev.AttributesChanged()).did == [todo.RequestBind()]
 
 
 def test_bad_attributes_of_a_check_in_are_refused_and_the_device_stays():
@@ -210,20 +211,20 @@ def test_a_check_in_while_at_work_is_out_of_order(state):
 def test_an_offer_is_answered_by_a_ranked_choice():
     driver = at(State.CHOOSING)
     driver(wire.Choose(offer="o-1", ranked=["r-2", "r-1"]))
-    assert driver.did == [ev.RequestChoice(["r-2", "r-1"])]
+    assert driver.did == [todo.RequestChoice(("r-2", "r-1"), ())]
     assert driver(ev.Bound(assignment())).session.state is State.HELD
 
 
-def test_an_empty_choice_idles_and_refused_rounds_are_not_shown_again():
+def test_an_empty_choice_idles():
+    driver = at(State.CHOOSING)(wire.Choose(offer="o-1", ranked=[], refused={"r-1": "condition"}))
+    assert driver.did == [todo.Send(wire.Idle()), todo.Park()]
+
+
+def test_rounds_that_will_never_do_are_handed_on_as_refused():
     driver = at(State.CHOOSING)
     driver(wire.Choose(offer="o-1", ranked=[], refused={"r-1": "consent", "r-2": "condition"}))
-    assert driver.did == [ev.Send(wire.Idle()), ev.Park(refused=True)]
-    driver(ev.DemandOpened())
-    driver(ev.Offered(offer(identifier="o-2")))
-    assert [one.round for one in driver.sent[0].candidates] == ["r-2"]
-    driver(ev.OfferExpired("o-2"))
-    driver(ev.DemandOpened())
-    assert driver(ev.Offered(offer("r-1"))).did == [ev.Park(refused=True)]
+    assert driver.did == [todo.RequestChoice((), ("r-1",))]
+    assert driver(ev.NothingToBind()).sent == [wire.Idle()]
 
 
 def test_a_choice_for_an_offer_that_was_never_made_is_out_of_order():
@@ -232,7 +233,7 @@ def test_a_choice_for_an_offer_that_was_never_made_is_out_of_order():
 
 def test_a_choice_that_crosses_the_end_of_its_offer_is_passed_over():
     driver = at(State.CHOOSING)(ev.OfferExpired("o-1"))
-    assert driver.did == [ev.Send(wire.Idle()), ev.Park(refused=True)]
+    assert driver.did == [todo.Send(wire.Idle()), todo.Park()]
     assert driver(wire.Choose(offer="o-1", ranked=["r-1"])).did == []
 
 
@@ -251,7 +252,7 @@ def test_an_expiry_of_an_answered_offer_is_passed_over():
 
 def test_accepting_twice_is_noted_once():
     driver = at(State.HELD)
-    assert driver(wire.Accept(assignment="as-1")).did == [ev.AcceptAssignment("as-1")]
+    assert driver(wire.Accept(assignment="as-1")).did == [todo.AcceptAssignment("as-1")]
     assert driver(wire.Accept(assignment="as-1")).did == []
 
 
@@ -283,7 +284,10 @@ def test_work_before_the_accept_is_out_of_order(message):
 def test_an_assignment_is_given_back_at_once(state, kind):
     driver = at(state)(kind(assignment="as-1", code="consent", message="no"))
     status = "declined" if kind is wire.Decline else "failed"
-    assert driver.did == [ev.StopTransfers(), ev.GiveBack("as-1", status, "consent", "no")]
+    assert driver.did == [
+        todo.StopTransfers("as-1"),
+        todo.GiveBack("as-1", status, "consent", "no"),
+    ]
     assert driver.session.state is State.FREE
 
 
@@ -320,13 +324,13 @@ def test_a_cancellation_of_another_assignment_is_not_told():
 
 def test_leaving_gives_back_what_is_held():
     driver = at(State.WORKING)(wire.Leave(code="low_battery"))
-    assert driver.only(ev.GiveBack).code == "low_battery"
-    assert driver.only(ev.Close).code == 1000
+    assert driver.only(todo.GiveBack).code == "low_battery"
+    assert driver.only(todo.Close).code == 1000
 
 
 def test_an_assignment_bound_after_the_device_left_is_given_back():
     driver = at(State.BINDING)(wire.Leave())
-    assert driver(ev.Bound(assignment())).only(ev.GiveBack).status == "declined"
+    assert driver(ev.Bound(assignment())).only(todo.GiveBack).status == "declined"
 
 
 def test_an_assignment_bound_after_the_connection_broke_waits_for_the_device():
@@ -345,7 +349,7 @@ def test_only_blobs_of_the_assignment_are_sent():
     driver = at(State.WORKING)
     driver(wire.Download(assignment="as-1", transfer=1, digest=B, offset=3, credit=5))
     blob = wire.Blob(digest=B, size_bytes=10)
-    assert driver.did == [ev.StartDownload("as-1", 1, blob, 3, 5)]
+    assert driver.did == [todo.StartDownload("as-1", 1, blob, 3, 5)]
     driver(wire.Download(assignment="as-1", transfer=2, digest=OTHER))
     assert A in refused(driver, "digest_unknown", fatal=True).message
 
@@ -366,23 +370,23 @@ def chunk(offset, size, transfer=7):
 def test_an_upload_goes_by_credit_to_accepted():
     size = wire.WINDOW + 100
     driver = at(State.WORKING)(upload(size_bytes=size))
-    assert driver.kinds() == [ev.StartUpload]
+    assert driver.kinds() == [todo.StartUpload]
     assert driver(ready(0)).sent == [wire.UploadReady(transfer=7, offset=0, credit=wire.WINDOW)]
-    assert driver(chunk(0, wire.WINDOW)).kinds() == [ev.WriteChunk]
+    assert driver(chunk(0, wire.WINDOW)).kinds() == [todo.WriteChunk]
     driver(ev.ChunkWritten(7, wire.WINDOW))
     assert driver.sent == [wire.Credit(transfer=7, size_bytes=100)]
-    assert driver(chunk(wire.WINDOW, 100)).kinds() == [ev.WriteChunk, ev.FinishUpload]
+    assert driver(chunk(wire.WINDOW, 100)).kinds() == [todo.WriteChunk, todo.FinishUpload]
     assert driver(ev.ChunkWritten(7, 100)).did == []
     driver(ev.UpdateAccepted("as-1"))
     assert driver.sent == [wire.Accepted(assignment="as-1")]
-    assert driver(wire.CheckIn()).did == [ev.RequestBind()]
+    assert driver(wire.CheckIn()).did == [todo.RequestBind()]
 
 
 def test_an_upload_resumes_and_a_complete_one_finishes_at_once():
     driver = at(State.WORKING)(upload())
     assert driver(ready(40)).sent == [wire.UploadReady(transfer=7, offset=40, credit=60)]
     driver = at(State.WORKING)(upload())(ready(100))
-    assert driver.kinds() == [ev.Send, ev.FinishUpload]
+    assert driver.kinds() == [todo.Send, todo.FinishUpload]
 
 
 @pytest.mark.parametrize(
@@ -395,8 +399,8 @@ def test_an_upload_resumes_and_a_complete_one_finishes_at_once():
 def test_a_wrong_chunk_ends_the_assignment_and_later_chunks_are_passed_over(offset, size, code):
     driver = at(State.WORKING)(upload())(ready(0))
     assert refused(driver(chunk(offset, size)), code, fatal=False).assignment == "as-1"
-    assert driver.only(ev.GiveBack).code == code
-    assert driver.only(ev.StopTransfers)
+    assert driver.only(todo.GiveBack).code == code
+    assert driver.only(todo.StopTransfers)
     assert driver(chunk(20, 10)).did == []
 
 
@@ -424,7 +428,7 @@ def test_a_chunk_before_upload_ready_is_out_of_order():
 def test_an_update_over_the_cap_is_refused_before_a_byte_is_sent():
     driver = at(State.WORKING)(upload(size_bytes=(4 << 20) + 1))
     assert "at most 4194304" in refused(driver, "too_large", fatal=False).message
-    assert driver.only(ev.GiveBack).status == "failed"
+    assert driver.only(todo.GiveBack).status == "failed"
 
 
 def test_a_second_upload_is_out_of_order():
@@ -438,7 +442,7 @@ def test_the_answer_must_be_of_the_rounds_kind():
 
 def test_a_report_is_stored_and_accepted():
     driver = at(State.WORKING, kind="evaluate")(report())
-    assert driver.did == [ev.StoreReport(report())]
+    assert driver.did == [todo.StoreReport(report())]
     driver(ev.UpdateAccepted("as-1"))
     assert driver.sent == [wire.Accepted(assignment="as-1")]
 
@@ -447,7 +451,7 @@ def test_a_report_is_stored_and_accepted():
 @pytest.mark.parametrize("message", [upload(assignment="as-0"), report(assignment="as-0")])
 def test_a_result_of_an_earlier_assignment_is_looked_up(message, was_reported):
     driver = at(State.FREE)(message)
-    assert driver.did == [ev.LookUp("as-0")]
+    assert driver.did == [todo.LookUp("as-0")]
     driver(ev.LookedUp("as-0", was_reported))
     if was_reported:
         assert driver.sent == [wire.Accepted(assignment="as-0")]
@@ -459,13 +463,13 @@ def test_a_bad_update_is_refused_by_tensor_and_its_slot_given_back():
     driver = at(State.REPORTING)
     driver(ev.UpdateRefused("as-1", "not_finite", "NaN", {"tensors.w": "NaN at 3"}))
     assert refused(driver, "not_finite", fatal=False).errors == {"tensors.w": "NaN at 3"}
-    assert driver.only(ev.GiveBack).status == "failed"
+    assert driver.only(todo.GiveBack).status == "failed"
 
 
 def test_a_refusal_of_a_closed_round_gives_nothing_back():
     driver = at(State.REPORTING)(ev.UpdateRefused("as-1", "round_closed", "closed", bound=False))
     refused(driver, "round_closed", fatal=False)
-    assert ev.GiveBack not in driver.kinds()
+    assert todo.GiveBack not in driver.kinds()
 
 
 def test_a_result_that_is_being_counted_is_answered_once():
@@ -485,10 +489,10 @@ def test_in_every_state_a_session_can_be_replaced_revoked_faulted_or_lost(state)
     refused(driver, "rate_limited", fatal=True)
     driver = at(state)(ev.ComeBackLater(3, "busy", "full"))
     assert driver.sent == [wire.Retry(after_s=3, code="busy", message="full")]
-    assert driver.only(ev.Close).code == 1013
+    assert driver.only(todo.Close).code == 1013
     driver = at(state)(ev.Revoked())
     assert driver.sent[-1].code == "device_revoked"
-    assert (ev.GiveBack in driver.kinds()) is (state in (
+    assert (todo.GiveBack in driver.kinds()) is (state in (
         State.HELD, State.WORKING, State.UPLOADING, State.REPORTING
     ))  # fmt: skip
     assert at(state)(ev.Disconnected()).session.state is State.CLOSED
@@ -507,5 +511,5 @@ def test_every_state_can_be_reached_and_left():
 
 
 def test_events_and_instructions_do_not_change():
-    kinds = [*ev.Event.__args__, *ev.Instruction.__args__]
+    kinds = [*ev.Event.__args__, *todo.Instruction.__args__]
     assert all(dataclasses.is_dataclass(one) and one.__dataclass_params__.frozen for one in kinds)
