@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection
 
 from propius import __version__, wire
 from propius.agent import attributes, device, identity, work
+from propius.agent import connection as line
 from propius.agent.cache import DEFAULT_BYTES, BlobCache
 from propius.agent.connection import AgentStopped, Backoff, Connection, Unreachable
 from propius.agent.downloads import Downloads
@@ -184,7 +185,8 @@ class Agent:
     async def _connect(self) -> float:
         """Hold one connection for as long as it lasts; return how long to wait before the next."""
         self._retry_after_s = None
-        self._dialling = dialling = asyncio.create_task(open_socket(self.device.enrolment.gateway))
+        gateway = self.device.enrolment.gateway
+        self._dialling = dialling = asyncio.create_task(line.open_socket(gateway))
         try:
             socket = await dialling
         except Unreachable as error:
