@@ -9,18 +9,14 @@ from jobs.services.artifacts import (
 from jobs.services.assignments import (
     AlreadyReported,
     AssignmentOver,
-    Binding,
-    Progress,
     Reported,
     RoundClosed,
     StaleAssignment,
-    accept,
-    assign,
-    extend_leases,
     give_back,
-    renew,
     report,
 )
+from jobs.services.binding import Binding, assign
+from jobs.services.leases import Progress, accept, extend_leases, renew
 from jobs.services.lifecycle import JobUnknown, WrongState, admit, cancel, pause, reject, resume
 from jobs.services.rounds import RoundOver, complete_round, fail_round
 from jobs.services.submission import (

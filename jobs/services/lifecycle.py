@@ -47,7 +47,9 @@ def admit(*, job_id: UUID, numbers: Mapping[str, Any], now: datetime) -> bool:
 @transaction.atomic
 def reject(*, job_id: UUID, code: str, message: str, now: datetime) -> bool:
     """Refuse a submitted job; False if it was not waiting for that."""
-    if not Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).exists():
+    waiting = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED)
+    # Locked: another worker may admit it at this moment. It has no rounds yet, so the order holds.
+    if waiting.select_for_update(no_key=True).first() is None:
         return False
     return rounds.finish_job(
         job_id=job_id, outcome=Job.Outcome.REJECTED, code=code, message=message, now=now
@@ -65,11 +67,11 @@ def cancel(*, job_id: UUID, actor: str, now: datetime) -> Job:
         message=f"by {actor}",
         now=now,
     )
+    job.refresh_from_db()
     if ended:
         _audit(job, actor, "job.cancel", now)
-    elif job.outcome and job.outcome != Job.Outcome.CANCELLED:
+    elif job.outcome != Job.Outcome.CANCELLED:
         raise WrongState(f"the job has ended already: {job.outcome}")
-    job.refresh_from_db()
     return job
 
 
@@ -89,9 +91,11 @@ def resume(*, job_id: UUID, actor: str, now: datetime) -> Job:
 
     Raises JobUnknown, WrongState.
     """
+    _get(job_id)
+    _, held = rounds.lock(job_id)
     job = _move(job_id, Job.Status.PAUSED, Job.Status.RUNNING, "resume")
-    for selecting in Round.objects.filter(job_id=job_id, status=Round.Status.SELECTING):
-        Round.objects.filter(id=selecting.id, status=Round.Status.SELECTING).update(
+    for selecting in (one for one in held if one.status == Round.Status.SELECTING):
+        Round.objects.filter(id=selecting.id).update(
             selection_ends_at=now + timedelta(seconds=selecting.selection_s)
         )
     _audit(job, actor, "job.resume", now)
@@ -111,9 +115,10 @@ def _move(job_id: UUID, source: str, target: str, verb: str) -> Job:
     job = _get(job_id)
     if target not in states.JOB[Job.Status(source)]:
         raise ValueError(f"{source} to {target} is not in the table")
-    if not Job.objects.filter(id=job_id, status=source).update(status=target):
-        raise WrongState(f"the job is {job.status}; only a {source} job can {verb}")
+    moved = Job.objects.filter(id=job_id, status=source).update(status=target)
     job.refresh_from_db()
+    if not moved:
+        raise WrongState(f"the job is {job.status}; only a {source} job can {verb}")
     return job
 
 

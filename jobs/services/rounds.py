@@ -1,6 +1,7 @@
 """Moves of a round, and of the job that they carry forward.
 
-Locks are taken in one order everywhere: rounds (by id), their assignments, then the job.
+Locks are taken in one order everywhere: rounds (by id), the job, assignments (by id). They are
+``FOR NO KEY UPDATE``, so that no insert of a row that points here waits for them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,24 @@ class RoundOver(Conflict):
     code = "round_over"
 
 
+def lock(job_id: UUID) -> tuple[Job, list[Round]]:
+    """Lock the unfinished rounds of a job by id, then the job: for moves of more than one round.
+
+    Runs inside the caller's transaction, before it locks anything else.
+    """
+    unfinished = Round.objects.filter(job_id=job_id).exclude(status=Round.Status.FINISHED)
+    while True:
+        before = transaction.savepoint()
+        held = list(unfinished.order_by("id").select_for_update(no_key=True))
+        job = Job.objects.select_for_update(no_key=True).get(id=job_id)
+        if {one.id for one in held} >= set(unfinished.values_list("id", flat=True)):
+            transaction.savepoint_commit(before)
+            return job, held
+        # A round opened while we waited. Its lock after the job's would be out of order: let go
+        # of all and begin again.
+        transaction.savepoint_rollback(before)
+
+
 def open_round(job: Job, *, kind: str, number: int, attempt: int, now: datetime) -> Round:
     """Open a round on the job's newest version. The caller's transaction holds the job."""
     sizes = job.spec["rounds"]
@@ -39,8 +58,8 @@ def open_round(job: Job, *, kind: str, number: int, attempt: int, now: datetime)
         attempt=attempt,
         kind=kind,
         demand=demand,
-        target=math.ceil(demand * sizes["over_selection"]),
-        quorum=min(demand, max(cohort, math.ceil(demand * sizes["quorum"]))),
+        target=_ceil(demand * sizes["over_selection"]),
+        quorum=min(demand, max(cohort, _ceil(demand * sizes["quorum"]))),
         base_version=job.version,
         base_digest=job.parameters_digest,
         base_size=job.parameters_size,
@@ -104,7 +123,7 @@ def complete_round(
         metrics=dict(metrics),
         finished_at=now,
     )
-    job = Job.objects.select_for_update().get(id=round_.job_id)
+    job = Job.objects.select_for_update(no_key=True).get(id=round_.job_id)
     _tell("round.completed", round_, now)
     if round_.kind == Round.Kind.TRAIN:
         Job.objects.filter(id=job.id).update(
@@ -118,13 +137,13 @@ def complete_round(
 @transaction.atomic
 def fail_round(*, round_id: UUID, code: str, message: str, now: datetime) -> None:
     """Give up an attempt: the next one opens, or the job fails. Again is the same."""
-    round_ = Round.objects.select_for_update().get(id=round_id)
-    if round_.status == Round.Status.FINISHED:
+    job, held = lock(Round.objects.values_list("job_id", flat=True).get(id=round_id))
+    round_ = next((one for one in held if one.id == round_id), None)
+    if round_ is None:
         return
     evaluation = round_.kind == Round.Kind.EVALUATE
     outcome = Round.Outcome.ABANDONED if evaluation else Round.Outcome.FAILED
     _end([round_], outcome=outcome, code=code, message=message, now=now)
-    job = Job.objects.select_for_update().get(id=round_.job_id)
     if evaluation:
         _finish_if_done(job, now)
         return
@@ -139,10 +158,7 @@ def fail_round(*, round_id: UUID, code: str, message: str, now: datetime) -> Non
 @transaction.atomic
 def finish_job(*, job_id: UUID, outcome: str, code: str, message: str, now: datetime) -> bool:
     """End a job and abandon its open rounds; False if it had ended."""
-    # First the rounds' locks (the order), then the job, then once more: a round that opened
-    # while we waited for the locks is seen by the second look.
-    _abandon_open(job_id, code, now)
-    job = Job.objects.filter(id=job_id).first()
+    job, held = lock(job_id)
     moved = Job.objects.filter(
         id=job_id, status__in=states.before(states.JOB, Job.Status.FINISHED)
     ).update(
@@ -151,9 +167,9 @@ def finish_job(*, job_id: UUID, outcome: str, code: str, message: str, now: date
         reason={"code": code, "message": message},
         finished_at=now,
     )
-    if not moved or job is None:
+    if not moved:
         return False
-    _abandon_open(job_id, code, now)
+    _end(held, outcome=Round.Outcome.ABANDONED, code=code, message="", now=now)
     events.append(f"job.{outcome}", now=now, tenant_id=job.tenant_id, job_id=job_id, code=code)
     hints.send("scheduling.plan", queue="scheduling")
     return True
@@ -162,7 +178,7 @@ def finish_job(*, job_id: UUID, outcome: str, code: str, message: str, now: date
 def cancel_bound(round_ids: list[UUID], *, code: str, now: datetime) -> None:
     """Take back what devices hold of these rounds, and tell the gateways."""
     bound = Assignment.objects.filter(round_id__in=round_ids, status=Assignment.Status.BOUND)
-    ids = list(bound.order_by("id").select_for_update().values_list("id", flat=True))
+    ids = list(bound.order_by("id").select_for_update(no_key=True).values_list("id", flat=True))
     if ids:
         Assignment.objects.filter(id__in=ids).update(
             status=Assignment.Status.CANCELLED, code=code, ended_at=now
@@ -195,12 +211,6 @@ def _finish_if_done(job: Job, now: datetime) -> None:
         )
 
 
-def _abandon_open(job_id: UUID, code: str, now: datetime) -> None:
-    unfinished = Round.objects.filter(job_id=job_id).exclude(status=Round.Status.FINISHED)
-    found = list(unfinished.order_by("id").select_for_update())
-    _end(found, outcome=Round.Outcome.ABANDONED, code=code, message="", now=now)
-
-
 def _end(found: list[Round], *, outcome: str, code: str, message: str, now: datetime) -> None:
     if not found:
         return
@@ -219,7 +229,7 @@ def _end(found: list[Round], *, outcome: str, code: str, message: str, now: date
 
 
 def _locked_aggregating(round_id: UUID) -> Round:
-    round_ = Round.objects.select_for_update().get(id=round_id)
+    round_ = Round.objects.select_for_update(no_key=True).get(id=round_id)
     if round_.status != Round.Status.AGGREGATING:
         raise RoundOver(f"round {round_id} is {round_.status} {round_.outcome}".strip())
     return round_
@@ -237,6 +247,11 @@ def _tell(kind: str, round_: Round, now: datetime, **data: Any) -> None:
         round_kind=round_.kind,
         **data,
     )
+
+
+def _ceil(devices: float) -> int:
+    """Round up, but not for the last bits of a product: 100 × 1.1 is 110, not 111."""
+    return math.ceil(round(devices, 6))
 
 
 def _seed(seed: int, kind: str, number: int, attempt: int) -> int:

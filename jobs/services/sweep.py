@@ -10,31 +10,35 @@ from django.db.models import F
 
 from core import events, hints
 from jobs.models import Job, Round
-from jobs.services import assignments, rounds
+from jobs.services import leases, rounds
 
 
 def sweep(*, now: datetime) -> None:
     """Expire leases, then end selection windows and deadlines. Safe to run twice at once."""
-    assignments.expire(now=now)
+    leases.expire(now=now)
     selecting = Round.objects.filter(
         status=Round.Status.SELECTING, selection_ends_at__lte=now, job__status=Job.Status.RUNNING
     )
-    for round_id in list(selecting.values_list("id", flat=True)):
-        _end_selection(round_id, now)
+    for round_id, job_id in list(selecting.values_list("id", "job_id")):
+        _end_selection(round_id, job_id, now)
     executing = Round.objects.filter(status=Round.Status.EXECUTING, deadline_at__lte=now)
-    for round_id in list(executing.values_list("id", flat=True)):
-        _end_execution(round_id, now)
+    for round_id, job_id in list(executing.values_list("id", "job_id")):
+        _end_execution(round_id, job_id, now)
 
 
 @transaction.atomic
-def _end_selection(round_id: UUID, now: datetime) -> None:
-    round_ = Round.objects.select_for_update().get(id=round_id)
-    if round_.status != Round.Status.SELECTING or round_.selection_ends_at > now:
+def _end_selection(round_id: UUID, job_id: UUID, now: datetime) -> None:
+    # All of the job, not only the round: if the round fails, the job may end with it.
+    job, held = rounds.lock(job_id)
+    round_ = next((one for one in held if one.id == round_id), None)
+    if round_ is None or round_.status != Round.Status.SELECTING:
+        return
+    if round_.selection_ends_at > now or job.status != Job.Status.RUNNING:
         return
     if round_.assigned >= round_.quorum:
         rounds.start_executing(round_, now=now)
         return
-    if _may_extend(round_):
+    if _may_extend(job, round_):
         _extend(round_, now, selection_ends_at=now + timedelta(seconds=round_.selection_s))
         return
     rounds.fail_round(
@@ -49,14 +53,18 @@ def _end_selection(round_id: UUID, now: datetime) -> None:
 
 
 @transaction.atomic
-def _end_execution(round_id: UUID, now: datetime) -> None:
-    round_ = Round.objects.select_for_update().get(id=round_id)
-    if round_.status != Round.Status.EXECUTING or (round_.deadline_at or now) > now:
+def _end_execution(round_id: UUID, job_id: UUID, now: datetime) -> None:
+    job, held = rounds.lock(job_id)
+    round_ = next((one for one in held if one.id == round_id), None)
+    if round_ is None or round_.status != Round.Status.EXECUTING:
+        return
+    began_at, deadline_at = round_.executing_at or now, round_.deadline_at or now
+    if deadline_at > now:
         return
     if round_.reported >= round_.quorum:
         rounds.close(round_, now=now)
         return
-    if _may_extend(round_):
+    if _may_extend(job, round_):
         _extend(round_, now, deadline_at=now + timedelta(seconds=round_.deadline_s))
         return
     rounds.fail_round(
@@ -64,14 +72,14 @@ def _end_execution(round_id: UUID, now: datetime) -> None:
         code="too_few_reports",
         message=(
             f"{round_.reported} of {round_.demand} devices reported within "
-            f"{round_.deadline_s * (1 + round_.extensions):g} s; at least {round_.quorum} needed"
+            f"{(deadline_at - began_at).total_seconds():g} s; at least {round_.quorum} needed"
         ),
         now=now,
     )
 
 
-def _may_extend(round_: Round) -> bool:
-    return round_.job.spec["rounds"]["on_shortfall"] == "extend" and round_.extensions == 0
+def _may_extend(job: Job, round_: Round) -> bool:
+    return job.spec["rounds"]["on_shortfall"] == "extend" and round_.extensions == 0
 
 
 def _extend(round_: Round, now: datetime, **until: datetime) -> None:

@@ -235,7 +235,7 @@ def test_it_evaluates_beside_training_and_waits_for_the_last_evaluation():
 def test_it_cancels_a_job_with_its_rounds_and_assignments(world):
     job, devices = world
     round_ = factories.open_round(job)
-    _, bindings = bind(round_, devices[:3])
+    bind(round_, devices[:3])
     services.cancel(job_id=job.id, actor="alice", now=NOW)
     job.refresh_from_db()
     round_.refresh_from_db()
@@ -308,8 +308,9 @@ def test_it_survives_reports_expiries_and_cancels_at_the_same_time():
             finally:
                 connection.close()
 
+        pairs = zip(bindings, devices, strict=True)
         works = [
-            *(lambda b=b, d=d: list(report([b], [d])) for b, d in zip(bindings, devices, strict=True)),
+            *(lambda b=b, d=d: list(report([b], [d])) for b, d in pairs),
             lambda: services.sweep(now=later(11)),
             lambda job=job: services.cancel(job_id=job.id, actor="x", now=NOW),
         ]  # fmt: skip
