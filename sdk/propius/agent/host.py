@@ -140,7 +140,7 @@ async def _run(agent: Agent, *, after_s: float) -> bool:
         device = agent.device.enrolment.device
         log.error("agent.stopped code=%s %s", error.code, error, extra={"device": device})
         return False
-    except Exception:  # noqa: BLE001 - one device's fault is not the end of the others
+    except Exception:  # one device's fault is not the end of the others
         log.exception("agent.crashed", extra={"device": agent.device.enrolment.device})
         return False
     return True

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway import events as ge
+from gateway import instructions as gi
 from gateway.session import Session as GatewaySession
 from propius import wire
 from propius.agent import events as de
@@ -79,30 +80,30 @@ class World:
         assert session is not None
         for one in session.handle(event):
             match one:
-                case ge.Send(message):
+                case gi.Send(message):
                     if isinstance(message, wire.Refused) and message.fatal:
                         self.fatal.append(message)
                     self.down.append(message)
-                case ge.GiveBack(assignment=identifier):
+                case gi.GiveBack(assignment=identifier):
                     if self.bound is not None and self.bound.id == identifier:
                         self.bound = None
-                case ge.StartDownload(transfer=transfer):
+                case gi.StartDownload(transfer=transfer):
                     self.down.append(transfer)
                 case (
-                    ge.Verify()
-                    | ge.RequestBind()
-                    | ge.StartUpload()
-                    | ge.FinishUpload()
-                    | ge.StoreReport()
-                    | ge.LookUp()
+                    gi.Verify()
+                    | gi.RequestBind()
+                    | gi.StartUpload()
+                    | gi.FinishUpload()
+                    | gi.StoreReport()
+                    | gi.LookUp()
                 ):
                     self.gateway_effects.append(one)
 
     def gateway_effect(self, effect: Any) -> None:
         match effect:
-            case ge.Verify():
+            case gi.Verify():
                 self.gateway_event(ge.Verified(self.bound))
-            case ge.RequestBind():
+            case gi.RequestBind():
                 if self.rng.random() < 0.2:
                     self.gateway_event(ge.NothingToBind())
                     return
@@ -110,16 +111,16 @@ class World:
                 kind = self.rng.choice(["train", "evaluate"])
                 self.bound = assignment(f"a{self.made}", kind=kind)
                 self.gateway_event(ge.Bound(self.bound))
-            case ge.StartUpload(upload):
+            case gi.StartUpload(upload):
                 offset = self.rng.choice([0, 4, SIZE])
                 self.gateway_event(ge.UploadOpened(upload.transfer, offset))
-            case ge.FinishUpload() | ge.StoreReport():
+            case gi.FinishUpload() | gi.StoreReport():
                 if self.bound is not None:
                     identifier = self.bound.id
                     self.counted.append(identifier)
                     self.bound = None
                     self.gateway_event(ge.UpdateAccepted(identifier))
-            case ge.LookUp(identifier):
+            case gi.LookUp(identifier):
                 self.gateway_event(ge.LookedUp(identifier, identifier in self.counted))
 
     # --- the line ---
@@ -136,7 +137,7 @@ class World:
         self.gateway = None
         # What is being counted is counted; nobody hears of it.
         for effect in self.gateway_effects:
-            done = isinstance(effect, ge.FinishUpload | ge.StoreReport)
+            done = isinstance(effect, gi.FinishUpload | gi.StoreReport)
             if done and self.bound is not None and self.rng.random() < 0.5:
                 self.counted.append(self.bound.id)
                 self.bound = None
@@ -167,7 +168,7 @@ class World:
 
     def cancel(self) -> None:
         counting = any(
-            isinstance(effect, ge.FinishUpload | ge.StoreReport) for effect in self.gateway_effects
+            isinstance(effect, gi.FinishUpload | gi.StoreReport) for effect in self.gateway_effects
         )
         if self.bound is not None and self.gateway is not None and not counting:
             identifier, self.bound = self.bound.id, None
