@@ -133,7 +133,7 @@ def _payload(begun: Begun, publication: Publication) -> dict[str, Any]:
         "groups_text": publication.groups_text,
         "rounds": [one.as_payload() for one in publication.rounds],
         "queues": {
-            number[name]: " ".join(place[one] for one in queue)
+            number[name]: " ".join(map(place.__getitem__, queue))
             for name, queue in publication.queues.items()
         },
         "signatures": {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 
@@ -135,24 +136,27 @@ def ordered_plan(
 
     Notes
     -----
-    Signatures that can take the same open rounds share a queue. With R open rounds, G groups
-    among them and Q distinct queues: O(R log R + Q·R).
+    Signatures that can take the same open rounds share a queue. With R open rounds and Q distinct
+    queues of at most L rounds: O(R log R + Q·L), the merge of sorted runs being near linear.
     """
     ordered = sorted(snapshot.rounds, key=lambda one: (-one.priority, key(one), one.id))
-    open_groups = {one.group for one in ordered}
+    ids = [one.id for one in ordered]
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(ordered):
+        places.setdefault(one.group, []).append(place)
     queues: dict[str, tuple[str, ...]] = {}
     signatures: dict[str, tuple[str, ...]] = {}
     for supply in snapshot.supply:
-        groups = supply.groups & open_groups
+        groups = supply.groups & places.keys()
         if not groups:
             signatures[supply.signature] = ()
             continue
         name = "+".join(sorted(groups))
         if name not in queues:
-            queues[name] = _of_groups(ordered, groups)
+            queues[name] = _merged(ids, [places[group] for group in groups])
         signatures[supply.signature] = (name,)
     return Plan(queues=queues, signatures=signatures, shuffled=shuffled)
 
 
-def _of_groups(ordered: Iterable[OpenRound], groups: frozenset[str]) -> tuple[str, ...]:
-    return tuple(one.id for one in ordered if one.group in groups)
+def _merged(ids: Sequence[str], runs: Iterable[list[int]]) -> tuple[str, ...]:
+    return tuple(map(ids.__getitem__, sorted(chain.from_iterable(runs))))

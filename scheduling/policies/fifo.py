@@ -24,7 +24,7 @@ class Fifo:
         none_allowed(parameters or {})
 
     def plan(self, snapshot: Snapshot) -> Plan:
-        """Return one order for all, oldest job first; O(R log R + Q·R)."""
+        """Return one order for all, oldest job first; O(R log R + Q·L)."""
         return ordered_plan(snapshot, _age)
 
 

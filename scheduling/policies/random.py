@@ -25,7 +25,7 @@ class Random:
         none_allowed(parameters or {})
 
     def plan(self, snapshot: Snapshot) -> Plan:
-        """Return the rounds of each signature, to be shuffled; O(R log R + Q·R)."""
+        """Return the rounds of each signature, to be shuffled; O(R log R + Q·L)."""
         return ordered_plan(snapshot, _id, shuffled=True)
 
 

@@ -29,7 +29,7 @@ class Srsf:
         self.max_wait_s = _max_wait_s(parameters or {})
 
     def plan(self, snapshot: Snapshot) -> Plan:
-        """Return one order for all, least remaining demand first; O(R log R + Q·R)."""
+        """Return one order for all, least remaining demand first; O(R log R + Q·L)."""
 
         def need(one: OpenRound) -> tuple[int, float, float]:
             if self.max_wait_s and snapshot.now - one.opened_at >= self.max_wait_s:

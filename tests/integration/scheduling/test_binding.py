@@ -262,7 +262,7 @@ class TestPublish:
             (answer,) = await door.bind([asked], GROUPS)
             publish(round_(2, free=2))
             await door.settle([settled(asked, answer)])
-        assert [key for key in redis.keys() if round_id(1).encode() in key] == []
+        assert [key for key in redis.scan_iter() if round_id(1).encode() in key] == []
 
     async def test_gateways_hear_of_slots_that_each_signature_can_reach(self, redis):
         listener = redis.pubsub()

@@ -1,0 +1,156 @@
+"""Snapshot to published plan: CPU of the policy, of the payload, and of the script in Redis.
+
+    make bench NAME=plan                       # 1 000 rounds, 100 groups, 500 signatures, srsf
+    make bench NAME=plan ARGS="--rounds 10000 --policy fifo"
+
+Starts a Valkey of its own, so a running platform is not touched. CPU is this process's plus the
+script's; the median of the repeats is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROUNDS, GROUPS, SIGNATURES, GROUPS_PER_SIGNATURE, REPEATS, SEED = 1_000, 100, 500, 10, 20, 7
+TARGET_MS = 10.0
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def measure(
+    *, rounds: int, groups: int, signatures: int, repeats: int, policy: str
+) -> dict[str, float]:
+    """Plan and publish ``repeats`` times; needs Django set up and Redis there. CPU in ms."""
+    from core import connections
+    from scheduling import policies, publishing
+
+    chosen = policies.make(policy, {})
+    snapshot = _snapshot(rounds, groups, signatures)
+    shown = [
+        publishing.PublishedRound(one.id, one.tenant, one.group, False, one.remaining, {})
+        for one in snapshot.rounds
+    ]
+    client = connections.soft_state()
+    planned, published, script = [], [], []
+    for _ in range(repeats):
+        client.config_resetstat()
+        begun = publishing.begin()
+        at = time.process_time()
+        plan = chosen.plan(snapshot)
+        planned.append(time.process_time() - at)
+        at = time.process_time()
+        publishing.publish(
+            begun,
+            publishing.Publication(
+                policy=policy, shuffled=plan.shuffled, groups="bench", groups_text="{}",
+                rounds=shown, queues=plan.queues, signatures=plan.signatures, room={}, seen={},
+                rows=(),
+            ),
+        )  # fmt: skip
+        published.append(time.process_time() - at)
+        statistic: Any = client.info("commandstats")
+        script.append(statistic["cmdstat_evalsha"]["usec"] / 1e6)
+    parts = {"policy_ms": planned, "payload_ms": published, "script_ms": script}
+    # The first publication loads the script.
+    figures = {name: round(statistics.median(one) * 1e3, 3) for name, one in parts.items()}
+    return figures | {"total_ms": round(sum(figures.values()), 3)}
+
+
+def _snapshot(rounds: int, groups: int, signatures: int) -> Any:
+    from scheduling.policies import OpenRound, SignatureSupply, Snapshot
+
+    draw = random.Random(SEED)
+    names = [f"{number:016x}" for number in range(groups)]
+    supply = {}
+    for _ in range(signatures):  # a few groups cannot make many signatures: equal ones are one
+        members = frozenset(draw.sample(names, min(GROUPS_PER_SIGNATURE, groups)))
+        name = "+".join(sorted(members))
+        supply[name] = SignatureSupply(name, members, rate=draw.random(), idle=10)
+    opened = [
+        OpenRound(
+            f"00000000-0000-0000-0000-{number:012x}", f"job-{number}", f"tenant-{number % 10}",
+            names[number % groups], 50, draw.randint(1, 50), 10, 0, draw.random(), draw.random(),
+        )
+        for number in range(rounds)
+    ]  # fmt: skip
+    return Snapshot(1.0, tuple(opened), tuple(supply.values()))
+
+
+def main() -> None:
+    """Start a Valkey in a folder of its own, measure, print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--groups", type=int, default=GROUPS)
+    parser.add_argument("--signatures", type=int, default=SIGNATURES)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--policy", default="srsf")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="propius-bench-") as home:
+        os.environ |= {"PROPIUS_HOME": home, "DJANGO_SETTINGS_MODULE": "propius_site.settings"}
+        os.environ.pop("REDIS_URL", None)
+        command = [sys.executable, "-m", "propius_site.embedded", "valkey", home]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as server:
+            try:
+                _wait_for_redis()
+                figures = measure(**vars(options))
+            finally:
+                server.terminate()
+                server.wait()
+                _forget(home)
+    print(json.dumps(_report(figures, vars(options))))
+
+
+def _wait_for_redis() -> None:
+    import django
+    import redis
+
+    django.setup()
+    from core import connections
+
+    for _ in range(200):
+        try:
+            connections.soft_state().ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.05)
+    raise SystemExit("the Valkey of this benchmark did not start")
+
+
+def _forget(home: str) -> None:
+    """A root's server has its folders outside the home."""
+    from propius_site.embedded import folders, paths
+
+    folders.remove(paths.for_home(Path(home)))
+
+
+def _report(figures: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "benchmark": "plan",
+        "figures": figures | options,
+        "targets": {"total_ms": TARGET_MS},
+        "met": figures["total_ms"] <= TARGET_MS,
+        "commit": commit,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version()},
+    }
+
+
+if __name__ == "__main__":
+    main()
