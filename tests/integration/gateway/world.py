@@ -20,8 +20,13 @@ from scheduling import services as scheduling_services
 from tests.integration import factories
 from tests.integration.gateway.sockets import FakeDevice
 
-ZEROS = safetensors.numpy.save({"weight": numpy.zeros((2, 2), "f4")})
-ONES = safetensors.numpy.save({"weight": numpy.ones((2, 2), "f4")})
+
+def square(fill: Any, side: int) -> bytes:
+    return safetensors.numpy.save({"weight": fill((side, side), "f4")})
+
+
+ZEROS = square(numpy.zeros, 2)
+ONES = square(numpy.ones, 2)
 
 
 def digest_of(data: bytes) -> str:
@@ -55,12 +60,15 @@ class World:
         row.save()
         return FakeDevice(self.application, key, str(row.id))
 
-    def job(self, **changes: Any) -> Job:
-        """Admit a job whose parameters are really in the store, and plan."""
+    def job(self, side: int = 2, **changes: Any) -> Job:
+        """Admit a job whose parameters, a square of zeros, are really in the store; plan."""
+        data = square(numpy.zeros, side)
         with blobs.store().writer() as writer:
-            writer.write(ZEROS)
+            writer.write(data)
             digest = writer.commit()
-        factories.parameters(self.tenant, digest=digest, size_bytes=len(ZEROS))
+        artifact = factories.parameters(self.tenant, digest=digest, size_bytes=len(data))
+        artifact.tensors = {"weight": {"shape": [side, side], "dtype": "F32"}}
+        artifact.save()
         made = factories.job(self.tenant, now=timezone.now(), parameters=digest, **changes)
         self.plan()
         return made
