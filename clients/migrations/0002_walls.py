@@ -1,18 +1,14 @@
 from django.db import migrations
 
-from tenants.walls import MINE, protect
+from tenants.walls import protect
 
 
 class Migration(migrations.Migration):
-    """Shared pools can be seen by all; shared devices by none but the operator."""
+    """Pools, tokens and devices are their tenant's; shared ones the operator's."""
 
     dependencies = [("clients", "0001_initial"), ("tenants", "0002_walls")]
     operations = [
-        protect(
-            "clients_pool",
-            condition=f"tenant_id IS NULL OR tenant_id = {MINE}",
-            writable=f"tenant_id = {MINE}",
-        ),
+        protect("clients_pool"),
         protect("clients_enrolmenttoken"),
         protect("clients_device"),
     ]

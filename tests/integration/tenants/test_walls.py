@@ -28,7 +28,7 @@ MODELS = [Job, Round, Artifact, ApiToken, AuditEntry, Member, Device, Event]
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_it_shows_only_the_tenants_own_rows_without_a_filter(two_tenants, model):
-    mine, theirs = two_tenants
+    mine, _ = two_tenants
     with scopes.scope(mine.id):
         found = {str(row.tenant_id) for row in model.objects.all()}
     assert found == {str(mine.id)}
@@ -46,6 +46,41 @@ def test_it_shows_shared_pools_and_no_devices_of_them(two_tenants):
     with scopes.scope(mine.id):
         assert Pool.objects.filter(name="everybody").exists()
         assert not Device.objects.filter(pool=shared).exists()
+
+
+def test_a_tenant_can_neither_take_over_nor_delete_a_shared_pool(two_tenants):
+    mine, _ = two_tenants
+    shared = factories.pool(None, "everybody")
+    with scopes.scope(mine.id):
+        assert Pool.objects.filter(id=shared.id).update(tenant_id=mine.id) == 0
+        assert Pool.objects.filter(id=shared.id)._raw_delete("default") == 0
+        assert Pool.objects.filter(tenant_id=mine.id).update(name="renamed") == 1
+        with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+            Pool.objects.filter(tenant_id=mine.id).update(tenant_id=None)
+
+
+@pytest.mark.parametrize("model", [Event, AuditEntry], ids=lambda model: model.__name__)
+def test_a_tenant_cannot_rewrite_what_happened(two_tenants, model):
+    mine, _ = two_tenants
+    with scopes.scope(mine.id):
+        rows = model.objects.filter(tenant_id=mine.id)
+        assert rows.exists()
+        assert rows.update(tenant_id=mine.id) == 0
+        assert rows._raw_delete("default") == 0
+
+
+def test_every_table_with_a_tenant_is_behind_a_forced_wall():
+    from django.apps import apps
+
+    tables = {
+        model._meta.db_table
+        for model in apps.get_models()
+        if any(field.column == "tenant_id" for field in model._meta.local_concrete_fields)
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity")
+        walled = {name for (name,) in cursor.fetchall()}
+    assert tables <= walled
 
 
 def test_it_refuses_to_write_a_row_of_another_tenant(two_tenants):
@@ -92,6 +127,9 @@ def test_the_app_role_can_neither_bypass_nor_truncate():
             "SELECT current_user, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
         )
         assert cursor.fetchone() == ("propius_app", False, False)
-    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(f"TRUNCATE {Assignment._meta.db_table} CASCADE")
+    with (
+        pytest.raises(DatabaseError, match="permission denied"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"TRUNCATE {Assignment._meta.db_table} CASCADE")
