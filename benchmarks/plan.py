@@ -134,19 +134,14 @@ def _forget(home: str) -> None:
 
 
 def _report(figures: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    ask = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return {
         "benchmark": "plan",
         "figures": figures | options,
         "targets": {"total_ms": TARGET_MS},
         "met": figures["total_ms"] <= TARGET_MS,
-        "commit": commit,
+        "commit": commit.strip(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version()},
     }

@@ -42,28 +42,32 @@ class Fleet:
         run(lambda door: door.register_profiles({self.profile.key: self.profile}))
 
     def bind(self, count, *, commit=True, devices=None):
-        devices = devices or [self.device() for _ in range(count)]
+        """Bind, commit and settle; return the round (or the other answer) by device."""
+        asked = self.ask(devices or [self.device() for _ in range(count)])
+        granted = [one for one in asked if isinstance(one[1], Bound)]
+        if commit:
+            self.settle(granted, self.assign(granted))
+        return [one.round_id if isinstance(one, Bound) else one for _, one in asked]
 
-        async def ask(door):
+    def ask(self, devices):
+        async def inside(door):
             groups = await door.groups()
             signed = signature(self.profile, groups.groups)
             asked = [Request(str(one.id), str(uuid4()), signed) for one in devices]
-            return asked, await door.bind(asked, groups.version)
+            return list(zip(asked, await door.bind(asked, groups.version), strict=True))
 
-        asked, answers = run(ask)
-        granted = [(a, b) for a, b in zip(asked, answers, strict=True) if isinstance(b, Bound)]
-        if commit:
-            self.commit(granted)
-        return [one.round_id if isinstance(one, Bound) else one for one in answers]
+        return run(inside)
 
-    def commit(self, granted):
+    def assign(self, granted):
         bindings = [
             job_services.Binding(
                 UUID(a.assignment_id), UUID(b.round_id), UUID(a.device_id), b.plan_version
             )
             for a, b in granted
         ]
-        outcomes = job_services.assign(bindings=bindings, now=NOW)
+        return job_services.assign(bindings=bindings, now=NOW)
+
+    def settle(self, granted, outcomes):
         settlements = [
             Settlement(b.round_id, a.assignment_id, a.device_id, outcomes[UUID(a.assignment_id)])
             for a, b in granted

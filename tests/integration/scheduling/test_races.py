@@ -1,12 +1,14 @@
 """Gateways bind and commit while planners plan and Redis is emptied: never one device too many."""
 
 import threading
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
 from jobs.models import Assignment, Round
 from scheduling import services
+from scheduling.binding import Bound
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.factories import NOW
@@ -26,15 +28,18 @@ def test_rounds_fill_exactly_however_gateways_and_planners_interleave(redis):
     faults = []
 
     def gateway(mine):
-        while mine and not done.is_set():
-            batch, mine = mine[:6], mine[6:]
-            # Whoever got nothing asks again, as an idle socket is offered again.
+        waiting = {str(one.id): one for one in mine}
+        while waiting and not done.is_set():
+            asked = fleet.ask(list(waiting.values())[:6])
+            granted = [one for one in asked if isinstance(one[1], Bound)]
             with system_scope():
-                answers = fleet.bind(len(batch), devices=batch)
-            got = {
-                one for one, answer in zip(batch, answers, strict=True) if answer_is_round(answer)
-            }
-            mine = mine + [one for one in batch if one not in got]
+                outcomes = fleet.assign(granted)
+            fleet.settle(granted, outcomes)
+            for request, _ in asked:
+                # Whoever got nothing goes to the end and asks again, as an idle socket would.
+                device = waiting.pop(request.device_id)
+                if outcomes.get(UUID(request.assignment_id)) != "assigned":
+                    waiting[request.device_id] = device
 
     def planner():
         while not done.is_set():
@@ -67,10 +72,6 @@ def test_rounds_fill_exactly_however_gateways_and_planners_interleave(redis):
         assert [(row.assigned, row.target) for row in rows] == [(TARGET, TARGET)] * 2
         bound = Assignment.objects.values_list("device_id", flat=True)
         assert len(bound) == len(set(bound)) == 2 * TARGET
-
-
-def answer_is_round(answer):
-    return isinstance(answer, str)
 
 
 def wait_until_full(done):
