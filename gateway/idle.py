@@ -36,10 +36,7 @@ class IdlePool:
                     pool[one] = UNTRIED
         self.version, self._epoch, self._open = version, epoch, open_slots
         self._tries = {signature: 4 * n + SPARE_TRIES for signature, n in open_slots.items() if n}
-        for signature, slots in open_slots.items():
-            for _ in range(slots):
-                if not self._wake_next(signature):
-                    break
+        self._wake_in_turn(dict(open_slots))
 
     def park(self, one: Listener, tried: int) -> None:
         """Let a device wait. ``tried`` is the plan version at which it asked in vain."""
@@ -69,6 +66,18 @@ class IdlePool:
     def counts(self) -> dict[str, int]:
         """Return how many wait, by signature."""
         return {signature: len(pool) for signature, pool in self._pools.items()}
+
+    def _wake_in_turn(self, wanted: dict[str, int]) -> None:
+        """Wake one of each signature after the other.
+
+        The first to ask are the first to be bound, and signatures compete for the same rounds: all
+        of one before the next would leave the last one's devices idle for ever.
+        """
+        while wanted:
+            for signature in list(wanted):
+                wanted[signature] -= 1
+                if wanted[signature] < 0 or not self._wake_next(signature):
+                    del wanted[signature]
 
     def _wake_next(self, signature: str) -> bool:
         tries = self._tries.get(signature, 0)

@@ -23,6 +23,9 @@ def main(name: str) -> None:
     if name == "beat":
         app.start(["beat", "--loglevel=INFO", "--pidfile="])
         return
+    if name == "aggregation":
+        # Before the fork: the pool's children share its pages, and the first fold need not wait.
+        import torch  # noqa: F401
     app.worker_main(
         [
             "worker",
