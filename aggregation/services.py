@@ -48,15 +48,9 @@ def accept_update(
     Raises jobs.services' StaleAssignment, RoundClosed, AssignmentOver; UpdateRefused; BlobMissing.
     """
     _check(weight, metrics)
-    earlier = _earlier(assignment_id, device_id)
-    if earlier is not None:
-        return earlier
-    try:
-        reported = jobs.services.report(assignment_id=assignment_id, device_id=device_id, now=now)
-    except jobs.services.AlreadyReported:
-        # Another connection of the device was faster, and has committed by now.
-        return _surely_earlier(assignment_id, device_id)
-    _check_kind(reported.round, Round.Kind.TRAIN)
+    reported = _report(assignment_id, device_id, Round.Kind.TRAIN, now)
+    if isinstance(reported, Accepted):
+        return reported
     ownership.claim(
         tenant_id=reported.round.tenant_id, digest=digest, size_bytes=size_bytes, now=now
     )
@@ -94,14 +88,9 @@ def accept_report(
     Raises as :func:`accept_update`.
     """
     _check(weight, metrics)
-    earlier = _earlier(assignment_id, device_id)
-    if earlier is not None:
-        return earlier
-    try:
-        reported = jobs.services.report(assignment_id=assignment_id, device_id=device_id, now=now)
-    except jobs.services.AlreadyReported:
-        return _surely_earlier(assignment_id, device_id)
-    _check_kind(reported.round, Round.Kind.EVALUATE)
+    reported = _report(assignment_id, device_id, Round.Kind.EVALUATE, now)
+    if isinstance(reported, Accepted):
+        return reported
     Update.objects.create(
         tenant_id=reported.round.tenant_id,
         round=reported.round,
@@ -125,11 +114,23 @@ def _earlier(assignment_id: UUID, device_id: UUID) -> Accepted | None:
     return None if sequence is None else Accepted(sequence=sequence, already=True)
 
 
-def _surely_earlier(assignment_id: UUID, device_id: UUID) -> Accepted:
-    found = _earlier(assignment_id, device_id)
-    if found is None:
-        raise AssertionError(f"assignment {assignment_id} has reported without an update")
-    return found
+def _report(
+    assignment_id: UUID, device_id: UUID, kind: str, now: datetime
+) -> jobs.services.Reported | Accepted:
+    """Take a place in the round's order, or find the one that the device has already."""
+    earlier = _earlier(assignment_id, device_id)
+    if earlier is not None:
+        return earlier
+    try:
+        reported = jobs.services.report(assignment_id=assignment_id, device_id=device_id, now=now)
+    except jobs.services.AlreadyReported:
+        # Another connection of the device was faster, and has committed by now.
+        earlier = _earlier(assignment_id, device_id)
+        if earlier is None:
+            raise
+        return earlier
+    _check_kind(reported.round, kind)
+    return reported
 
 
 def _batch_for(round_: Round, sequence: int) -> Batch:

@@ -77,8 +77,7 @@ def close(
 ) -> dict[str, torch.Tensor]:
     """Write the next version's parameters; returns the strategy's state after the step.
 
-    Tensors by the rule ``server`` keep their bytes. The others are what the strategy makes of
-    the partials, merged in the order given.
+    Tensors by the rule ``server`` keep their bytes; partials are merged in the order given.
 
     Raises
     ------

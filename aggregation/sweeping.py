@@ -57,11 +57,18 @@ def ensure_first(job: Job, *, now: datetime) -> ModelVersion:
         defaults={
             "tenant_id": job.tenant_id,
             "digest": job.spec["parameters"],
-            "size_bytes": ownership.size_of(tenant_id=job.tenant_id, digest=job.spec["parameters"]),
+            "size_bytes": _first_size(job),
             "created_at": job.started_at or now,
         },
     )
     return version
+
+
+def _first_size(job: Job) -> int:
+    # The job's own columns say it until the first round has moved them on.
+    if job.parameters_digest == job.spec["parameters"]:
+        return job.parameters_size
+    return ownership.size_of(tenant_id=job.tenant_id, digest=job.spec["parameters"])
 
 
 def _programs_waiting(now: datetime) -> Iterator[tuple[UUID, str]]:
