@@ -11,6 +11,7 @@ import logging
 from typing import Any
 
 import celery
+import kombu.exceptions
 import redis.exceptions
 from django.db import transaction
 
@@ -53,9 +54,7 @@ def _send(task: str, args: tuple[str, ...], queue: str) -> None:
             celery.current_app.send_task(
                 task, args=args, queue=queue, ignore_result=True, retry=False
             )
-    except (redis.exceptions.RedisError, celery.exceptions.CeleryError, OSError) as error:
-        logger.warning("hint.lost", extra={"task": task, "error": str(error)})
-    except celery.current_app.connection_for_write().connection_errors as error:
+    except (redis.exceptions.RedisError, kombu.exceptions.KombuError, OSError) as error:
         logger.warning("hint.lost", extra={"task": task, "error": str(error)})
 
 

@@ -22,9 +22,11 @@ class HasScope(BasePermission):
         """Tell whether the principal may; raises Forbidden naming the scope it lacks."""
         if not isinstance(request.user, Principal):
             return False
-        needed = getattr(view, "scope_of", {}).get(request.method)
+        # HEAD runs what GET runs.
+        method = "GET" if request.method == "HEAD" else request.method
+        needed = getattr(view, "scope_of", {}).get(method)
         if needed is None:
-            return request.method in ("OPTIONS", "HEAD")
+            return method == "OPTIONS"
         if not request.user.may(needed):
             raise Forbidden(f"this needs the scope {needed}; {request.user.name} has it not")
         return True

@@ -131,12 +131,12 @@ def audit(
     address: str | None = None,
     **detail: Any,
 ) -> None:
-    """Append to the audit, in the transaction of the change."""
+    """Append to the audit, in the transaction of the change. A long target is cut."""
     AuditEntry.objects.create(
         tenant_id=tenant_id,
-        actor=actor,
+        actor=actor[:150],
         action=action,
-        target=target,
+        target=target[:150],
         detail=detail,
         address=address,
         at=now,

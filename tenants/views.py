@@ -7,11 +7,14 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from core.parsing import StrictJson
 from tenants import scopes
 
 
 class TenantView(APIView):
     """Base of views on a tenant's things: their queries see only its rows (row-level security)."""
+
+    parser_classes = [StrictJson]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """After authentication and permission, enter the tenant for the request's transaction."""

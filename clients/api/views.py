@@ -14,6 +14,7 @@ from clients import selectors, services
 from clients.api import serializers
 from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
 from core.errors import Forbidden, NotFound
+from core.parsing import StrictJson
 from tenants import access
 from tenants.scopes import system_scope
 from tenants.views import TenantView
@@ -24,6 +25,7 @@ class EnrolView(APIView):
 
     authentication_classes = []
     permission_classes = []
+    parser_classes = [StrictJson]
 
     @extend_schema(
         request=serializers.EnrolSerializer,

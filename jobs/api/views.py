@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from core import knobs
 from core.errors import Invalid
+from core.parsing import StrictJson
 from jobs import selectors, services
 from jobs.api import serializers
 from jobs.models import Job, Round
@@ -31,6 +32,7 @@ STATUSES = [*Job.Status.values, *Job.Outcome.values]
 class JobListView(GenericAPIView):
     """The tenant's jobs."""
 
+    parser_classes = [StrictJson]
     scope_of = {"GET": access.READ_JOBS, "POST": access.WRITE_JOBS}
     serializer_class = serializers.JobSerializer
     queryset = Job.objects.all()
@@ -92,6 +94,8 @@ class JobListView(GenericAPIView):
         elif status:
             rows = rows.filter(status=status)
         if name := request.query_params.get("name"):
+            if "\0" in name:
+                raise Invalid("name holds a NUL", errors={"name": "text without NUL is allowed"})
             rows = rows.filter(name__icontains=name)
         return rows
 
@@ -153,9 +157,13 @@ def _object(data: Any) -> dict[str, Any]:
 
 def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= MAX_KEY:
+    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isprintable()):
         raise Invalid(
-            "the Idempotency-Key is too long or empty",
-            errors={"Idempotency-Key": f"{len(key)} characters; 1 to {MAX_KEY} are allowed"},
+            "the Idempotency-Key is too long, empty or not printable",
+            errors={
+                "Idempotency-Key": (
+                    f"{len(key)} characters; 1 to {MAX_KEY} printable ones are allowed"
+                )
+            },
         )
     return key

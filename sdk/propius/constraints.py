@@ -12,9 +12,10 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 Scalar = float | int | str | bool
 MAX_CONDITIONS = 32
@@ -46,8 +47,7 @@ class Condition:
             )
         if not _is_number(value):
             return False
-        number = float(value)
-        return (self.min is None or number >= self.min) and (self.max is None or number <= self.max)
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
 
     def as_json(self) -> dict[str, Any]:
         """Return the normalised form: only the keys that are set."""
@@ -90,11 +90,12 @@ def _condition(name: str, raw: Any) -> Condition:
         return Condition(min=_finite(name, raw))
     if not isinstance(raw, Mapping):
         raise ConstraintError(
-            name, f"{raw!r} is no condition; give a number (the minimum) or min, max or in"
+            name, f"{_shown(raw)} is no condition; give a number (the minimum) or min, max or in"
         )
     unknown = sorted(set(raw) - {"min", "max", "in"})
     if unknown or not raw:
-        raise ConstraintError(name, f"unknown keys {unknown}; min, max and in are allowed")
+        keys = f"unknown keys {_shown(unknown)}" if unknown else "an empty condition"
+        raise ConstraintError(name, f"{keys}; min, max and in are allowed")
     if "in" in raw:
         return _choice(name, raw)
     low, high = (_finite(name, raw[key]) if key in raw else None for key in ("min", "max"))
@@ -108,18 +109,33 @@ def _choice(name: str, raw: Mapping[str, Any]) -> Condition:
     if len(raw) > 1:
         raise ConstraintError(name, "in cannot be combined with min or max")
     if not isinstance(allowed, list | tuple) or not 1 <= len(allowed) <= 100:
-        raise ConstraintError(name, f"in is {allowed!r}; a list of 1 to 100 values is allowed")
+        raise ConstraintError(
+            name, f"in is {_shown(allowed)}; a list of 1 to 100 values is allowed"
+        )
     for one in allowed:
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ConstraintError(name, f"in holds {one!r}; finite numbers are allowed")
         if not isinstance(one, str | int | float | bool):
-            raise ConstraintError(name, f"in holds {one!r}; numbers, strings and booleans allowed")
+            raise ConstraintError(
+                name, f"in holds {_shown(one)}; numbers, strings and booleans allowed"
+            )
     return Condition(allowed=tuple(allowed))
 
 
 def _finite(name: str, raw: Any) -> float:
-    if not _is_number(raw) or raw != raw or abs(raw) == float("inf"):
-        raise ConstraintError(name, f"bound {raw!r} is not a finite number")
-    return float(raw)
+    try:
+        bound = float(raw) if _is_number(raw) else math.nan
+    except OverflowError:  # an integer beyond 1.8e308
+        bound = math.inf
+    if not math.isfinite(bound):
+        raise ConstraintError(name, f"bound {_shown(raw)} is not a finite number")
+    return bound
 
 
-def _is_number(value: Any) -> bool:
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
