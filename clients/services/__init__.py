@@ -1,0 +1,45 @@
+"""Every write to pools, devices and enrolment tokens."""
+
+from clients.services.attributes import BadAttributes, check_attributes
+from clients.services.devices import (
+    BadSignature,
+    Connected,
+    DeviceRevoked,
+    DeviceUnknown,
+    connect,
+    revoke_device,
+    seen,
+)
+from clients.services.enrolment import (
+    BadPublicKey,
+    EnrolmentExpired,
+    EnrolmentRefused,
+    EnrolmentUsedUp,
+    KeyInUse,
+    create_enrolment_token,
+    enrol,
+    revoke_enrolment_token,
+)
+from clients.services.pools import PoolNameTaken, create_pool
+
+__all__ = [
+    "BadAttributes",
+    "BadPublicKey",
+    "BadSignature",
+    "Connected",
+    "DeviceRevoked",
+    "DeviceUnknown",
+    "EnrolmentExpired",
+    "EnrolmentRefused",
+    "EnrolmentUsedUp",
+    "KeyInUse",
+    "PoolNameTaken",
+    "check_attributes",
+    "connect",
+    "create_enrolment_token",
+    "create_pool",
+    "enrol",
+    "revoke_device",
+    "revoke_enrolment_token",
+    "seen",
+]
