@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import secrets
@@ -136,7 +137,11 @@ def _everything(
 
     platform, hosts = Platform(say), fleet.Hosts(root)
     try:
-        with run.Preparation(root) as preparation, ThreadPoolExecutor(1) as threads:
+        with (
+            _alone(root),
+            run.Preparation(root) as preparation,
+            ThreadPoolExecutor(1) as threads,
+        ):
             passwords = threads.submit(_passwords, root)
             began = time.monotonic()
             platform.start()
@@ -153,6 +158,21 @@ def _everything(
         hosts.stop()
         platform.stop()
         say("stopped; nothing is left running")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Keep a second demo from laying out the folders of devices that are running."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (root / "demo.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise run.DemoFailed(
+                f"it is running already in {root}: stop that with Ctrl-C, or set another "
+                "PROPIUS_HOME and other ports"
+            ) from None
+        yield
 
 
 def _passwords(root: Path) -> dict[str, tuple[str, str]]:
