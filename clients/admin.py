@@ -44,7 +44,7 @@ class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
     search_fields = ["name", "id"]
     actions = ["revoke"]
 
-    @admin.action(description="Revoke the selected devices", permissions=["view"])
+    @admin.action(description="Revoke the selected devices", permissions=["operate"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
         """Shut the devices out, also on open connections."""
         for device_id in queryset.values_list("id", flat=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_permission_codename
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -22,7 +23,13 @@ class OperatorAdmin:
 
 
 class ReadOnlyAdmin:
-    """Rows that only services write."""
+    """Rows that only services write: actions with ``permissions=["operate"]`` call them."""
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the person may change such rows; to look at them is not enough."""
+        options = self.opts  # type: ignore[attr-defined]
+        change = get_permission_codename("change", options)
+        return request.user.has_perm(f"{options.app_label}.{change}")
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         """Refuse."""

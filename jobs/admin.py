@@ -20,7 +20,7 @@ class JobAdmin(ReadOnlyAdmin, ModelAdmin):
     search_fields = ["name", "id"]
     actions = ["cancel"]
 
-    @admin.action(description="Cancel the selected jobs", permissions=["view"])
+    @admin.action(description="Cancel the selected jobs", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """End the jobs that have not ended."""
         running = queryset.exclude(status=Job.Status.FINISHED)
