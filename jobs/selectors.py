@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Count
+
 from jobs import states
 from jobs.models import Artifact, Assignment, Job, Round
 
@@ -122,11 +124,8 @@ def devices_seen(round_ids: Iterable[UUID]) -> dict[UUID, list[UUID]]:
 
 def bound_by_tenant() -> dict[UUID, int]:
     """Return how many devices each tenant holds now."""
-    counts: dict[UUID, int] = {}
-    rows = Assignment.objects.filter(status=Assignment.Status.BOUND)
-    for tenant_id in rows.values_list("tenant_id", flat=True):
-        counts[tenant_id] = counts.get(tenant_id, 0) + 1
-    return counts
+    rows = Assignment.objects.filter(status=Assignment.Status.BOUND).order_by()
+    return dict(rows.values_list("tenant_id").annotate(Count("id")))
 
 
 def current_round(job: Job) -> Round | None:

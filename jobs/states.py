@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
 from jobs.models import Assignment, Job, Round
+
+S = TypeVar("S", bound=str)
 
 JOB = {
     Job.Status.SUBMITTED: (Job.Status.RUNNING, Job.Status.FINISHED),
@@ -39,6 +44,6 @@ OPEN_ROUND = (Round.Status.SELECTING, Round.Status.EXECUTING)
 """States of a round in which devices are bound and report."""
 
 
-def before(table: dict, target: str) -> list[str]:  # type: ignore[type-arg]
+def before(table: Mapping[S, Iterable[S]], target: S) -> list[S]:
     """Return the states from which ``target`` may be reached; the WHERE of a move."""
     return [state for state, targets in table.items() if target in targets]

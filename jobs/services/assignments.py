@@ -68,7 +68,11 @@ def give_back(
         raise StaleAssignment(f"this device holds no assignment {assignment_id}")
     Round.objects.select_for_update(no_key=True).get(id=held.round_id)
     moved = Assignment.objects.filter(id=assignment_id, status=Assignment.Status.BOUND).update(
-        status=status, code=code[:60], message=message[:500], ended_at=now
+        status=status,
+        code=code[:60],
+        # A device's own words, which may quote anything; Postgres holds no NUL.
+        message=message[:500].replace("\0", "\ufffd"),
+        ended_at=now,
     )
     if not moved:
         raise_over(assignment_id, device_id)

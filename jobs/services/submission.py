@@ -113,7 +113,9 @@ def _check(tenant_id: UUID, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     except job_spec.SpecError as error:
         raise SpecInvalid(str(error), errors=error.errors) from error
     spec = job_spec.normalised(parsed)
-    pools = {pool.name: str(pool.id) for pool in client_selectors.pools_for(tenant_id)}
+    usable = client_selectors.pools_for(tenant_id)
+    # Shared ones first: a pool of one's own may have the name of a shared one, and hides it.
+    pools = {one.name: str(one.id) for one in sorted(usable, key=lambda one: not one.is_shared)}
     faults = _unknown_attributes(spec) | _below_floor(spec)
     for index, name in enumerate(spec["pools"]):
         if name not in pools:
@@ -121,7 +123,7 @@ def _check(tenant_id: UUID, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     if faults:
         text = "; ".join(f"{field}: {fault}" for field, fault in faults.items())
         raise SpecInvalid(text, errors=faults)
-    chosen = [pools[name] for name in spec["pools"]] or list(pools.values())
+    chosen = {pools[name] for name in spec["pools"]} or {str(one.id) for one in usable}
     return spec, constraints.effective(spec, chosen)
 
 
@@ -134,7 +136,18 @@ def _unknown_attributes(spec: Mapping[str, Any]) -> dict[str, str]:
             faults[field] = f"unknown attribute {name!r}; known are {', '.join(sorted(known))}"
         elif "in" not in condition and known[name] != AttributeDefinition.Type.NUMBER:
             faults[field] = f"{name} is a {known[name]}; use in with a list of values"
+        else:
+            odd = [one for one in condition.get("in", ()) if _type_of(one) != known[name]]
+            if odd:
+                faults[field] = f"in holds {odd[0]!r}; {name} is a {known[name]}"
     return faults
+
+
+def _type_of(value: Any) -> AttributeDefinition.Type:
+    if isinstance(value, bool):
+        return AttributeDefinition.Type.BOOLEAN
+    is_text = isinstance(value, str)
+    return AttributeDefinition.Type.STRING if is_text else AttributeDefinition.Type.NUMBER
 
 
 def _below_floor(spec: Mapping[str, Any]) -> dict[str, str]:
