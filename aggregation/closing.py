@@ -125,6 +125,7 @@ def _make(round_: Round, partials: list[Partial], count: int) -> _Made:
     base = sweeping.ensure_first(job, now=round_.opened_at)
     if round_.base_version:
         base = ModelVersion.objects.get(job=job, number=round_.base_version)
+    settings = dict(job.spec["strategy"])
     store = blobs.store()
     with store.writer() as writer:
         state = sums.close(
@@ -133,7 +134,7 @@ def _make(round_: Round, partials: list[Partial], count: int) -> _Made:
             weight=sum(partial.weight for partial in partials),
             count=count,
             rules=expected.rules(job),
-            strategy=strategies.build(**job.spec["strategy"]),
+            strategy=strategies.build(settings.pop("name"), settings),
             state=store.path(base.state_digest) if base.state_digest else None,
             write=writer.write,
         )

@@ -21,7 +21,7 @@ class Knobs:
     ping_s: float = 20.0
     offer_s: float = 5.0
     fold_batch: int = 8
-    fold_claim_s: float = 60.0
+    fold_claim_s: float = 15.0
     min_cohort: int = 5
     max_parameters_bytes: int = 2 << 30
     max_program_bytes: int = 16 << 20

@@ -87,11 +87,8 @@ class Constraints(_Section, frozen=True, kw_only=True):
     private: dict[str, Any] = {}
 
 
-class Strategy(_Section, frozen=True, kw_only=True):
-    """How updates become the next model version."""
-
-    name: Name = "fedavg"
-    config: dict[str, Scalar] = {}
+class FedAvg(_Section, tag="fedavg", tag_field="name"):
+    """The mean of the updates, weighted by their examples (McMahan et al., arXiv 1602.05629)."""
 
 
 class Retention(_Section, frozen=True, kw_only=True):
@@ -110,7 +107,7 @@ class JobSpec(_Section, frozen=True, kw_only=True):
     rounds: Rounds
     evaluation: Evaluation = Evaluation()
     constraints: Constraints = Constraints()
-    strategy: Strategy = Strategy()
+    strategy: FedAvg = FedAvg()
     codec: Literal["fp32", "fp16"] = "fp32"
     retention: Retention = Retention()
     pools: Annotated[list[Name], Meta(max_length=50)] = []
@@ -204,7 +201,7 @@ def _allowed(steps: list[str]) -> str:
     """Name the values of a closed choice, which msgspec leaves out."""
     kinds: list[Any] = [msgspec.inspect.type_info(JobSpec)]
     for step in steps:
-        if step == "kind":
+        if any(step == getattr(one, "tag_field", None) for one in kinds):
             return "; allowed: " + ", ".join(str(one.tag) for one in kinds)
         fields = [field for kind in kinds for field in getattr(kind, "fields", ())]
         kinds = [field.type for field in fields if field.encode_name == step]
