@@ -28,6 +28,7 @@ from rich.console import Console
 from clients import services as client_services
 from clients.models import Pool
 from demo import fleet, jobs, run, view
+from demo.preparation import DemoFailed, Preparation
 from jobs.models import Assignment
 from propius.agent.identity import write_private
 from propius.http_errors import ApiError
@@ -93,7 +94,7 @@ class Command(BaseCommand):
             return
         except (StartFailed, ports.PortTaken, preparing.NotPrepared) as error:
             raise CommandError(str(error)) from error
-        except (run.DemoFailed, ApiError) as error:
+        except (DemoFailed, ApiError) as error:
             raise CommandError(f"The demo failed: {error}") from error
         except (folders.UnsafeFolder, psycopg.Error, RuntimeError) as error:
             raise CommandError(f"{error}\nLogs: {settings.PROPIUS_HOME}/logs") from error
@@ -101,7 +102,7 @@ class Command(BaseCommand):
             raise CommandError("The demo failed: " + "; ".join(faults))
 
     def _run(self, console: Console, root: Path, *, stay: bool, rounds: int | None) -> list[str]:
-        with _everything(console, root) as (preparation, hosts, ready_at, site):
+        with _alone(root), _everything(console, root) as (preparation, hosts, ready_at, site):
             demo = run.Demo(site, preparation, hosts, console, rounds_max=rounds)
             try:
                 demo.start()
@@ -129,7 +130,7 @@ class Command(BaseCommand):
 @contextmanager
 def _everything(
     console: Console, root: Path
-) -> Iterator[tuple[run.Preparation, fleet.Hosts, datetime, run.Site]]:
+) -> Iterator[tuple[Preparation, fleet.Hosts, datetime, run.Site]]:
     """Start the platform and what the demo needs; stop it in reverse, however this ends."""
 
     def say(line: str) -> None:
@@ -137,11 +138,7 @@ def _everything(
 
     platform, hosts = Platform(say), fleet.Hosts(root)
     try:
-        with (
-            _alone(root),
-            run.Preparation(root) as preparation,
-            ThreadPoolExecutor(1) as threads,
-        ):
+        with Preparation(root) as preparation, ThreadPoolExecutor(1) as threads:
             passwords = threads.submit(_passwords, root)
             began = time.monotonic()
             platform.start()
@@ -168,7 +165,7 @@ def _alone(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise run.DemoFailed(
+            raise DemoFailed(
                 f"it is running already in {root}: stop that with Ctrl-C, or set another "
                 "PROPIUS_HOME and other ports"
             ) from None
