@@ -54,7 +54,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self.watch:
             self.watch.cancel()
         if self.topic:
-            live.relay().leave(self.topic, self)
+            await live.relay().leave(self.topic, self)
         raise StopConsumer
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:

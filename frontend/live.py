@@ -31,6 +31,7 @@ COLLECT_S = 0.5
 SWEEP_S = 2.0
 SWEEP_SHARE = 4
 """A sweep that took t waits at least this often t, so that looking never fills a processor."""
+LISTEN_S = 1.0
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -50,20 +51,21 @@ class Relay:
     def __init__(self) -> None:
         self.subscribers: dict[Topic, set[Subscriber]] = {}
         self.shown: dict[Topic, dict[str, str]] = {}
+        self.opening: dict[Topic, asyncio.Task[dict[str, str]]] = {}
         self.dirty: set[Topic] = set()
         self.tasks: list[asyncio.Task[None]] = []
 
     async def join(self, topic: Topic, subscriber: Subscriber) -> None:
         """Push the topic as it is now, and from then on whatever changes. Raises NotFound."""
-        if topic not in self.shown:
-            self.shown[topic] = await _render(topic)
+        sections = await self._present(topic)
+        self.shown.setdefault(topic, sections)
         self.subscribers.setdefault(topic, set()).add(subscriber)
         # What changed between the page's answer and now was pushed to nobody.
         await subscriber.push("".join(self.shown[topic].values()))
         if not self.tasks:
             self.tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._work())]
 
-    def leave(self, topic: Topic, subscriber: Subscriber) -> None:
+    async def leave(self, topic: Topic, subscriber: Subscriber) -> None:
         """Forget a subscriber; the last one takes the topic, the last topic the tasks along."""
         present = self.subscribers.get(topic, set())
         present.discard(subscriber)
@@ -72,9 +74,21 @@ class Relay:
             self.shown.pop(topic, None)
             self.dirty.discard(topic)
         if not self.subscribers:
-            for task in self.tasks:
+            tasks, self.tasks = self.tasks, []
+            for task in tasks:
                 task.cancel()
-            self.tasks = []
+            # They close their connection to Redis, for which the loop must still be there.
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _present(self, topic: Topic) -> dict[str, str]:
+        """Return a topic's sections; of many who come at once, only the first has them rendered."""
+        if topic in self.shown:
+            return self.shown[topic]
+        if topic not in self.opening:
+            opening = asyncio.create_task(_render(topic))
+            self.opening[topic] = opening
+            opening.add_done_callback(lambda _: self.opening.pop(topic, None))
+        return await asyncio.shield(self.opening[topic])
 
     def note(self, message: dict[str, Any]) -> None:
         """Mark what a published change concerns."""
@@ -90,15 +104,18 @@ class Relay:
     async def _listen(self) -> None:
         """Hear of changes; come back by itself after Redis was away."""
         failures = 0
-        while True:
+        while self._is_current():
             client = connections.soft_state_async()
             try:
                 async with client.pubsub() as channel:
                     await channel.subscribe(events.CHANNEL)
                     failures = 0
                     self.dirty |= set(self.subscribers)  # while we did not listen
-                    async for message in channel.listen():
-                        if message["type"] == "message":
+                    while self._is_current():
+                        message = await channel.get_message(
+                            ignore_subscribe_messages=True, timeout=LISTEN_S
+                        )
+                        if message:
                             self.note(json.loads(message["data"]))
             except (redis.exceptions.RedisError, OSError, ValueError) as error:
                 logger.warning("live.deaf", extra={"error": str(error)})
@@ -110,7 +127,7 @@ class Relay:
     async def _work(self) -> None:
         """Render and push what is marked; from time to time, everything on a screen."""
         next_sweep = time.monotonic() + SWEEP_S
-        while True:
+        while self._is_current():
             await asyncio.sleep(COLLECT_S)
             sweeping = time.monotonic() >= next_sweep
             topics = set(self.subscribers) if sweeping else set(self.dirty)
@@ -121,6 +138,10 @@ class Relay:
             if sweeping:
                 took = time.monotonic() - began
                 next_sweep = time.monotonic() + max(SWEEP_S, SWEEP_SHARE * took)
+
+    def _is_current(self) -> bool:
+        # A cancellation may be lost in a library's call, so it is not enough to end a task.
+        return asyncio.current_task() in self.tasks
 
     async def _refresh(self, topic: Topic) -> None:
         try:

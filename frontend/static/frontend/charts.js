@@ -95,9 +95,13 @@ function draw() {
   document.getElementById("charts").hidden = !some;
   if (!some) return;
   for (const measure of MEASURES) {
+    const canvas = document.getElementById(`chart-${measure}`);
+    const isMeasured = LINES.some(({ kind }) => points(data, kind, measure).length);
+    canvas.closest("figure").hidden = !isMeasured;
+    if (!isMeasured) continue;
     const chart = charts[measure];
     if (!chart) {
-      charts[measure] = new Chart(document.getElementById(`chart-${measure}`), {
+      charts[measure] = new Chart(canvas, {
         type: "line",
         data: { datasets: datasets(data, measure) },
         options: options(measure),

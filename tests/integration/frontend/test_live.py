@@ -1,0 +1,148 @@
+"""Live pages over the real socket application, Postgres and Valkey."""
+
+import asyncio
+import json
+
+import pytest
+from channels.db import database_sync_to_async
+
+from core import connections, events
+from frontend import live
+from jobs.models import Job, Round
+from tenants.models import Member
+from tenants.scopes import system_scope
+from tests.integration.frontend.sockets import Page, Socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def change(job, **fields):
+    with system_scope():
+        Round.objects.filter(job=job).update(**fields)
+        events.changed(tenant_id=job.tenant_id, job_id=job.id, kind="test")
+
+
+async def test_it_pushes_what_changed_and_only_that(world):
+    page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
+    async with page as socket:
+        first = await socket.receive(timeout=5)
+        assert first.count('hx-swap-oob="true"') == 6
+        await database_sync_to_async(change)(world.job, assigned=2)
+        news = await socket.receive(timeout=3)
+        assert "2 of 6 devices bound" in news
+        assert 'id="state"' in news
+        assert 'id="versions"' not in news
+        assert await socket.receive_nothing(timeout=1)
+
+
+async def test_it_finds_a_change_whose_hint_was_lost(world):
+    page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
+    async with page as socket:
+        await socket.receive(timeout=5)
+
+        def quietly():
+            with system_scope():
+                Round.objects.filter(job=world.job).update(assigned=3)
+
+        await database_sync_to_async(quietly)()
+        assert "3 of 6 devices bound" in await socket.receive(timeout=6)
+
+
+async def test_it_pushes_at_most_two_updates_a_second(world):
+    page = await database_sync_to_async(Page)(world.viewer, "/ws/jobs/")
+    async with page as socket:
+        await socket.receive(timeout=5)
+        for number in (1, 2, 3, 4, 5) * 2:
+            await database_sync_to_async(change)(world.job, assigned=number)
+        await asyncio.sleep(1.2)
+        assert 1 <= socket.from_app.qsize() <= 3
+
+
+async def test_it_renders_once_for_all_who_see_the_same(world, monkeypatch):
+    rendered = []
+    original = live._render
+
+    async def counted(topic):
+        rendered.append(topic)
+        return await original(topic)
+
+    monkeypatch.setattr(live, "_render", counted)
+    address = f"/ws/jobs/{world.job.id}/"
+    one, two = [await database_sync_to_async(Page)(world.viewer, address) for _ in range(2)]
+    async with one as first, two as second:
+        assert await first.receive(timeout=5) == await second.receive(timeout=5)
+        assert len(rendered) == 1
+        await database_sync_to_async(change)(world.job, assigned=1)
+        assert await first.receive(timeout=3) == await second.receive(timeout=3)
+
+
+async def test_it_never_tells_a_stranger(world):
+    page = await database_sync_to_async(Page)(world.stranger, f"/ws/jobs/{world.job.id}/")
+    async with page as socket:
+        assert await socket.closed() == 4404
+    overview = await database_sync_to_async(Page)(world.stranger, "/ws/overview/")
+    async with overview as socket:
+        assert "digits-mlp" not in await socket.receive(timeout=5)
+        await database_sync_to_async(change)(world.job, assigned=1)
+        assert await socket.receive_nothing(timeout=1.5)
+
+
+async def test_it_closes_on_the_anonymous_and_on_other_sites(world):
+    anonymous = Socket("/ws/overview/")
+    assert await anonymous.connect()
+    assert await anonymous.closed() == 4403
+    await anonymous.disconnect()
+    foreign = Socket("/ws/overview/", origin="http://elsewhere.example")
+    assert not await foreign.connect()
+
+
+@pytest.mark.parametrize("end", ["sign_out", "leave"])
+async def test_it_closes_when_its_member_may_no_longer(world, monkeypatch, end):
+    monkeypatch.setattr("frontend.consumers.RECHECK_S", 0.2)
+    page = await database_sync_to_async(Page)(world.viewer, "/ws/overview/")
+
+    def over():
+        if end == "sign_out":
+            page.session.delete()
+        else:
+            with system_scope():
+                Member.objects.filter(user=world.viewer).delete()
+
+    async with page as socket:
+        await socket.receive(timeout=5)
+        await database_sync_to_async(over)()
+        assert await socket.closed() == 4403
+
+
+async def test_it_hears_again_after_its_connection_to_valkey_broke(world, redis):
+    page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
+    async with page as socket:
+        await socket.receive(timeout=5)
+        await asyncio.sleep(0.3)
+        connections.soft_state().client_kill_filter(_type="pubsub")
+        await database_sync_to_async(change)(world.job, assigned=4)
+        assert "4 of 6 devices bound" in await socket.receive(timeout=5)
+        listening = dict(redis.pubsub_numsub(events.CHANNEL))
+        assert listening[events.CHANNEL.encode()] == 1
+
+
+async def test_it_forgets_a_page_that_nobody_looks_at(world):
+    page = await database_sync_to_async(Page)(world.viewer, "/ws/overview/")
+    async with page as socket:
+        await socket.receive(timeout=5)
+        relay = live.relay()
+        assert relay.subscribers
+    await asyncio.sleep(0.1)
+    assert not relay.subscribers
+    assert not relay.shown
+    assert not relay.tasks
+
+
+async def test_it_gives_the_chart_as_data(world, finished_rounds):
+    await database_sync_to_async(finished_rounds)(world.job, 2, 3)
+    page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
+    async with page as socket:
+        html = await socket.receive(timeout=5)
+    data = html.split('<script id="series" type="application/json">')[1].split("</script>")[0]
+    assert [point["x"] for point in json.loads(data)["train_loss"]] == [2, 3]
+    assert await database_sync_to_async(Job.objects.count)() == 0  # the threads left the tenant
