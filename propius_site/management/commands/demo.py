@@ -91,6 +91,8 @@ class Command(BaseCommand):
         try:
             faults = self._run(console, root, stay=not options["exit"], rounds=options["rounds"])
         except Stopped:
+            if options["exit"]:  # status 0 says that all jobs are done
+                raise CommandError("Stopped before the jobs were done.") from None
             return
         except (StartFailed, ports.PortTaken, preparing.NotPrepared) as error:
             raise CommandError(str(error)) from error
