@@ -49,9 +49,8 @@ def assign(*, bindings: Sequence[Binding], now: datetime) -> dict[UUID, Outcome]
         for one in wanted:
             outcomes[one.assignment_id] = "assigned" if one.assignment_id in inserted else "busy"
         _count(cursor, Counter(inserted.values()), now)
-        missed = [one for one, outcome in outcomes.items() if outcome != "assigned"]
-        for one in _bound_before(missed):
-            outcomes[one] = "assigned"
+        missed = [key for key, outcome in outcomes.items() if outcome != "assigned"]
+        outcomes |= dict.fromkeys(_bound_before(missed), "assigned")
     return outcomes
 
 
