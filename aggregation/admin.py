@@ -11,7 +11,7 @@ from unfold.admin import ModelAdmin
 from aggregation.models import Batch, Blob, ModelVersion, Partial, Update
 
 
-class ReadOnly(ModelAdmin):  # type: ignore[misc]
+class ReadOnly(ModelAdmin):
     """No adding, changing or deleting: other rows and files depend on these."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

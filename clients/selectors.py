@@ -70,5 +70,5 @@ def active_profiles() -> Iterator[tuple[dict[str, Any], dict[str, list[str]], st
 
 def tenants_of(pool: Pool) -> list[str]:
     """Return the slugs of the tenants that may use a pool; for the system only."""
-    rows = Tenant.objects.all() if pool.is_shared else Tenant.objects.filter(id=pool.tenant_id)
+    rows = Tenant.objects.filter(id=pool.tenant_id) if pool.tenant_id else Tenant.objects.all()
     return list(rows.order_by("slug").values_list("slug", flat=True))

@@ -67,9 +67,9 @@ def _parse(name: str, raw: str, field: str, default: object) -> float | int | st
         if raw not in _ALLOWED[field]:
             raise BadKnob(f"{name}={raw!r}: allowed are {', '.join(_ALLOWED[field])}")
         return raw
-    kind = type(default)
+    kind = int if isinstance(default, int) else float
     try:
-        number: float | int = kind(raw)  # type: ignore[call-overload]
+        number = kind(raw)
     except ValueError:
         raise BadKnob(f"{name}={raw!r}: a {kind.__name__} above 0 is allowed") from None
     if not 0 < number < float("inf"):

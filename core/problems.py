@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -70,6 +71,7 @@ def _problem(
 
 
 def _flatten(detail: Any, path: str = "") -> dict[str, str]:
+    pairs: Iterable[tuple[Any, Any]]
     if isinstance(detail, dict):
         pairs = detail.items()
     elif isinstance(detail, list) and any(isinstance(one, dict | list) for one in detail):

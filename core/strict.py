@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 
-class StrictSerializer(serializers.Serializer):
+class StrictSerializer(serializers.Serializer[Any]):
     """A serializer for input: an unknown field is a fault, never silently dropped."""
 
     def to_internal_value(self, data: Any) -> Any:

@@ -30,11 +30,10 @@ def collect() -> Iterable[Metric]:
         "Assignments that have ended; expired ones are leases that ran out",
         labels=["status"],
     )
-    counts = dict(Assignment.objects.values_list("status").annotate(Count("id")))
-    for status in Assignment.Status.values:
-        if status != Assignment.Status.BOUND:
-            assignments.add_metric([status], counts.get(status, 0))
+    held = dict(Assignment.objects.values_list("status").annotate(Count("id")))
+    bound = held.pop(Assignment.Status.BOUND, 0)
+    for ending in Assignment.Status.values:
+        if ending != Assignment.Status.BOUND.value:
+            assignments.add_metric([ending], held.get(ending, 0))
     yield assignments
-    yield GaugeMetricFamily(
-        "propius_leases", "Assignments that devices hold now", value=counts.get("bound", 0)
-    )
+    yield GaugeMetricFamily("propius_leases", "Assignments that devices hold now", value=bound)

@@ -121,12 +121,6 @@ DATABASES: dict[str, dict[str, Any]] = {
 
 # Redis ------------------------------------------------------------------------------------------
 REDIS_URL = environment.redis_url(os.environ, PROPIUS_HOME)
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "propius:channels"},
-    }
-}
 
 # REST -------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

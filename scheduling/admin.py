@@ -52,7 +52,7 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SharingPolicy)
-class SharingPolicyAdmin(ModelAdmin):  # type: ignore[misc]
+class SharingPolicyAdmin(ModelAdmin):
     """The newest row is active. A change of policy is a new row; rows are history."""
 
     form = SharingPolicyForm
@@ -88,7 +88,7 @@ class TenantShareForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(TenantShare)
-class TenantShareAdmin(ModelAdmin):  # type: ignore[misc]
+class TenantShareAdmin(ModelAdmin):
     """What each tenant may have of the fleet, in devices at once."""
 
     form = TenantShareForm

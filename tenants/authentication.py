@@ -46,7 +46,7 @@ class TokenAuthentication(BaseAuthentication):
 class MemberSessionAuthentication(SessionAuthentication):
     """A signed-in member, acting for the tenant chosen in the session; with CSRF protection."""
 
-    def authenticate(self, request: Request) -> tuple[Principal, None] | None:  # type: ignore[override]
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:
         """Return the member's principal, or None if nobody is signed in or has no tenant."""
         found = super().authenticate(request)
         if found is None:

@@ -20,7 +20,7 @@ from core import knobs
 from core.pagination import CursorPages
 from jobs.models import Artifact, Job
 from tenants import access
-from tenants.views import TenantView
+from tenants.views import TenantView, caller
 
 _FILE = {streams.BINARY: OpenApiTypes.BINARY}
 
@@ -145,7 +145,7 @@ class VersionPinView(TenantView):
 
 
 def _tenant_of(request: Request) -> UUID:
-    tenant_id: UUID = request.user.tenant_id  # type: ignore[union-attr]
+    tenant_id: UUID = caller(request).tenant_id
     return tenant_id
 
 

@@ -1,12 +1,14 @@
 """Shapes of pools, devices and enrolment."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
 from core.strict import StrictSerializer
 
 
-class PoolSerializer(serializers.ModelSerializer):
+class PoolSerializer(serializers.ModelSerializer[Pool]):
     """A pool that the tenant may use."""
 
     shared = serializers.BooleanField(source="is_shared", read_only=True)
@@ -23,7 +25,7 @@ class NewPoolSerializer(StrictSerializer):
     name = serializers.SlugField(max_length=60)
 
 
-class EnrolmentTokenSerializer(serializers.ModelSerializer):
+class EnrolmentTokenSerializer(serializers.ModelSerializer[EnrolmentToken]):
     """An enrolment token without its secret."""
 
     pool = serializers.CharField(source="pool.name", read_only=True)
@@ -48,14 +50,18 @@ class NewEnrolmentTokenSerializer(StrictSerializer):
 class CreatedEnrolmentTokenSerializer(EnrolmentTokenSerializer):
     """An enrolment token just created, with the secret that is shown once."""
 
-    secret = serializers.CharField(read_only=True)
+    secret = serializers.SerializerMethodField()
 
     class Meta(EnrolmentTokenSerializer.Meta):
         fields = [*EnrolmentTokenSerializer.Meta.fields, "secret"]
         read_only_fields = fields
 
+    def get_secret(self, token: EnrolmentToken) -> str:
+        """Return the secret, which the view knows and the row does not."""
+        return str(self.context["secret"])
 
-class DeviceSerializer(serializers.ModelSerializer):
+
+class DeviceSerializer(serializers.ModelSerializer[Device]):
     """A device of the tenant's own pool."""
 
     pool = serializers.CharField(source="pool.name", read_only=True)
@@ -69,7 +75,7 @@ class DeviceSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class AttributeSerializer(serializers.ModelSerializer):
+class AttributeSerializer(serializers.ModelSerializer[AttributeDefinition]):
     """One attribute of the schema."""
 
     class Meta:
@@ -88,12 +94,13 @@ class EnrolSerializer(StrictSerializer):
     attributes = serializers.DictField(required=False, default=dict)
 
 
-class EnrolledSerializer(serializers.Serializer):
+class EnrolledSerializer(serializers.Serializer[dict[str, Any]]):
     """What a device needs to know after it has joined."""
 
     device = serializers.UUIDField()
     pool = serializers.CharField()
     pool_tenants = serializers.ListField(child=serializers.CharField())
     gateway = serializers.CharField()
-    data = serializers.CharField()
+    # The base class has a property of this name; as a field it is only declared here.
+    data = serializers.CharField()  # type: ignore[assignment]
     attributes_schema = AttributeSerializer(many=True)

@@ -17,7 +17,7 @@ from core.errors import Forbidden, NotFound
 from core.parsing import StrictJson
 from tenants import access
 from tenants.scopes import system_scope
-from tenants.views import TenantView
+from tenants.views import TenantView, caller
 
 
 class EnrolView(APIView):
@@ -49,7 +49,7 @@ class EnrolView(APIView):
         return Response(serializers.EnrolledSerializer(answer).data, status=201 if created else 200)
 
 
-class AttributeListView(TenantView, GenericAPIView):
+class AttributeListView(TenantView, GenericAPIView[AttributeDefinition]):
     """The attributes that constraints may name."""
 
     scope_of = {"GET": access.READ_DEVICES}
@@ -62,7 +62,7 @@ class AttributeListView(TenantView, GenericAPIView):
         return Response(self.get_serializer(self.get_queryset(), many=True).data)
 
 
-class PoolListView(TenantView, GenericAPIView):
+class PoolListView(TenantView, GenericAPIView[Pool]):
     """Pools that the tenant may use: shared ones and its own."""
 
     scope_of = {"GET": access.READ_DEVICES, "POST": access.WRITE_DEVICES}
@@ -83,13 +83,13 @@ class PoolListView(TenantView, GenericAPIView):
         asked.is_valid(raise_exception=True)
         pool = services.create_pool(
             name=asked.validated_data["name"],
-            tenant_id=request.user.tenant_id,
+            tenant_id=caller(request).tenant_id,
             now=timezone.now(),
         )
         return Response(serializers.PoolSerializer(pool).data, status=201)
 
 
-class EnrolmentTokenListView(TenantView, GenericAPIView):
+class EnrolmentTokenListView(TenantView, GenericAPIView[EnrolmentToken]):
     """Enrolment tokens of one of the tenant's own pools."""
 
     scope_of = {"GET": access.READ_DEVICES, "POST": access.WRITE_DEVICES}
@@ -111,12 +111,12 @@ class EnrolmentTokenListView(TenantView, GenericAPIView):
         asked.is_valid(raise_exception=True)
         token, secret = services.create_enrolment_token(
             pool=_own_pool(pool_id),
-            created_by=request.user.name,
+            created_by=caller(request).name,
             now=timezone.now(),
             **asked.validated_data,
         )
-        token.secret = secret
-        return Response(serializers.CreatedEnrolmentTokenSerializer(token).data, status=201)
+        shape = serializers.CreatedEnrolmentTokenSerializer(token, context={"secret": secret})
+        return Response(shape.data, status=201)
 
 
 class EnrolmentTokenView(TenantView):
@@ -128,12 +128,12 @@ class EnrolmentTokenView(TenantView):
     def delete(self, request: Request, token_id: UUID) -> Response:
         """Revoke the token; devices that joined with it stay."""
         services.revoke_enrolment_token(
-            token_id=token_id, actor=request.user.name, now=timezone.now()
+            token_id=token_id, actor=caller(request).name, now=timezone.now()
         )
         return Response(status=204)
 
 
-class DeviceListView(TenantView, GenericAPIView):
+class DeviceListView(TenantView, GenericAPIView[Device]):
     """Devices of the tenant's own pools. Shared pools are seen as counts only."""
 
     scope_of = {"GET": access.READ_DEVICES}
@@ -166,7 +166,7 @@ class DeviceRevokeView(TenantView):
     def post(self, request: Request, device_id: UUID) -> Response:
         """Revoke the device, also on its open connection."""
         _own_device(device_id)
-        services.revoke_device(device_id=device_id, actor=request.user.name, now=timezone.now())
+        services.revoke_device(device_id=device_id, actor=caller(request).name, now=timezone.now())
         return Response(serializers.DeviceSerializer(_own_device(device_id)).data)
 
 

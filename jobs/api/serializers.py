@@ -9,7 +9,7 @@ from jobs import selectors
 from jobs.models import Job, Round
 
 
-class JobSerializer(serializers.ModelSerializer):
+class JobSerializer(serializers.ModelSerializer[Job]):
     """A job and where it stands."""
 
     waiting = serializers.SerializerMethodField()
@@ -40,7 +40,7 @@ class JobSerializer(serializers.ModelSerializer):
         return {"code": found.code, "message": found.message, "numbers": found.numbers}
 
 
-class RoundSerializer(serializers.ModelSerializer):
+class RoundSerializer(serializers.ModelSerializer[Round]):
     """One round, its counts and its metrics."""
 
     class Meta:

@@ -19,7 +19,7 @@ from jobs import selectors, services
 from jobs.api import serializers
 from jobs.models import Job, Round
 from tenants import access, scopes
-from tenants.views import TenantView
+from tenants.views import TenantView, caller
 
 POLL_S = 0.05
 MAX_KEY = 100
@@ -29,7 +29,7 @@ STATUSES = [*Job.Status.values, *Job.Outcome.values]
 # The answer to a submission is its admission, which another process decides once the job is
 # committed: so this view opens its own transactions.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class JobListView(GenericAPIView):
+class JobListView(GenericAPIView[Job]):
     """The tenant's jobs."""
 
     parser_classes = [StrictJson]
@@ -45,8 +45,8 @@ class JobListView(GenericAPIView):
     )
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
-        with scopes.scope(request.user.tenant_id):
-            page = self.paginate_queryset(self._filtered(request))
+        with scopes.scope(caller(request).tenant_id):
+            page = self.paginate_queryset(self._filtered(request)) or []
             current = selectors.current_rounds(page)
             shapes = self.get_serializer(page, many=True, context={"current": current})
             return self.get_paginated_response(shapes.data)
@@ -62,12 +62,12 @@ class JobListView(GenericAPIView):
     )
     def post(self, request: Request) -> Response:
         """Submit a job. Waits up to 2 s for its admission; a replay gives the first job."""
-        tenant_id = request.user.tenant_id
+        tenant_id = caller(request).tenant_id
         with scopes.scope(tenant_id):
             job, created = services.submit(
                 tenant_id=tenant_id,
                 raw=_object(request.data),
-                submitted_by=request.user.name,
+                submitted_by=caller(request).name,
                 idempotency_key=_idempotency_key(request),
                 now=timezone.now(),
             )
@@ -125,11 +125,11 @@ class JobActionView(TenantView):
             "pause": services.pause,
             "resume": services.resume,
         }[self.action]
-        job = service(job_id=job_id, actor=request.user.name, now=timezone.now())
+        job = service(job_id=job_id, actor=caller(request).name, now=timezone.now())
         return Response(serializers.JobSerializer(job).data)
 
 
-class RoundListView(TenantView, GenericAPIView):
+class RoundListView(TenantView, GenericAPIView[Round]):
     """The rounds of one job."""
 
     scope_of = {"GET": access.READ_JOBS}

@@ -87,7 +87,7 @@ class Constraints(_Section, frozen=True, kw_only=True):
     private: dict[str, Any] = {}
 
 
-class FedAvg(_Section, tag="fedavg", tag_field="name"):
+class FedAvg(_Section, frozen=True, kw_only=True, tag="fedavg", tag_field="name"):
     """The mean of the updates, weighted by their examples (McMahan et al., arXiv 1602.05629)."""
 
 

@@ -7,7 +7,7 @@ from tenants.access import ALL_SCOPES, Principal
 from tenants.models import ApiToken
 
 
-class CallerSerializer(serializers.Serializer):
+class CallerSerializer(serializers.Serializer[Principal]):
     """Who the caller is to the platform."""
 
     name = serializers.CharField()
@@ -21,7 +21,7 @@ class CallerSerializer(serializers.Serializer):
         return sorted(caller.scopes)
 
 
-class TokenSerializer(serializers.ModelSerializer):
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     """A token without its secret."""
 
     class Meta:
@@ -46,8 +46,12 @@ class NewTokenSerializer(StrictSerializer):
 class CreatedTokenSerializer(TokenSerializer):
     """A token just created, with the secret that is shown once."""
 
-    secret = serializers.CharField(read_only=True)
+    secret = serializers.SerializerMethodField()
 
     class Meta(TokenSerializer.Meta):
         fields = [*TokenSerializer.Meta.fields, "secret"]
         read_only_fields = fields
+
+    def get_secret(self, token: ApiToken) -> str:
+        """Return the secret, which the view knows and the row does not."""
+        return str(self.context["secret"])
