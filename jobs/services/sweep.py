@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from core import events, hints
 from jobs.models import Job, Round
 from jobs.services import leases, rounds
+
+logger = logging.getLogger(__name__)
 
 
 def sweep(*, now: datetime) -> None:
@@ -19,11 +23,20 @@ def sweep(*, now: datetime) -> None:
     selecting = Round.objects.filter(
         status=Round.Status.SELECTING, selection_ends_at__lte=now, job__status=Job.Status.RUNNING
     )
-    for round_id, job_id in list(selecting.values_list("id", "job_id")):
-        _end_selection(round_id, job_id, now)
+    _each(selecting, _end_selection, now)
     executing = Round.objects.filter(status=Round.Status.EXECUTING, deadline_at__lte=now)
-    for round_id, job_id in list(executing.values_list("id", "job_id")):
-        _end_execution(round_id, job_id, now)
+    _each(executing, _end_execution, now)
+
+
+def _each(
+    due: QuerySet[Round], move: Callable[[UUID, UUID, datetime], None], now: datetime
+) -> None:
+    """Move each round in a transaction of its own; one that cannot be moved holds up no other."""
+    for round_id, job_id in list(due.values_list("id", "job_id")):
+        try:
+            move(round_id, job_id, now)
+        except Exception:
+            logger.exception("sweep.round", extra={"round": str(round_id), "job": str(job_id)})
 
 
 @transaction.atomic
