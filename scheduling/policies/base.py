@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -26,6 +27,16 @@ class OpenRound:
         Of the job, from -10 to 10; a higher one goes first under every policy.
     submitted_at, opened_at
         Of the job and of the round, in seconds since 1970.
+    quorum
+        Answers that let the round succeed; 0 if all that it asks for.
+    deadline_at
+        When the round fails if it has not its quorum, in seconds since 1970.
+    workload_s
+        What a device takes for a task, typically; 0 if nothing is known.
+    scheduling_s
+        How long the job's last round took to bind its devices; 0 if there was none.
+    attained_s
+        Device-seconds that the job has had so far.
     """
 
     id: str
@@ -38,6 +49,11 @@ class OpenRound:
     priority: int
     submitted_at: float
     opened_at: float
+    quorum: int = 0
+    deadline_at: float = math.inf
+    workload_s: float = 0.0
+    scheduling_s: float = 0.0
+    attained_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Simulator: the policies of production on traces of devices and jobs. Pure: no Django."""

@@ -1,0 +1,332 @@
+"""The reference rules: devices come once, rounds have a deadline and are repeated."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from scheduling.policies import OpenRound, Plan, Policy, SignatureSupply, Snapshot
+from scheduling.simulation.traces import Fleet, SimulatedJob
+
+REOPEN_S = 0.1
+DISPATCH_S = 2.0
+QUORUM = 0.8
+TYPICAL_COMPUTATION_MS = 78.0
+TYPICAL_COMMUNICATION_KBPS = 13_736.0
+TRANSFER_S = 20.0
+REPLAN_S = 30.0
+SUPPLY_WINDOW_S = 86_400.0
+HORIZON_S = 3.0e6
+
+OPEN, DEADLINE, DISPATCH, ANSWER = range(4)
+
+
+class Running:
+    """A job in the simulation: its current round and what is known of the rounds before."""
+
+    __slots__ = (
+        "aborted", "answers", "asked_at", "attained", "attempt", "busy_s", "closes_at",
+        "demand", "dispatched", "filled_at", "finished_at", "free", "group", "id", "job", "known",
+        "number", "opened_at", "quorum", "responses_s", "rounds_left", "scheduling_s", "waits_s",
+    )  # fmt: skip
+
+    def __init__(self, number: int, job: SimulatedJob) -> None:
+        self.number = number
+        self.job = job
+        self.id = ""
+        self.group = job.group
+        self.demand = job.participants
+        self.quorum = job.participants * QUORUM
+        self.rounds_left = job.rounds
+        self.attempt = 0
+        self.aborted = 0
+        self.free = 0
+        self.dispatched = 0
+        self.answers = 0
+        self.opened_at = 0.0
+        self.asked_at = 0.0
+        self.filled_at = math.nan
+        self.closes_at = math.inf
+        self.finished_at = math.nan
+        self.attained = 0.0
+        self.busy_s = 0.0
+        self.scheduling_s = 0.0
+        self.waits_s: list[float] = []
+        self.responses_s: list[float] = []
+        self.known: OpenRound | None = None
+
+    def ask(self, now: float) -> None:
+        """Open the next attempt of the current round."""
+        self.id = f"{self.job.id}.{self.attempt}"
+        self.free = self.demand
+        self.asked_at = now
+        self.known = None
+
+    def as_open_round(self) -> OpenRound:
+        """Return what a policy sees of the round; made anew only when it has changed."""
+        known = self.known
+        if known is None or known.remaining != self.free:
+            job = self.job
+            known = self.known = OpenRound(
+                id=self.id,
+                job=job.id,
+                tenant=job.tenant,
+                group=self.group,
+                demand=self.demand,
+                remaining=self.free,
+                rounds_left=self.rounds_left,
+                priority=job.priority,
+                submitted_at=job.arrival_s,
+                opened_at=self.asked_at,
+                quorum=math.ceil(self.quorum),
+                deadline_at=self.closes_at,
+                workload_s=job.workload_s + TRANSFER_S,
+                scheduling_s=self.scheduling_s,
+                attained_s=self.attained,
+            )
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a simulation ends with; metrics are made of it."""
+
+    jobs: Sequence[Running]
+    events: int
+    plans: int
+    check_ins: int
+    ended_at: float
+    started_at: float
+    available_s: float
+    group_rates: dict[str, float] = field(default_factory=dict)
+
+
+class Reference:
+    """One run under the reference rules.
+
+    A device checks in once, at its session's start, and takes at most one task. A round asks
+    ``REOPEN_S`` after the last one closed, ends as soon as 80 % of its participants have
+    answered, succeeds by its deadline with 80 % dispatched and 80 % of those answered, else is
+    repeated.
+
+    The policy plans when a round opens, fills or closes and every ``REPLAN_S``, as production
+    does; between two plans a check-in only walks the queues of its signature.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        jobs: Sequence[SimulatedJob],
+        policy: Policy,
+        *,
+        seed: int = 0,
+        horizon_s: float = HORIZON_S,
+    ) -> None:
+        self.fleet = fleet
+        self.policy = policy
+        self.horizon_s = horizon_s
+        self.draw = random.Random(seed)
+        self.running = [Running(number, job) for number, job in enumerate(jobs)]
+        self.asking: dict[str, Running] = {}
+        self.heap: list[tuple[float, int, int, int, float]] = []
+        self.order = 0
+        self.plans = 0
+        self.names = [fleet.signature(number) for number in range(len(fleet.groups))]
+        self.window = SupplyWindow(fleet)
+        for place, one in enumerate(self.running):
+            self._begin(place, one, one.job.arrival_s)
+
+    def run(self) -> Outcome:
+        """Replay until every job has finished, or to the horizon."""
+        fleet, heap, window = self.fleet, self.heap, self.window
+        starts, ends, kinds = fleet.starts, fleet.ends, fleet.signatures
+        computation, communication = fleet.computation_ms, fleet.communication_kbps
+        running, uniform, push = self.running, self.draw.random, heapq.heappush
+        count = len(starts)
+        left = len(running)
+        events = check_ins = 0
+        place, shift = 0, 0.0
+        first = self.running[0].job.arrival_s if running else 0.0
+        while place < count and starts[place] < first:
+            place += 1  # before the first job nobody is waiting for devices
+        dirty, planned_at = True, -math.inf
+        walks: list[list[Running]] = []
+        shuffled = False
+        ended_at = first
+        while left:
+            if place == count:
+                place, shift = 0, shift + fleet.period_s
+            now = starts[place] + shift
+            if now > self.horizon_s:
+                ended_at = self.horizon_s
+                break
+            while heap[0][0] <= now:
+                at, _, what, number, more = heapq.heappop(heap)
+                one = running[number]
+                if what == DISPATCH:
+                    one.dispatched += 1
+                    if one.free > 0:
+                        one.free -= 1
+                        one.attained += one.job.workload_s + TRANSFER_S
+                        if not one.free:
+                            del self.asking[one.id]
+                            dirty = True
+                        if one.dispatched >= one.quorum and one.filled_at != one.filled_at:
+                            one.filled_at = at
+                    if more < math.inf:
+                        self.order += 1
+                        push(heap, (at + more, self.order, ANSWER, number, one.attempt))
+                    continue
+                events += 1
+                if what == ANSWER:
+                    if more != one.attempt:
+                        continue
+                    one.answers += 1
+                    if one.answers < one.quorum:
+                        continue
+                elif what == OPEN:
+                    one.ask(at)
+                    self.asking[one.id] = one
+                    dirty = True
+                    continue
+                elif at != one.closes_at:
+                    continue
+                dirty = True
+                if self._close(number, one, at):
+                    left -= 1
+                    ended_at = at
+                    if not left:
+                        break
+            else:
+                events += 1
+                check_ins += 1
+                kind = kinds[place]
+                window.counts[kind] += 1
+                if dirty or now - planned_at >= REPLAN_S:
+                    walks, shuffled = self._plan(now)
+                    dirty, planned_at = False, now
+                walk = walks[kind]
+                if walk:
+                    at = now + DISPATCH_S * uniform()
+                    end = ends[place] + shift
+                    if shuffled:
+                        self.draw.shuffle(walk)
+                    for one in walk:
+                        job = one.job
+                        if one.free and at + job.workload_s + TRANSFER_S <= end:
+                            break
+                    else:
+                        place += 1
+                        continue
+                    takes = (
+                        job.workload_s * computation[place] / TYPICAL_COMPUTATION_MS
+                        + TRANSFER_S * TYPICAL_COMMUNICATION_KBPS / communication[place]
+                    )
+                    if at + takes > end:
+                        one.busy_s += end - at
+                        takes = math.inf
+                    else:
+                        one.busy_s += takes
+                    self.order += 1
+                    push(heap, (at, self.order, DISPATCH, one.number, takes))
+                place += 1
+                continue
+        return Outcome(
+            jobs=running,
+            events=events,
+            plans=self.plans,
+            check_ins=check_ins,
+            ended_at=ended_at,
+            started_at=first,
+            available_s=0.0,
+        )
+
+    def _begin(self, place: int, one: Running, at: float) -> None:
+        one.answers = one.dispatched = one.free = 0
+        one.attempt += 1
+        one.opened_at = at
+        one.filled_at = math.nan
+        one.closes_at = at + one.job.deadline_s
+        self.order += 2
+        heapq.heappush(self.heap, (at + REOPEN_S, self.order - 1, OPEN, place, 0.0))
+        heapq.heappush(self.heap, (one.closes_at, self.order, DEADLINE, place, 0.0))
+
+    def _close(self, place: int, one: Running, at: float) -> bool:
+        """Close the current attempt and open the next one; tell whether the job has finished."""
+        self.asking.pop(one.id, None)
+        asked = min(one.dispatched, one.demand)
+        if one.dispatched >= one.quorum and one.answers >= asked * QUORUM:
+            one.scheduling_s = one.filled_at - one.opened_at
+            one.waits_s.append(one.scheduling_s)
+            one.responses_s.append(at - one.filled_at)
+            one.rounds_left -= 1
+            if not one.rounds_left:
+                one.finished_at = at
+                one.closes_at = one.quorum = math.inf  # a device on its way answers to nobody
+                return True
+        else:
+            one.aborted += 1
+        self._begin(place, one, at)
+        return False
+
+    def _plan(self, now: float) -> tuple[list[list[Running]], bool]:
+        self.plans += 1
+        plan: Plan = self.policy.plan(
+            Snapshot(
+                now=now,
+                rounds=tuple(one.as_open_round() for one in self.asking.values()),
+                supply=self.window.supply(now),
+            )
+        )
+        asking = self.asking
+        queues = {
+            name: [asking[one] for one in ids if one in asking]
+            for name, ids in plan.queues.items()
+        }
+        walks = []
+        for name in self.names:
+            named = plan.signatures.get(name, ())
+            if len(named) == 1:
+                walks.append(queues[named[0]])
+            else:
+                walks.append([one for queue in named for one in queues[queue]])
+        return walks, plan.shuffled
+
+
+class SupplyWindow:
+    """Check-ins by signature, as production measures them: a rate over the last day."""
+
+    def __init__(self, fleet: Fleet, *, window_s: float = SUPPLY_WINDOW_S) -> None:
+        self.counts = [0] * len(fleet.groups)
+        self.fleet = fleet
+        self.window_s = window_s
+        self.names = [fleet.signature(number) for number in range(len(fleet.groups))]
+        self._kept: tuple[SignatureSupply, ...] = ()
+        self._kept_until = -math.inf
+        self._marks: list[tuple[float, list[int]]] = []
+        self._began = math.nan
+
+    def supply(self, now: float) -> tuple[SignatureSupply, ...]:
+        """Return the measured rates; measured anew every five minutes."""
+        if now < self._kept_until:
+            return self._kept
+        if self._began != self._began:
+            self._began = now - 60.0
+        marks = self._marks
+        marks.append((now, list(self.counts)))
+        while len(marks) > 1 and marks[1][0] <= now - self.window_s:
+            marks.pop(0)
+        whole = now - marks[0][0] >= self.window_s
+        since, base = marks[0] if whole else (self._began, [0] * len(self.counts))
+        seconds = max(60.0, now - since)
+        self._kept = tuple(
+            SignatureSupply(name, groups, rate=(count - before) / seconds)
+            for name, groups, count, before in zip(
+                self.names, self.fleet.groups, self.counts, base, strict=True
+            )
+        )
+        self._kept_until = now + (300.0 if now - self._began > 3_600.0 else 60.0)
+        return self._kept
