@@ -71,9 +71,13 @@ class Hub:
 
     async def stop(self) -> None:
         """End it; what moves rows is let finish."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        running = set(self._background)
+        while running:
+            # More than once: Python 3.11's wait_for, and libraries that use it, lose a
+            # cancellation that comes at the moment their wait ends.
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=1.0)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=5.0)
             for task in late:

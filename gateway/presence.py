@@ -38,7 +38,8 @@ class Presence:
         number = 0
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), EVERY_S)
+                async with asyncio.timeout(EVERY_S):
+                    await self._soon.wait()
             self._soon.clear()
             number += 1
             if number % PROFILES_EVERY == 0:
