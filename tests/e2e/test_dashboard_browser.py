@@ -1,5 +1,6 @@
 """A real headless Chromium signs in and watches a round arrive on the running platform."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from tests.e2e.fleet import Fleet
 from tests.e2e.running import RunningPlatform
 
 PASSWORD = "watching-rounds"
+CHROMIUM = os.environ.get("PROPIUS_CHROMIUM", "/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(
+    not os.access(CHROMIUM, os.X_OK), reason=f"no {CHROMIUM}; apt install chromium"
+)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -40,7 +45,7 @@ def browser_page(request: pytest.FixtureRequest, platform: RunningPlatform) -> I
     """A page that fails the test on any console error or request that leaves the host."""
     faults: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(color_scheme=request.param)
         page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
         page.on(
