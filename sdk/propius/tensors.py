@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,8 +165,9 @@ def _decode_header(text: bytes) -> dict[str, _Entry]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)[:NAME_CHARS_MAX]
+        # One pass: a crafted header has a million names.
+        counts = Counter(name for name, _ in pairs)
+        twice = max(counts, key=counts.__getitem__)[:NAME_CHARS_MAX]
         raise TensorError(
             "duplicate_tensor", f"tensors.{twice}", f"{twice!r} stands twice in the header"
         )

@@ -23,9 +23,11 @@ def check_manifest(manifest: Manifest) -> None:
         ("parameters", [p.name for p in manifest.parameters]),
         ("inputs", [i.name for i in manifest.inputs]),
     ):
+        before: set[str] = set()
         for index, name in enumerate(names):
-            if name in names[:index]:
+            if name in before:
                 raise GraphError(f"manifest.json.{kind}[{index}].name", f"{name!r} stands twice")
+            before.add(name)
     for name, size in manifest.sizes.items():
         if size.min > size.max:
             raise GraphError(f"manifest.json.sizes.{name}", f"min {size.min} > max {size.max}")
@@ -42,8 +44,13 @@ def check_manifest(manifest: Manifest) -> None:
         for extent in entry.shape:
             if isinstance(extent, str) and extent not in manifest.sizes:
                 raise GraphError(field, _unknown_size(extent, manifest))
-        _check_elements(field, [extent for extent in entry.shape if isinstance(extent, int)])
+        # The least that there can be: a named size may be declared large as well.
+        _check_elements(field, [_least(extent, manifest) for extent in entry.shape])
     _check_metrics(manifest)
+
+
+def _least(extent: int | str, manifest: Manifest) -> int:
+    return extent if isinstance(extent, int) else manifest.sizes[extent].min
 
 
 def _check_metrics(manifest: Manifest) -> None:
@@ -78,7 +85,7 @@ def check_graph(entry: str, graph: Graph, manifest: Manifest, constants: frozens
         for where, argument in _arguments(node):
             _check_argument(f"{field}.{where}", argument, known, manifest)
         if op.shape is not None:
-            _check_created(f"{field}.inputs[{op.shape}]", node, op.shape)
+            _check_created(f"{field}.inputs[{op.shape}]", node, op.shape, manifest)
         for name in node.outputs:
             if name is not None and f"%{name}" in known:
                 raise GraphError(f"{field}.outputs", f"{name!r} is defined already")
@@ -148,11 +155,16 @@ def _unknown_size(name: str, manifest: Manifest) -> str:
     return f"{name!r} is no declared size (declared: {declared}); there are no expressions"
 
 
-def _check_created(field: str, node: Node, position: int) -> None:
+def _check_created(field: str, node: Node, position: int, manifest: Manifest) -> None:
     if position < len(node.inputs):
         shape = node.inputs[position]
         extents = shape if isinstance(shape, list) else [shape]
-        _check_elements(field, [e for e in extents if isinstance(e, int) and e > 0])
+        least = [
+            _least(e[1:] if isinstance(e, str) else e, manifest)
+            for e in extents
+            if isinstance(e, int) or (isinstance(e, str) and e[:1] == "$")
+        ]
+        _check_elements(field, [extent for extent in least if extent > 0])
 
 
 def _check_results(entry: str, graph: Graph, manifest: Manifest, known: set[str]) -> None:

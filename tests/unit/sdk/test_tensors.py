@@ -1,5 +1,6 @@
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,19 @@ def test_it_names_what_is_wrong_with_a_file(data: bytes, code: str, words: str) 
         tensors.read_header(data)
     assert caught.value.code == code
     assert words in str(caught.value)
+
+
+def test_a_header_of_half_a_million_names_is_refused_in_seconds() -> None:
+    names = b",".join(b'"%x":0' % number for number in range(500_000))
+    started = time.monotonic()
+    for text, code in (
+        (b"{%s}" % names, "too_many_tensors"),
+        (b'{%s,"7a11f":0}' % names, "duplicate_tensor"),
+    ):
+        with pytest.raises(TensorError) as caught:
+            tensors.read_header(_file(text))
+        assert caught.value.code == code
+    assert time.monotonic() - started < 20
 
 
 def test_every_cut_of_a_file_is_refused() -> None:

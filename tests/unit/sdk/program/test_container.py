@@ -191,12 +191,27 @@ def test_it_refuses_a_huge_tensor(op: str) -> None:
     _refused(container.dump(program), GraphError, "elements")
 
 
+@pytest.mark.parametrize("op", ["aten.zeros.default", "aten.full.default"])
+def test_it_refuses_a_huge_tensor_by_named_sizes(op: str) -> None:
+    def change(parts: dict[str, Any]) -> None:
+        parts["sizes"]["huge"] = {"min": 1 << 20, "max": 1 << 20}
+
+    node = Node(op=op, inputs=[["$huge", "$huge"]], outputs=["v0"])
+    parts = entries(container.dump(with_nodes(node)))
+    parts["manifest.json"] = entries(rewritten("manifest.json", change))["manifest.json"]
+    _refused(zipped(parts.items()), GraphError, "elements")
+
+
 def _negative(manifest: dict[str, Any]) -> None:
     manifest["parameters"][0]["shape"] = [-1]
 
 
 def _huge(manifest: dict[str, Any]) -> None:
     manifest["parameters"][0]["shape"] = [1 << 30, 1 << 30]
+
+
+def _huge_input(manifest: dict[str, Any]) -> None:
+    manifest["sizes"]["batch"] = {"min": 1 << 31, "max": 1 << 31}
 
 
 def _float(manifest: dict[str, Any]) -> None:
@@ -234,7 +249,7 @@ def _no_target(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (_negative, "parameters[0].shape"), (_huge, "elements"), (_float, "parameters[0].shape"),
+        (_negative, "parameters[0].shape"), (_huge, "elements"), (_huge_input, "inputs[0].shape"), (_float, "parameters[0].shape"),
         (_unknown, "code"), (_newer, "format 2"), (_twice, "twice"),
         (_averaged_counter, "server"), (_odd_name, "parameters[0].name"), (_no_loss, "elsewhere"),
         (_no_target, "'z'"),
