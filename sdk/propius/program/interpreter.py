@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from propius.arrays import Array, load
+from propius.program import guards
 from propius.program.container import Program
 from propius.program.errors import OpNotAllowed, RunError
 from propius.program.ops import OPS
@@ -103,7 +104,7 @@ def _operator(node: Node, where: str) -> Callable[..., Any]:
         raise RunError(f"{where}.op", f"torch {torch.__version__} here has no op {node.op!r}")
     # The bare call: OpOverload.__call__ only adds a Python frame.
     function: Callable[..., Any] = getattr(operator, "_op", operator)
-    return function
+    return guards.guarded(node.op, function)
 
 
 def _literal(value: Argument) -> Any:

@@ -2,7 +2,8 @@
 
 An op is on it when it is a pure function of its arguments (and of torch's seeded generator): it
 writes nothing in place, opens nothing, and has no control flow. To allow one more, add a line;
-``tests/unit/sdk/program/test_ops.py`` checks that torch has it and that it writes nothing.
+``tests/unit/sdk/program/test_ops.py`` checks that torch has it and that it writes nothing. If its
+kernel trusts the shapes that it is given, it needs a guard too, in ``propius.program.guards``.
 """
 
 from __future__ import annotations

@@ -249,7 +249,8 @@ def _no_target(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (_negative, "parameters[0].shape"), (_huge, "elements"), (_huge_input, "inputs[0].shape"), (_float, "parameters[0].shape"),
+        (_negative, "parameters[0].shape"), (_huge, "elements"), (_float, "parameters[0].shape"),
+        (_huge_input, "inputs[0].shape"),
         (_unknown, "code"), (_newer, "format 2"), (_twice, "twice"),
         (_averaged_counter, "server"), (_odd_name, "parameters[0].name"), (_no_loss, "elsewhere"),
         (_no_target, "'z'"),
