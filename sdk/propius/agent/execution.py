@@ -46,13 +46,18 @@ class Execution:
         """Begin to work on an assignment; its end comes as an event."""
         task = asyncio.create_task(self._run(assignment))
         self._tasks[assignment.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(assignment.id, None))
+        task.add_done_callback(lambda _: self._ended(assignment.id, task))
 
     def cancel(self, assignment: str) -> None:
         """Stop the work on an assignment, if any."""
         task = self._tasks.get(assignment)
         if task is not None:
             task.cancel()
+
+    def _ended(self, assignment: str, task: asyncio.Task[None]) -> None:
+        # Given again after a broken line, it may have a newer task by now.
+        if self._tasks.get(assignment) is task:
+            del self._tasks[assignment]
 
     async def close(self) -> None:
         """Stop everything and wait for its end."""

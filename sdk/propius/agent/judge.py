@@ -43,6 +43,9 @@ class LocalJudge:
                 return Refusal("unsupported", "the assignment names no program")
             return None
         if kind == "handler":
+            if isinstance(asked, wire.Assignment) and asked.program is not None:
+                # Consent to handlers is no consent to the code that would come with this.
+                return Refusal("unsupported", "an assignment for a handler brings a program")
             name = str(asked.workload.get("handler"))
             if self.workloads.handler(name, asked.kind) is None:
                 return Refusal("unsupported", f"no handler {name!r} for a round of {asked.kind}")

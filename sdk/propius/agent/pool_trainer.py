@@ -49,7 +49,7 @@ def _task(work: LocalWork, output: str) -> ProgramTask | HandlerTask:
         "split": "train" if train else "val",
         "output_path": output if train else None,
     }
-    if work.program is not None:
+    if one.workload.get("kind") == "program":
         config = msgspec.convert(one.workload.get("train", {}), TrainConfig)
         return ProgramTask(program_path=str(work.program), config=config, seed=one.seed, **common)
     settings = {"seed": one.seed, **one.workload.get("config", {})}

@@ -79,9 +79,11 @@ def unsupported(offered: Iterable[int]) -> wire.Refused:
     )
 
 
-def remember(known: dict[str, Refusal], job: str, refusal: Refusal) -> None:
-    """Keep a refusal for the session; the oldest goes when there are too many."""
-    known.pop(job, None)
+def remember(
+    known: dict[tuple[str, str], Refusal], asked: tuple[str, str], refusal: Refusal
+) -> None:
+    """Keep a refusal of (job, kind) for the session; the oldest goes when there are too many."""
+    known.pop(asked, None)
     if len(known) >= MAX_REMEMBERED:
         del known[next(iter(known))]
-    known[job] = refusal
+    known[asked] = refusal

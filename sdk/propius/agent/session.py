@@ -64,7 +64,7 @@ class Session:
         self.introduction = introduction
         self.judge = judge
         self.line = Line.OFFLINE
-        self.refused: dict[str, Refusal] = {}
+        self.refused: dict[tuple[str, str], Refusal] = {}
         self.declines = 0
         self.faults = refusals.Faults()
         self.ping_s = 30.0
@@ -213,9 +213,10 @@ class Session:
         self._over()
 
     def _was_refused(self, message: wire.Refused) -> None:
-        self._out.note(
-            "session.refused", code=message.code, message=message.message, errors=message.errors
-        )
+        # Too late for a round that asked for more devices than it needs: nobody's fault.
+        late = message.code == "round_closed"
+        event = "assignment.late" if late else "session.refused"
+        self._out.note(event, code=message.code, message=message.message, errors=message.errors)
         if message.fatal:
             self._faulted(message)
         elif message.assignment is None:
@@ -274,9 +275,11 @@ class Session:
             self._out.send(wire.Leave())
 
     def _judged(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
-        refusal = self.refused.get(asked.job) or self.judge(asked)
+        # By kind: a handler without `evaluate` may still train for the job.
+        key = asked.job, asked.kind
+        refusal = self.refused.get(key) or self.judge(asked)
         if refusal is not None:
-            refusals.remember(self.refused, asked.job, refusal)
+            refusals.remember(self.refused, key, refusal)
         return refusal
 
     def _over(self, *, later: bool = False) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from propius import wire
 from propius.agent import attributes, consent, datasets, device, identity, workloads
 from propius.agent.cache import BlobCache
 from propius.agent.identity import AttributeSchema, Home, IdentityError
@@ -119,6 +120,13 @@ def test_the_judge_decides_on_the_device(
     judge = device.load(device_home(tmp_path), programs=False).judge()
     assert code(judge(candidate(**changes))) == expected
     assert code(judge(assignment(**changes))) == expected
+
+
+def test_a_program_in_a_handlers_clothes_is_refused(tmp_path: Path) -> None:
+    judge = device.load(device_home(tmp_path)).judge()
+    assert code(judge(assignment())) is None
+    smuggled = wire.Blob(digest="a" * 64, size_bytes=1)
+    assert code(judge(assignment(program=smuggled))) == "unsupported"
 
 
 def test_a_data_set_that_is_gone_is_refused_without_its_path(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from propius.agent.events import (
     Finished,
     Forget,
     MessageReceived,
+    Note,
     ResetBackoff,
     Send,
     StartDownload,
@@ -420,6 +421,25 @@ def test_a_refused_job_is_declined_and_judged_once_in_a_session() -> None:
     assert driver.tick(1.0) == [], "each refusal in a row waits longer"
     assert sent(driver.tick(1.0)) == ["check_in"]
     assert asked == ["j1"]
+
+
+def test_a_device_that_cannot_evaluate_still_trains_for_the_job() -> None:
+    def judge(one: Any) -> Refusal | None:
+        return Refusal("unsupported", "no") if one.kind == "evaluate" else None
+
+    driver = Driver(judge)
+    driver.connect()
+    assert sent(driver.hear(assignment("a1", kind="evaluate"))) == ["decline"]
+    driver.tick(1.0)
+    assert sent(driver.hear(assignment("a2"))) == ["accept"]
+
+
+def test_a_straggler_of_a_full_round_is_no_fault() -> None:
+    driver = Driver()
+    driver.finished()
+    out = driver.hear(wire.Refused(code="round_closed", message="closed", assignment="a1"))
+    assert only(Note, out).event == "assignment.late"
+    assert sent(driver.tick(1.0)) == ["check_in"]
 
 
 def test_the_wait_after_refusals_ends_with_a_success() -> None:
