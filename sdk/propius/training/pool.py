@@ -31,6 +31,7 @@ from propius.training.tasks import (
 # The wall clock is the cap; this one only ends children whose agent is frozen.
 _CPU_GRACE_S = 5
 _LOG_CHARS = 500
+_LOG_BYTES_MAX = 1 << 20
 
 
 class TrainerError(Exception):
@@ -85,6 +86,7 @@ class _Child:
 
     async def ask(self, request: Request) -> Reply:
         """One task and its answer. Raises TrainerCrashed and its like if the child ends."""
+        self._cut_log()
         stdin = cast(asyncio.StreamWriter, self._process.stdin)
         stdout = cast(asyncio.StreamReader, self._process.stdout)
         data = msgspec.json.encode(request)
@@ -99,6 +101,13 @@ class _Child:
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             await self._process.wait()
             raise self._ended() from error
+
+    def _cut_log(self) -> None:
+        """Forget what earlier tasks printed: a warm child would fill the disk in the end."""
+        if os.fstat(self._log.fileno()).st_size > _LOG_BYTES_MAX:
+            # The child writes at the same position: parent and child share the open file.
+            self._log.seek(0)
+            self._log.truncate()
 
     def _ended(self) -> TrainerError:
         if self._log.closed:

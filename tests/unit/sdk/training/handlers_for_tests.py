@@ -60,3 +60,8 @@ def bad_metric(parameters: Any, config: Any, data: Any) -> Result:
 
 def none(parameters: Any, config: Any, data: Any) -> None:
     return None
+
+
+def chatty(parameters: Any, config: Any, data: Any) -> Result:
+    print("x" * (1 << 21), flush=True)
+    return Result(parameters, examples=1)

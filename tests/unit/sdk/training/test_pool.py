@@ -216,6 +216,14 @@ async def test_a_handler_that_misbehaves_is_named(
     assert len(pool.pids) == 1
 
 
+async def test_what_a_warm_child_prints_does_not_add_up(folder: Path, pool: TrainerPool) -> None:
+    for _ in range(4):
+        await pool.run(_handler(folder, "chatty"), timeout_s=30)
+        (child,) = pool._idle
+        assert os.fstat(child._log.fileno()).st_size < 3 << 20
+    assert len(pool.pids) == 1
+
+
 async def test_data_with_python_objects_is_refused(folder: Path, pool: TrainerPool) -> None:
     np.savez(folder / "data.npz", x_train=np.array([{}], dtype=object))
     with pytest.raises(TaskFailed, match=r"data\.npz.*allow_pickle=False") as caught:
