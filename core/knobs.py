@@ -33,10 +33,23 @@ class Knobs:
     bind_delay_s: float = 0.002
     admission_wait_s: float = 2.0
     admission: str = "queue"
+    admission_over_quota: str = "queue"
     supply_window_s: float = 86_400.0
+    api_requests_per_minute: int = 1200
+    enrolments_per_minute: int = 600
+    sign_ins: int = 10
+    sign_ins_per_account: int = 100
+    sign_ins_per_address: int = 200
+    sign_in_window_s: float = 900.0
+    event_streams: int = 200
+    event_stream_s: float = 900.0
+    idempotency_s: float = 86_400.0
 
 
-_ALLOWED = {"admission": ("queue", "refuse")}
+_ALLOWED = {
+    "admission": ("queue", "refuse"),
+    "admission_over_quota": ("queue", "refuse"),
+}
 
 
 @functools.cache

@@ -70,6 +70,9 @@ class Job(models.Model):
     spec = models.JSONField(help_text="Normalised")
     spec_raw = models.JSONField(help_text="As submitted")
     priority = models.SmallIntegerField(default=0)
+    granted_demand = models.PositiveIntegerField(
+        null=True, help_text="Devices that a train round asks for, if fewer than its spec says"
+    )
     constraint_group = models.CharField(max_length=16)
     version = models.PositiveIntegerField(default=0, help_text="Number of the newest model version")
     parameters_digest = models.CharField(max_length=64)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Count
 
 from jobs import states
@@ -128,6 +129,31 @@ def bound_by_tenant() -> dict[UUID, int]:
     return dict(rows.values_list("tenant_id").annotate(Count("id")))
 
 
+def admitted_jobs(tenant_id: UUID) -> int:
+    """Return how many jobs of a tenant are admitted and have not finished."""
+    running = (Job.Status.RUNNING, Job.Status.PAUSED)
+    return Job.objects.filter(tenant_id=tenant_id, status__in=running).count()
+
+
+def device_seconds(
+    tenant_ids: Iterable[UUID], *, since: datetime, now: datetime
+) -> dict[UUID, float]:
+    """Return the seconds from ``since`` to ``now`` that each tenant held devices, added up."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT tenant_id, sum(extract(epoch FROM
+                least(coalesce(ended_at, %(now)s), %(now)s) - greatest(bound_at, %(since)s)))
+            FROM jobs_assignment
+            WHERE tenant_id = ANY(%(tenants)s::uuid[]) AND bound_at < %(now)s
+              AND (ended_at IS NULL OR ended_at > %(since)s)
+            GROUP BY tenant_id
+            """,
+            {"now": now, "since": since, "tenants": list(tenant_ids)},
+        )
+        return {tenant_id: float(seconds) for tenant_id, seconds in cursor.fetchall()}
+
+
 def current_round(job: Job) -> Round | None:
     """Return the job's train round that is not finished, if any."""
     rows = Round.objects.filter(job=job, kind=Round.Kind.TRAIN)
@@ -144,16 +170,22 @@ def waiting(job: Job, current: Round | None = None) -> Waiting:
     """Say what a job waits for, in words with numbers. ``current`` saves the look-up."""
     if job.status == Job.Status.FINISHED:
         text = job.reason.get("message", "")
-        return Waiting(job.outcome, f"{job.outcome}{': ' + text if text else ''}", {})
+        numbers = {} if job.outcome != Job.Outcome.REJECTED else _numbers(job.reason)
+        return Waiting(job.outcome, f"{job.outcome}{': ' + text if text else ''}", numbers)
     if job.status == Job.Status.SUBMITTED:
         text = job.reason.get("message", "the program's check and admission")
-        return Waiting("waiting_for_admission", f"waiting for {text}", job.reason)
+        return Waiting("waiting_for_admission", f"waiting for {text}", _numbers(job.reason))
     if job.status == Job.Status.PAUSED:
         return Waiting("paused", "paused: no new devices are selected", {})
     round_ = current or current_round(job)
     if round_ is None:
         return Waiting("evaluating", "waiting for the last evaluation", {})
     return _round_waiting(round_)
+
+
+def _numbers(reason: dict[str, Any]) -> dict[str, Any]:
+    """Return a decision's code and numbers; its words are told beside them."""
+    return {name: value for name, value in reason.items() if name != "message"}
 
 
 def _round_waiting(round_: Round) -> Waiting:

@@ -1,4 +1,4 @@
-"""Admission: may a submitted job start, and how many devices could ever take it?"""
+"""Admission: may a submitted job start, with how many devices, and if not, by which numbers?"""
 
 from __future__ import annotations
 
@@ -9,31 +9,43 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from clients.models import Device
-from clients.selectors import ONLINE_WITHIN
+from django.db import transaction
+from django.db.models import QuerySet
+
 from core import knobs
 from core.errors import PropiusError
 from jobs import services as job_services
-from jobs.constraints import Group, Profile
+from jobs.constraints import Group
 from jobs.models import Artifact, Job
 from jobs.services import submission
+from scheduling import census, quotas
+from scheduling.census import Census, Eligible
+from scheduling.models import TenantQuota, TenantShare
 
 logger = logging.getLogger(__name__)
 
-Decision = Literal["admitted", "rejected", "waiting", "decided"]
-_CHUNK = 2_000
+Decision = Literal["admitted", "rejected", "queued", "waiting", "decided"]
+QUOTA = "quota_"
+"""What the codes of reasons begin with that are about the tenant, not about the fleet."""
+FLEET = ("no_device", "too_few_devices")
 
 
 @dataclass(frozen=True, slots=True)
-class Eligible:
-    """Devices that meet a job's public constraints: enrolled, and seen within the last minute."""
+class Verdict:
+    """``demand`` devices a round are granted; or, with a ``code``, none for now."""
 
-    known: int
-    online: int
+    numbers: Mapping[str, Any]
+    demand: int = 0
+    code: str = ""
+    text: str = ""
 
 
-def admit(*, job_id: UUID, now: datetime) -> Decision:
-    """Decide on a submitted job. ``waiting``: an upload is still being checked."""
+def admit(*, job_id: UUID, now: datetime, fleet: Census | None = None) -> Decision:
+    """Decide on a submitted job. ``waiting``: an upload is still being checked.
+
+    What speaks against it for now refuses it or leaves it queued, as the operator's knobs
+    ``admission`` (the fleet) and ``admission_over_quota`` (the tenant) say.
+    """
     job = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).first()
     if job is None:
         return "decided"
@@ -42,48 +54,156 @@ def admit(*, job_id: UUID, now: datetime) -> Decision:
         return "waiting"
     if faults:
         text = "; ".join(f"{field}: {fault}" for field, fault in faults.items())
-        return _reject(job, "artifact_invalid", text, now)
-    found = eligible(Group.of(job.spec["effective"]), now=now)
-    demand = job.spec["rounds"]["demand"]
-    if knobs.get().admission == "refuse" and found.known < demand:
-        text = (
-            f"{found.known} known devices meet the constraints ({found.online} online now); "
-            f"each round asks for {demand}. Relax the constraints or lower rounds.demand"
+        return _reject(job, Verdict({}, code="artifact_invalid", text=text), now)
+    found = (fleet or census.take(now=now)).eligible(Group.of(job.spec["effective"]))
+    with transaction.atomic():
+        # Locked, so that two jobs admitted at once do not both get the last place.
+        quota = TenantQuota.objects.select_for_update().filter(tenant_id=job.tenant_id).first()
+        verdict = judge(job, found, quota, now=now)
+        if verdict.code:
+            return _put_off(job, verdict, now)
+        granted = None if verdict.demand == job.spec["rounds"]["demand"] else verdict.demand
+        admitted = job_services.admit(
+            job_id=job_id, numbers=verdict.numbers, now=now, granted_demand=granted
         )
-        return _reject(job, "too_few_devices", text, now)
-    numbers = {"known": found.known, "online": found.online, "demand": demand}
-    logger.info("job.admitted", extra={"job": str(job_id), **numbers})
-    return "admitted" if job_services.admit(job_id=job_id, numbers=numbers, now=now) else "decided"
+    logger.info("job.admitted", extra={"job": str(job_id), **verdict.numbers})
+    return "admitted" if admitted else "decided"
 
 
-def admit_waiting(*, now: datetime) -> None:
+def admit_new(*, now: datetime) -> None:
     """Decide on every job whose hint was lost or that waited for a check."""
-    waiting = Job.objects.filter(status=Job.Status.SUBMITTED).order_by("id")
-    for job_id in list(waiting.values_list("id", flat=True)):
+    _admit_all(Job.objects.filter(reason={}), now)
+
+
+def admit_queued(*, now: datetime) -> None:
+    """Decide again on every queued job, and on partial admissions: the fleet may have changed."""
+    _admit_all(Job.objects.exclude(reason={}), now)
+    rows = Job.objects.filter(granted_demand__isnull=False).exclude(status=Job.Status.FINISHED)
+    partial = list(rows)
+    fleet = census.take(now=now) if partial else None
+    for job in partial:
+        assert fleet is not None
+        cap = _cap(job, quotas.quota_of(job.tenant_id))
+        found = fleet.eligible(Group.of(job.spec["effective"]))
+        demand = granted_demand(job.spec, found, cap)
+        full = demand >= job.spec["rounds"]["demand"]
+        job_services.grant_demand(job_id=job.id, demand=None if full else demand, now=now)
+
+
+def _admit_all(chosen: QuerySet[Job], now: datetime) -> None:
+    waiting = chosen.filter(status=Job.Status.SUBMITTED).order_by("-priority", "id")
+    jobs = list(waiting)
+    fleet = census.take(now=now) if jobs else None
+    past: set[UUID] = set()
+    for job in jobs:
+        assert fleet is not None
+        if job.tenant_id in past or _stands(job, fleet):
+            continue
         try:
-            admit(job_id=job_id, now=now)
+            admit(job_id=job.id, now=now, fleet=fleet)
         except PropiusError as error:
             # One job must not keep the others, nor the plan behind them, from their turn.
-            logger.error("admission.failed", extra={"job": str(job_id), "reason": str(error)})
+            logger.error("admission.failed", extra={"job": str(job.id), "reason": str(error)})
+        job.refresh_from_db()
+        if job.status == Job.Status.SUBMITTED and job.reason.get("code") in quotas.WHOLE_TENANT:
+            past.add(job.tenant_id)
+
+
+def _stands(job: Job, fleet: Census) -> bool:
+    """Tell at the cost of no query that a job is queued for devices that are still not there."""
+    if job.reason.get("code") not in FLEET:
+        return False
+    rules = job.spec["rounds"]
+    found = fleet.eligible(Group.of(job.spec["effective"]))
+    same = (found.known, found.day) == (job.reason.get("known"), job.reason.get("day"))
+    return same and found.day < (rules.get("min_demand") or rules["demand"])
+
+
+def judge(job: Job, found: Eligible, quota: TenantQuota | None, *, now: datetime) -> Verdict:
+    """Say whether ``job`` may start, by the fleet and by its tenant's quota."""
+    rules = job.spec["rounds"]
+    least = rules.get("min_demand") or rules["demand"]
+    cap = _cap(job, quota)
+    granted = granted_demand(job.spec, found, cap)
+    numbers = {
+        "known": found.known, "day": found.day, "online": found.online,
+        "demand": rules["demand"], "least": least, "granted": granted,
+    }  # fmt: skip
+    if cap is not None and least > cap:
+        text = f"its tenant may hold {cap} devices at once; each round asks for at least {least}"
+        return Verdict(numbers | {"allowed": cap}, code=QUOTA + "devices", text=text)
+    if quota is not None:
+        over = quotas.excess(quota, quotas.usage(job.tenant_id, now=now), ahead=_ahead(job))
+        if over is not None:
+            bound = {"used": over.used, "allowed": over.allowed}
+            return Verdict(numbers | bound, code=over.code, text=over.text)
+    if found.day < least:
+        some = f"{found.day} devices that meet the constraints were there in the last day"
+        text = (
+            f"{some} ({found.known} known, {found.online} online now); each round asks for "
+            f"at least {least}. Relax the constraints or lower rounds.demand or rounds.min_demand"
+        )
+        return Verdict(numbers, code=FLEET[found.known > 0], text=text)
+    return Verdict(numbers, demand=granted)
+
+
+def granted_demand(spec: Mapping[str, Any], found: Eligible, cap: int | None) -> int:
+    """Return the devices that each round may ask for: all, or fewer under partial admission."""
+    rules = spec["rounds"]
+    demand: int = rules["demand"]
+    least: int = rules.get("min_demand") or demand
+    bounds = [demand, found.day]
+    if cap is not None:
+        # Over-selection binds more than the demand; where that is too many, it just binds fewer.
+        bounds.append(cap)
+    return max(least, min(bounds))
 
 
 def eligible(group: Group, *, now: datetime) -> Eligible:
-    """Count the active devices that ``group`` admits, in batches; linear in its pools' devices."""
-    rows = Device.objects.filter(
-        status=Device.Status.ACTIVE, pool_id__in=[UUID(one) for one in group.pools]
-    ).values_list("attributes", "workloads", "pool_id", "seen_at")
-    since = now - ONLINE_WITHIN
-    known = online = 0
-    for attributes, workloads, pool_id, seen_at in rows.iterator(chunk_size=_CHUNK):
-        if group.admits(Profile(attributes, workloads, str(pool_id))):
-            known += 1
-            online += seen_at is not None and seen_at > since
-    return Eligible(known, online)
+    """Count the active devices that ``group`` admits."""
+    return census.take(now=now).eligible(group)
 
 
-def _reject(job: Job, code: str, message: str, now: datetime) -> Decision:
-    logger.info("job.rejected", extra={"job": str(job.id), "code": code})
-    job_services.reject(job_id=job.id, code=code, message=message, now=now)
+def _cap(job: Job, quota: TenantQuota | None) -> int | None:
+    share = TenantShare.objects.filter(tenant_id=job.tenant_id).first()
+    return quotas.devices_at_once(share, quota)
+
+
+def _ahead(job: Job) -> int:
+    """Count the tenant's jobs that wait for a place among its jobs and go before this one."""
+    waiting = Job.objects.filter(
+        tenant_id=job.tenant_id, status=Job.Status.SUBMITTED, reason__code=QUOTA + "jobs"
+    )
+    earlier = waiting.filter(priority=job.priority, id__lt=job.id)
+    return (waiting.filter(priority__gt=job.priority) | earlier).count()
+
+
+def _put_off(job: Job, verdict: Verdict, now: datetime) -> Decision:
+    knob = knobs.get()
+    over_quota = verdict.code.startswith(QUOTA)
+    if (knob.admission_over_quota if over_quota else knob.admission) == "refuse":
+        return _reject(job, verdict, now)
+    changed = job_services.hold(
+        job_id=job.id,
+        code=verdict.code,
+        message=f"admission: {verdict.text}",
+        numbers=verdict.numbers,
+        now=now,
+    )
+    if changed:
+        logger.info("job.queued", extra={"job": str(job.id), "code": verdict.code})
+    return "queued"
+
+
+def _reject(job: Job, verdict: Verdict, now: datetime) -> Decision:
+    logger.info("job.rejected", extra={"job": str(job.id), "code": verdict.code})
+    job_services.reject(
+        job_id=job.id,
+        code=verdict.code,
+        message=verdict.text,
+        numbers=verdict.numbers,
+        now=now,
+    )
     return "rejected"
 
 

@@ -1,4 +1,4 @@
-"""Which policy shares the fleet, and what each tenant may have of it."""
+"""Which policy shares the fleet, what each tenant may have, and what is kept to explain it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import F, Q
 
+from jobs.models import Job
 from tenants.models import Tenant
 
 
@@ -48,3 +49,94 @@ class TenantShare(models.Model):
 
     def __str__(self) -> str:
         return f"share of {self.tenant_id}"
+
+
+class ShareChange(models.Model):
+    """A share as it was set. Rows are never changed: the history, from which one may revert."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="share_changes")
+    weight = models.FloatField()
+    guarantee = models.PositiveIntegerField()
+    ceiling = models.PositiveIntegerField(null=True)
+    reason = models.CharField(max_length=300, blank=True)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"share of {self.tenant_id} since {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class TenantQuota(models.Model):
+    """How much a tenant may have in all. Empty is no bound; without a row nothing is bounded."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="quota")
+    jobs = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Jobs that are admitted and have not finished"
+    )
+    devices = models.PositiveIntegerField(null=True, blank=True, help_text="Devices at once")
+    device_hours = models.FloatField(
+        null=True, blank=True, help_text="Hours of devices in a calendar month (UTC)"
+    )
+    stored_bytes = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Bytes of programs, parameters and model versions"
+    )
+    reason = models.CharField(max_length=300)
+    updated_by = models.CharField(max_length=150)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(device_hours=None) | Q(device_hours__gte=0),
+                name="quota_hours_from_zero",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"quota of {self.tenant_id}"
+
+
+class PlanRecord(models.Model):
+    """A published plan, sampled: by which rule devices were given to rounds. Kept for a day."""
+
+    version = models.BigIntegerField(primary_key=True)
+    policy = models.CharField(max_length=40)
+    parameters = models.JSONField(default=dict)
+    at = models.DateTimeField(db_index=True)
+    summary = models.JSONField(
+        default=dict, help_text="Counts, and of the first rounds their place and open slots"
+    )
+
+    def __str__(self) -> str:
+        return f"plan {self.version} by {self.policy}"
+
+
+class FleetMinute(models.Model):
+    """Demand and supply of one minute, for what-if replays. Kept for a week."""
+
+    at = models.DateTimeField(primary_key=True, help_text="The minute's begin")
+    supply = models.JSONField(default=dict, help_text="Profile key to check-ins")
+    demand = models.JSONField(
+        default=dict, help_text="Rounds that opened within it, and their groups' constraints"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}"
+
+
+class ProfileRecord(models.Model):
+    """A profile that :class:`FleetMinute` names by its key: attributes, workloads and pool."""
+
+    key = models.CharField(primary_key=True, max_length=16)
+    profile = models.JSONField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class WaitingJob(Job):
+    """A job that has not finished, as the console explains it."""
+
+    class Meta:
+        proxy = True

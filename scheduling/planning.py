@@ -11,7 +11,7 @@ from uuid import UUID
 from core import connections, knobs
 from jobs import selectors as job_selectors
 from jobs.selectors import OpenRound
-from scheduling import keys, policies, publishing, selectors, supply
+from scheduling import keys, policies, publishing, quotas, selectors, supply
 from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
     rounds = job_selectors.open_rounds()
     groups = selectors.constraint_groups()
     held = job_selectors.bound_by_tenant()
-    shares = _shares({one.tenant_id for one in rounds}, held)
+    shares = _shares({one.tenant_id for one in rounds}, held, now)
     policy = active()
     snapshot = Snapshot(
         now=now.timestamp(),
@@ -136,13 +136,20 @@ def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
     return tuple(supplies)
 
 
-def _shares(tenant_ids: set[UUID], held: dict[UUID, int]) -> dict[UUID, Share]:
+def _shares(tenant_ids: set[UUID], held: dict[UUID, int], now: datetime) -> dict[UUID, Share]:
     rows = selectors.shares(tenant_ids)
+    caps = quotas.caps(tenant_ids, now=now)
     found = {}
     for tenant_id in tenant_ids:
         row = rows.get(tenant_id)
-        count = held.get(tenant_id, 0)
-        found[tenant_id] = (
-            Share(row.weight, row.guarantee, row.ceiling, count) if row else Share(held=count)
+        cap = caps.get(tenant_id)
+        bounds = [one for one in (row.ceiling if row else None, cap) if one is not None]
+        ceiling = min(bounds, default=None)
+        guarantee = row.guarantee if row else 0
+        found[tenant_id] = Share(
+            weight=row.weight if row else 1.0,
+            guarantee=guarantee if ceiling is None else min(guarantee, ceiling),
+            ceiling=ceiling,
+            held=held.get(tenant_id, 0),
         )
     return found

@@ -14,14 +14,15 @@ from django.db import transaction
 from core import connections, hints
 from core.errors import Invalid
 from jobs import services as job_services
-from scheduling import admission, keys, planning, policies, publishing, supply
+from scheduling import admission, keys, planning, policies, publishing, recording, supply
 from scheduling.binding import PlanNotice
-from scheduling.models import SharingPolicy, TenantShare
+from scheduling.models import ShareChange, SharingPolicy, TenantQuota, TenantShare
 from tenants import services as tenant_services
 
 logger = logging.getLogger(__name__)
 
 OUTAGE_S = 5
+QUEUED_S = 5
 _ATTEMPTS = 3
 
 
@@ -37,6 +38,12 @@ class ShareInvalid(Invalid):
     code = "share_invalid"
 
 
+class QuotaInvalid(Invalid):
+    """A bound below zero, or no reason."""
+
+    code = "quota_invalid"
+
+
 def plan(*, now: datetime) -> PlanNotice | None:
     """Plan over the rows as they are and publish; None if a newer plan came between.
 
@@ -48,11 +55,14 @@ def plan(*, now: datetime) -> PlanNotice | None:
             logger.warning("plan.rebuilding", extra={"plan_version": begun.version})
         publication = planning.prepare(begun, now=now)
         try:
-            return publishing.publish(begun, publication)
+            notice = publishing.publish(begun, publication)
         except publishing.PlanSuperseded as error:
             logger.info("plan.superseded", extra={"plan_version": begun.version, "by": error.by})
             if error.by == "version":
                 return None
+        else:
+            recording.plan(begun, publication, now=now)
+            return notice
     return None
 
 
@@ -75,6 +85,7 @@ def set_policy(
     tenant_services.audit(
         tenant_id=None, actor=author, action="policy.set", target=name, now=now, reason=reason
     )
+    recording.record_next_plan()
     hints.send("scheduling.plan", queue="scheduling")
     return chosen
 
@@ -88,8 +99,12 @@ def set_share(
     ceiling: int | None,
     author: str,
     now: datetime,
+    reason: str = "",
 ) -> TenantShare:
-    """Set a tenant's part of the fleet, in devices at once. Raises ShareInvalid."""
+    """Set a tenant's part of the fleet, in devices at once; bound devices stay.
+
+    Raises ShareInvalid.
+    """
     errors = {}
     if not 0 < weight < math.inf:
         errors["weight"] = f"{weight!r}; a number above 0 is allowed"
@@ -100,20 +115,87 @@ def set_share(
     if errors:
         text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
         raise ShareInvalid(text, errors=errors)
-    values = {
-        "weight": weight,
-        "guarantee": guarantee,
-        "ceiling": ceiling,
-        "updated_by": author,
-        "updated_at": now,
-    }
-    share, _ = TenantShare.objects.update_or_create(tenant_id=tenant_id, defaults=values)
+    bounds: dict[str, Any] = {"weight": weight, "guarantee": guarantee, "ceiling": ceiling}
+    share, _ = TenantShare.objects.update_or_create(
+        tenant_id=tenant_id, defaults={**bounds, "updated_by": author, "updated_at": now}
+    )
+    ShareChange.objects.create(
+        tenant_id=tenant_id, **bounds, reason=reason, author=author, created_at=now
+    )
     tenant_services.audit(
         tenant_id=tenant_id, actor=author, action="share.set", target=str(tenant_id), now=now,
-        weight=weight, guarantee=guarantee, ceiling=ceiling,
+        reason=reason, **bounds,
     )  # fmt: skip
+    recording.record_next_plan()
     hints.send("scheduling.plan", queue="scheduling")
     return share
+
+
+def revert_policy(*, policy_id: int, author: str, now: datetime) -> SharingPolicy:
+    """Choose a policy of the history again, as a new row. Raises PolicyInvalid."""
+    old = SharingPolicy.objects.get(id=policy_id)
+    return set_policy(
+        name=old.name,
+        parameters=old.parameters,
+        author=author,
+        reason=f"back to the choice of {old.created_at:%Y-%m-%d %H:%M} by {old.author}"[:300],
+        now=now,
+    )
+
+
+def revert_share(*, change_id: int, author: str, now: datetime) -> TenantShare:
+    """Set a share of the history again. Raises ShareInvalid."""
+    old = ShareChange.objects.get(id=change_id)
+    return set_share(
+        tenant_id=old.tenant_id,
+        weight=old.weight,
+        guarantee=old.guarantee,
+        ceiling=old.ceiling,
+        author=author,
+        reason=f"back to the share of {old.created_at:%Y-%m-%d %H:%M} by {old.author}"[:300],
+        now=now,
+    )
+
+
+@transaction.atomic
+def set_quota(
+    *,
+    tenant_id: UUID,
+    jobs: int | None,
+    devices: int | None,
+    device_hours: float | None,
+    stored_bytes: int | None,
+    author: str,
+    reason: str,
+    now: datetime,
+) -> TenantQuota:
+    """Set how much a tenant may have in all; None is no bound. Raises QuotaInvalid.
+
+    What runs goes on, and no device is taken from it; only new devices and jobs are refused.
+    """
+    bounds: dict[str, Any] = {
+        "jobs": jobs, "devices": devices, "device_hours": device_hours,
+        "stored_bytes": stored_bytes,
+    }  # fmt: skip
+    errors = {
+        name: f"{value!r}; 0 or more, or nothing for no bound, is allowed"
+        for name, value in bounds.items()
+        if value is not None and not 0 <= value < math.inf
+    }
+    if not reason.strip():
+        errors["reason"] = "say why, for those who read the history"
+    if errors:
+        text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
+        raise QuotaInvalid(text, errors=errors)
+    values = {**bounds, "reason": reason, "updated_by": author, "updated_at": now}
+    quota, _ = TenantQuota.objects.update_or_create(tenant_id=tenant_id, defaults=values)
+    tenant_services.audit(
+        tenant_id=tenant_id, actor=author, action="quota.set", target=str(tenant_id), now=now,
+        reason=reason, **bounds,
+    )  # fmt: skip
+    connections.soft_state().delete(keys.QUEUED)
+    hints.send("scheduling.plan", queue="scheduling")
+    return quota
 
 
 def sweep(*, now: datetime) -> None:
@@ -126,6 +208,9 @@ def sweep(*, now: datetime) -> None:
     job_services.sweep(now=now)
     # Only after a sweep that reached the rows, so that Postgres away counts as an outage too.
     client.set(keys.SWEEP, now.isoformat(), ex=OUTAGE_S)
-    admission.admit_waiting(now=now)
+    admission.admit_new(now=now)
+    if client.set(keys.QUEUED, b"1", nx=True, ex=QUEUED_S):
+        admission.admit_queued(now=now)
     supply.forget_old_profiles()
     plan(now=now)
+    recording.minutes(now=now)

@@ -55,3 +55,19 @@ def append_only(table: str) -> migrations.RunSQL:
                 USING ({mine}) WITH CHECK ({mine});
         """,
     )
+
+
+def read_only(table: str) -> migrations.RunSQL:
+    """Let the app role read a tenant's rows of a protected table, but write none."""
+    mine = f"tenant_id = {MINE}"
+    return migrations.RunSQL(
+        sql=f"""
+            DROP POLICY tenant_wall ON {table};
+            CREATE POLICY tenant_wall ON {table} FOR SELECT TO propius_app USING ({mine});
+        """,
+        reverse_sql=f"""
+            DROP POLICY tenant_wall ON {table};
+            CREATE POLICY tenant_wall ON {table} TO propius_app
+                USING ({mine}) WITH CHECK ({mine});
+        """,
+    )

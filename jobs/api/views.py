@@ -72,7 +72,8 @@ class JobListView(GenericAPIView[Job]):
                 now=timezone.now(),
             )
         until = time.monotonic() + knobs.get().admission_wait_s
-        while job.status == Job.Status.SUBMITTED and time.monotonic() < until:
+        # A queued job says so in its reason: its decision has been made, for now.
+        while job.status == Job.Status.SUBMITTED and not job.reason and time.monotonic() < until:
             time.sleep(POLL_S)
             with scopes.scope(tenant_id):
                 job.refresh_from_db()

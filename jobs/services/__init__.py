@@ -17,7 +17,17 @@ from jobs.services.assignments import (
 )
 from jobs.services.binding import Binding, assign
 from jobs.services.leases import Progress, accept, extend_leases, renew
-from jobs.services.lifecycle import JobUnknown, WrongState, admit, cancel, pause, reject, resume
+from jobs.services.lifecycle import (
+    JobUnknown,
+    WrongState,
+    admit,
+    cancel,
+    grant_demand,
+    hold,
+    pause,
+    reject,
+    resume,
+)
 from jobs.services.rounds import RoundOver, complete_round, fail_round
 from jobs.services.submission import (
     IdempotencyConflict,
@@ -53,6 +63,8 @@ __all__ = [
     "extend_leases",
     "fail_round",
     "give_back",
+    "grant_demand",
+    "hold",
     "pause",
     "register_artifact",
     "reject",

@@ -30,11 +30,20 @@ class WrongState(Conflict):
 
 
 @transaction.atomic
-def admit(*, job_id: UUID, numbers: Mapping[str, Any], now: datetime) -> bool:
-    """Start a submitted job with its first round; False if it was not waiting for that."""
+def admit(
+    *,
+    job_id: UUID,
+    numbers: Mapping[str, Any],
+    now: datetime,
+    granted_demand: int | None = None,
+) -> bool:
+    """Start a submitted job with its first round; False if it was not waiting for that.
+
+    ``granted_demand``: its train rounds ask for that many devices only (partial admission).
+    """
     reason = {"code": "admitted", **numbers}
     moved = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).update(
-        status=Job.Status.RUNNING, started_at=now, reason=reason
+        status=Job.Status.RUNNING, started_at=now, reason=reason, granted_demand=granted_demand
     )
     if not moved:
         return False
@@ -45,14 +54,58 @@ def admit(*, job_id: UUID, numbers: Mapping[str, Any], now: datetime) -> bool:
 
 
 @transaction.atomic
-def reject(*, job_id: UUID, code: str, message: str, now: datetime) -> bool:
+def hold(
+    *, job_id: UUID, code: str, message: str, numbers: Mapping[str, Any], now: datetime
+) -> bool:
+    """Leave a submitted job queued and say for what; False if nothing new was said."""
+    reason = {"code": code, "message": message, **numbers}
+    waiting = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).exclude(reason=reason)
+    job = waiting.select_for_update(no_key=True).first()
+    if job is None:
+        return False
+    told = job.reason.get("code") == code
+    Job.objects.filter(id=job_id).update(reason=reason)
+    if told:  # only the numbers have changed: no news for those who follow events
+        events.changed(tenant_id=job.tenant_id, job_id=job_id, kind="job.queued")
+    else:
+        events.append("job.queued", now=now, tenant_id=job.tenant_id, job_id=job_id, code=code)
+    return True
+
+
+@transaction.atomic
+def grant_demand(*, job_id: UUID, demand: int | None, now: datetime) -> bool:
+    """Set how many devices the next train rounds ask for; None for all that the spec says."""
+    open_jobs = Job.objects.filter(id=job_id).exclude(status=Job.Status.FINISHED)
+    if not open_jobs.exclude(granted_demand=demand).update(granted_demand=demand):
+        return False
+    job = Job.objects.get(id=job_id)
+    events.append(
+        "job.demand_granted", now=now, tenant_id=job.tenant_id, job_id=job_id, demand=demand
+    )
+    return True
+
+
+@transaction.atomic
+def reject(
+    *,
+    job_id: UUID,
+    code: str,
+    message: str,
+    now: datetime,
+    numbers: Mapping[str, Any] | None = None,
+) -> bool:
     """Refuse a submitted job; False if it was not waiting for that."""
     waiting = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED)
     # Locked: another worker may admit it at this moment. It has no rounds yet, so the order holds.
     if waiting.select_for_update(no_key=True).first() is None:
         return False
     return rounds.finish_job(
-        job_id=job_id, outcome=Job.Outcome.REJECTED, code=code, message=message, now=now
+        job_id=job_id,
+        outcome=Job.Outcome.REJECTED,
+        code=code,
+        message=message,
+        now=now,
+        numbers=numbers,
     )
 
 

@@ -50,6 +50,8 @@ def open_round(job: Job, *, kind: str, number: int, attempt: int, now: datetime)
     """Open a round on the job's newest version. The caller's transaction holds the job."""
     sizes = job.spec["rounds"]
     demand = sizes["demand"] if kind == Round.Kind.TRAIN else job.spec["evaluation"]["demand"]
+    if job.granted_demand is not None:
+        demand = min(demand, job.granted_demand)
     cohort = max(sizes["min_cohort"], knobs.get().min_cohort)
     opened = Round.objects.create(
         tenant_id=job.tenant_id,
@@ -156,7 +158,15 @@ def fail_round(*, round_id: UUID, code: str, message: str, now: datetime) -> Non
 
 
 @transaction.atomic
-def finish_job(*, job_id: UUID, outcome: str, code: str, message: str, now: datetime) -> bool:
+def finish_job(
+    *,
+    job_id: UUID,
+    outcome: str,
+    code: str,
+    message: str,
+    now: datetime,
+    numbers: Mapping[str, Any] | None = None,
+) -> bool:
     """End a job and abandon its open rounds; False if it had ended."""
     job, held = lock(job_id)
     moved = Job.objects.filter(
@@ -164,7 +174,7 @@ def finish_job(*, job_id: UUID, outcome: str, code: str, message: str, now: date
     ).update(
         status=Job.Status.FINISHED,
         outcome=outcome,
-        reason={"code": code, "message": message},
+        reason={"code": code, "message": message, **(numbers or {})},
         finished_at=now,
     )
     if not moved:

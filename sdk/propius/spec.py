@@ -60,10 +60,13 @@ class Rounds(_Section, frozen=True, kw_only=True):
     ``demand`` devices are asked for; ``over_selection`` × demand are bound; a round completes
     once ``demand`` have reported, or at its deadline with at least ``quorum`` × demand.
     ``selection_s`` bounds the wait for devices, ``deadline_s`` the work after it.
+    ``min_demand`` allows partial admission: where fleet or quota do not have ``demand`` devices,
+    rounds ask for fewer, down to it.
     """
 
     count: Annotated[int, Meta(ge=1, le=100_000)]
     demand: Annotated[int, Meta(ge=1, le=100_000)]
+    min_demand: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     over_selection: Annotated[float, Meta(ge=1, le=3)] = 1.0
     quorum: Share = 0.8
     selection_s: Seconds = 300.0
@@ -161,7 +164,19 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             f"{spec.rounds.min_cohort} is above rounds.demand ({spec.rounds.demand}); "
             "no round could ever be released"
         )
+    errors |= _check_least(spec.rounds)
     return errors
+
+
+def _check_least(rounds: Rounds) -> dict[str, str]:
+    if rounds.min_demand is None or rounds.min_cohort <= rounds.min_demand <= rounds.demand:
+        return {}
+    return {
+        "rounds.min_demand": (
+            f"{rounds.min_demand}; from rounds.min_cohort ({rounds.min_cohort}) to "
+            f"rounds.demand ({rounds.demand}) is allowed"
+        )
+    }
 
 
 def _fault(message: str, raw: Mapping[str, Any]) -> tuple[str, str]:

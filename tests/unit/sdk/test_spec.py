@@ -60,6 +60,8 @@ def test_normalising_twice_changes_nothing() -> None:
         ("rounds.over_selection", 9, "rounds.over_selection", "<= 3"),
         ("rounds.on_shortfall", "wait", "rounds.on_shortfall", "allowed: extend, fail, restart"),
         ("rounds.min_cohort", 9, "rounds.min_cohort", "above rounds.demand (8)"),
+        ("rounds.min_demand", 9, "rounds.min_demand", "5) to rounds.demand (8) is allowed"),
+        ("rounds.min_demand", 4, "rounds.min_demand", "4; from rounds.min_cohort (5)"),
         ("colour", "red", "colour", "unknown field"),
         ("schema", 2, "schema", "allowed: 1"),
         ("name", "a\n", "name", "regex"),

@@ -1,0 +1,71 @@
+"""The census: which devices there are, counted by profile, for admission and forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q
+from django.db.models.functions import Coalesce
+
+from clients.models import Device
+from clients.selectors import ONLINE_WITHIN
+from jobs.constraints import Group, Profile
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Eligible:
+    """Devices that meet a job's public constraints.
+
+    ``known`` are enrolled and not revoked, ``day`` of them were there within the last day,
+    ``online`` within the last minute.
+    """
+
+    known: int = 0
+    day: int = 0
+    online: int = 0
+
+    def __add__(self, other: Eligible) -> Eligible:
+        """Add up."""
+        return Eligible(self.known + other.known, self.day + other.day, self.online + other.online)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """All active devices, by profile. Answers are kept, so ask one census for many jobs."""
+
+    profiles: tuple[tuple[Profile, Eligible], ...]
+    _found: dict[str, Eligible] = field(default_factory=dict)
+
+    def eligible(self, group: Group) -> Eligible:
+        """Count the devices that ``group`` admits; linear in the profiles, once a group."""
+        found = self._found.get(group.id)
+        if found is None:
+            admitted = (count for profile, count in self.profiles if group.admits(profile))
+            found = self._found[group.id] = sum(admitted, Eligible())
+        return found
+
+
+def take(*, now: datetime) -> Census:
+    """Count all active devices in one statement; for the system only."""
+    return Census(tuple(_counted(now)))
+
+
+def _counted(now: datetime) -> Iterator[tuple[Profile, Eligible]]:
+    # A device that has just enrolled is as good as seen.
+    rows = (
+        Device.objects.filter(status=Device.Status.ACTIVE)
+        .annotate(there_at=Coalesce("seen_at", "enrolled_at"))
+        .order_by()
+        .values_list("attributes", "workloads", "pool_id")
+        .annotate(
+            known=Count("id"),
+            day=Count("id", filter=Q(there_at__gt=now - DAY)),
+            online=Count("id", filter=Q(seen_at__gt=now - ONLINE_WITHIN)),
+        )
+    )
+    for attributes, workloads, pool_id, known, day, online in rows.iterator(chunk_size=5_000):
+        yield Profile(attributes, workloads, str(pool_id)), Eligible(known, day, online)
