@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from propius import wire
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 class Closed(Exception):
