@@ -265,6 +265,7 @@ class Reference:
             one.rounds_left -= 1
             if not one.rounds_left:
                 one.finished_at = at
+                one.free = 0
                 one.closes_at = one.quorum = math.inf  # a device on its way answers to nobody
                 return True
         else:
