@@ -7,9 +7,12 @@ begins where they end.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +22,9 @@ from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
 from propius import tensors
 from propius.tensors import TensorError, TensorInfo
+
+
+SUFFIX = ".update"
 
 
 class UpdateRefused(Unprocessable):
@@ -88,7 +94,11 @@ class UploadSink:
         self._store = store
         self._wanted = wanted
         self._hash = hashlib.sha256()
-        self._path = store.incoming / f"{assignment_id}-{digest[:16]}.update"
+        self._path = store.incoming / f"{assignment_id}-{digest[:16]}{SUFFIX}"
+        for name in os.listdir(store.incoming):
+            if name.startswith(f"{assignment_id}-") and name != self._path.name:
+                # One result an assignment: a device that changes its mind fills no disk.
+                (store.incoming / name).unlink(missing_ok=True)
         with blobs.refusing_when_full():
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -144,10 +154,17 @@ class UploadSink:
             with blobs.refusing_when_full():
                 os.fsync(self._descriptor)
             self._store.adopt(self._path, self.digest)
-        except PropiusError:
+        except (PropiusError, OSError):
+            # Also after a fault of the disk: a second fsync may call lost bytes safe.
             self.discard()
             raise
         self.close()
+
+    def put_back(self) -> None:
+        """After :meth:`finish`: leave the whole bytes for a repeat, which then sends none."""
+        with contextlib.suppress(OSError):
+            # No link: who takes this file up may cut it, and the blob is for good.
+            shutil.copyfile(self._store.path(self.digest), self._path)
 
     def close(self) -> None:
         """Let go and keep the bytes, for a later connection. Safe to repeat."""
@@ -198,6 +215,24 @@ class UploadSink:
             self._hash.update(chunk)
             position += len(chunk)
         return position
+
+
+def clear_dead(*, idle_s: float) -> int:
+    """Remove what was begun for assignments that have ended; returns how many files.
+
+    ``idle_s`` leaves alone what an open sink may just be finishing.
+    """
+    begun: dict[UUID, list[Path]] = {}
+    for path in blobs.store().incoming.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            if time.time() - path.stat().st_mtime > idle_s:
+                begun.setdefault(UUID(path.name[:36]), []).append(path)
+    rows = Assignment.objects.filter(id__in=list(begun), status=Assignment.Status.BOUND)
+    dead = begun.keys() - set(rows.values_list("id", flat=True))
+    paths = [path for assignment in dead for path in begun[assignment]]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return len(paths)
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,6 +66,12 @@ def active_profiles() -> Iterator[tuple[dict[str, Any], dict[str, list[str]], st
     )
     for attributes, workloads, pool_id in rows.iterator(chunk_size=5000):
         yield attributes, workloads, str(pool_id)
+
+
+def revoked_among(device_ids: Iterable[UUID]) -> list[UUID]:
+    """Return those of these devices that have been shut out; for the system only."""
+    rows = Device.objects.filter(id__in=list(device_ids), status=Device.Status.REVOKED)
+    return list(rows.values_list("id", flat=True))
 
 
 def tenants_of(pool: Pool) -> list[str]:

@@ -207,6 +207,8 @@ class Binder:
         except REDIS_AWAY as error:
             # The rows stand; the planner rebuilds what Redis forgot from them.
             logger.warning("gateway.settle_lost", extra={"reason": str(error)})
+        if any(one.outcome != "assigned" for one in settlements):
+            self._hint()  # their slots are open again with the next plan
         for grant, settlement in zip(grants, settlements, strict=True):
             assignment = told.get(grant.ask.assignment_id)
             BINDS.labels(settlement.outcome).inc()

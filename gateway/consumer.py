@@ -19,10 +19,19 @@ from gateway import hellos
 from gateway.doing import DOING
 from gateway.downloads import Downloads
 from gateway.idle import UNTRIED
-from gateway.limits import CLOSE_S, HELLO_S, Rate
+from gateway.limits import (
+    ATTRIBUTES_BURST,
+    ATTRIBUTES_PER_S,
+    CLOSE_S,
+    HELLO_S,
+    MESSAGES_BURST,
+    MESSAGES_PER_S,
+    Rate,
+)
 from gateway.line import Line, Send
 from gateway.session import Session
 from gateway.states import State
+from gateway.threads import BROKEN
 from gateway.uploads import Upload
 from jobs.constraints import Profile
 from propius import wire
@@ -48,10 +57,12 @@ class Connection:
         "_reader",
         "_receive",
         "_timers",
+        "changes",
         "device",
         "downloads",
         "hub",
         "line",
+        "looking",
         "pool_id",
         "profile",
         "profile_key",
@@ -78,11 +89,13 @@ class Connection:
         self.signature = ""
         self.tried = UNTRIED
         self.pushed = False
+        self.looking = 0
+        self.changes = Rate(ATTRIBUTES_PER_S, ATTRIBUTES_BURST)
         self._events: deque[ev.Event] = deque()
         self._feeding = False
         self._gave_up = False
         self._moves: asyncio.Task[None] | None = None
-        self._rate = Rate()
+        self._rate = Rate(MESSAGES_PER_S, MESSAGES_BURST)
         self._reader: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -167,7 +180,15 @@ class Connection:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` beside the dispatch; it outlives the connection."""
-        return self.hub.spawn(work)
+        return self.hub.spawn(self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            # The edge: the device must not wait for ever for an answer that died here.
+            logger.exception("gateway.task_failed", extra={"device": self.device})
+            self.fault(*BROKEN)
 
     def move(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work``, which moves rows of this device, after all such work before it."""

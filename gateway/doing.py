@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +19,10 @@ from gateway import events as ev
 from gateway import hellos
 from gateway import instructions as todo
 from gateway.binder import Ask
+from gateway.limits import LOOKUPS_AT_ONCE
 from gateway.metrics import RESULTS
 from gateway.threads import DatabaseAway
-from gateway.uploads import Upload, refusal
+from gateway.uploads import Upload, come_back, refusal
 from jobs.constraints import Profile
 from propius import wire
 
@@ -47,6 +49,9 @@ def _verify(one: Connection, do: todo.Verify) -> None:
 
 
 def _change_attributes(one: Connection, do: todo.ChangeAttributes) -> None:
+    if not one.changes.allows(asyncio.get_running_loop().time()):
+        one.fault("rate_limited", "the attributes change too often")
+        return
     one.spawn(_changed(one, do.attributes))
 
 
@@ -186,8 +191,7 @@ async def _reported(one: Connection, report: wire.Report) -> None:
     except PropiusError as error:
         one.feed(refusal(report.assignment, error))
     except DatabaseAway:
-        message = "the platform's database is away; the report may be sent again"
-        one.feed(ev.UpdateRefused(report.assignment, "unavailable", message))
+        one.feed(come_back())
     else:
         RESULTS.labels("accepted").inc()
         one.feed(ev.UpdateAccepted(report.assignment))
@@ -200,10 +204,21 @@ def _stop_transfers(one: Connection, do: todo.StopTransfers) -> None:
 
 
 def _look_up(one: Connection, do: todo.LookUp) -> None:
+    if one.looking >= LOOKUPS_AT_ONCE:
+        one.fault("rate_limited", f"more than {LOOKUPS_AT_ONCE} results of other assignments")
+        return
+    one.looking += 1
     one.spawn(_looked_up(one, do.assignment))
 
 
 async def _looked_up(one: Connection, assignment: str) -> None:
+    try:
+        await _answer(one, assignment)
+    finally:
+        one.looking -= 1
+
+
+async def _answer(one: Connection, assignment: str) -> None:
     try:
         identifier = UUID(assignment)
     except ValueError:
@@ -216,7 +231,7 @@ async def _looked_up(one: Connection, assignment: str) -> None:
             )
         )
     except DatabaseAway:
-        one.feed(ev.ComeBackLater(5.0, "unavailable", "the platform's database is away"))
+        one.feed(come_back())
     else:
         one.feed(ev.LookedUp(assignment, was_reported=found))
 

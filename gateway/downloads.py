@@ -12,7 +12,7 @@ from core.errors import PropiusError
 from gateway.instructions import StartDownload
 from gateway.line import Line
 from gateway.metrics import BYTES, TRANSFERS
-from gateway.threads import Threads
+from gateway.threads import BROKEN, Threads
 from propius import wire
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class Download:
         self._threads = threads
         self._credit = min(order.credit, MAX_CREDIT)
         self._more = asyncio.Event()
+        self._reading: asyncio.Future[bytes] | None = None
 
     def add_credit(self, size_bytes: int) -> None:
         """Let more bytes go."""
@@ -48,6 +49,9 @@ class Download:
         try:
             await self._send(file, moved)
         finally:
+            if self._reading is not None and not self._reading.done():
+                # Its thread still reads; the number of a closed file may be a socket's by then.
+                await asyncio.wait([self._reading])
             file.close()
 
     async def _send(self, file: BinaryIO, moved: Moved) -> None:
@@ -59,7 +63,9 @@ class Download:
                 self._more.clear()
                 await self._more.wait()
             wanted = min(READ_BYTES, self._credit, end - offset)
-            data = memoryview(await self._threads.files(lambda: file.read(wanted)))  # noqa: B023
+            reading = self._threads.files(lambda: file.read(wanted))  # noqa: B023
+            self._reading = asyncio.ensure_future(reading)
+            data = memoryview(await asyncio.shield(self._reading))
             if not data:
                 raise blobs.BlobMissing(f"blob {order.blob.digest} ends at byte {offset}")
             self._credit -= len(data)
@@ -114,6 +120,10 @@ class Downloads:
                 )
                 code = error.code if isinstance(error, PropiusError) else "storage_failed"
                 self._failed(code, f"{order.blob.digest} cannot be sent now")
+            except Exception:
+                # The edge: the device must not wait for ever for bytes that do not come.
+                logger.exception("gateway.download_failed", extra={"assignment": order.assignment})
+                self._failed(*BROKEN)
             finally:
                 if self._running.get(order.transfer, (None,))[0] is one:
                     del self._running[order.transfer]

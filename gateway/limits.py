@@ -15,18 +15,28 @@ MESSAGES_BURST = 4000.0
 """Generous: credits of a fast download are messages too."""
 
 
+ATTRIBUTES_PER_S = 0.2
+ATTRIBUTES_BURST = 20.0
+"""Each change of attributes may be a new profile, which all gateways and planners then know."""
+
+LOOKUPS_AT_ONCE = 8
+"""Questions after earlier assignments; each asks the database."""
+
+
 class Rate:
-    """A bucket of messages that fills with time."""
+    """A bucket that holds ``burst`` and fills with ``per_s``."""
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_at", "_burst", "_left", "_per_s")
 
-    def __init__(self) -> None:
-        self._left = MESSAGES_BURST
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = self._left = burst
         self._at = 0.0
 
     def allows(self, now: float) -> bool:
-        """Count one message at ``now``, in seconds of any monotonic clock."""
-        self._left = min(MESSAGES_BURST, self._left + (now - self._at) * MESSAGES_PER_S) - 1.0
+        """Count one at ``now``, in seconds of any monotonic clock."""
+        filled = self._left + (now - self._at) * self._per_s
+        self._left = min(self._burst, filled) - 1.0
         self._at = now
         return self._left >= 0.0
 

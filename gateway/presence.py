@@ -10,8 +10,8 @@ from uuid import UUID
 
 from django.utils import timezone
 
+import clients.selectors
 import clients.services
-from clients.models import Device
 from gateway.threads import DatabaseAway
 
 if TYPE_CHECKING:
@@ -59,5 +59,4 @@ class Presence:
 
 def _seen(devices: Sequence[UUID]) -> list[UUID]:
     clients.services.seen(device_ids=devices, now=timezone.now())
-    revoked = Device.objects.filter(id__in=devices, status=Device.Status.REVOKED)
-    return list(revoked.values_list("id", flat=True))
+    return clients.selectors.revoked_among(devices)

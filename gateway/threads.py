@@ -21,6 +21,10 @@ LONGEST_WAIT_S = 2.0
 AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, PoolTimeout)
 
 
+BROKEN = ("internal_error", "the gateway met a fault of its own; connect again")
+"""What a device hears when its task ended with an error that nobody foresaw."""
+
+
 class DatabaseAway(Exception):
     """Postgres has not answered for as long as the caller would wait."""
 

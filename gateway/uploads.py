@@ -15,9 +15,18 @@ import jobs.services
 from aggregation import uploads
 from aggregation.uploads import UploadSink
 from core.errors import PropiusError
-from gateway.events import ChunkWritten, Event, UpdateAccepted, UpdateRefused, UploadOpened
+from gateway.events import (
+    ChunkWritten,
+    ComeBackLater,
+    Event,
+    Faulted,
+    UpdateAccepted,
+    UpdateRefused,
+    UploadOpened,
+)
+from gateway.limits import pace
 from gateway.metrics import BYTES, RESULTS, TRANSFERS
-from gateway.threads import DatabaseAway, Threads
+from gateway.threads import BROKEN, PATIENCE_S, DatabaseAway, Threads
 from propius import wire
 
 logger = logging.getLogger(__name__)
@@ -71,13 +80,13 @@ class Upload:
     async def _run(self) -> None:
         with TRANSFERS.labels("up").track_inprogress():
             try:
-                await self._receive()
-                await self._count()
+                sink = await self._receive()
+                await self._count(sink)
             except PropiusError as error:
                 self._refused(error)
             except DatabaseAway:
-                message = "the platform's database is away; the update may be sent again"
-                self._feed(UpdateRefused(self._order.assignment, "unavailable", message))
+                # The device keeps its assignment, and we its bytes: it comes back with them.
+                self._feed(come_back())
             except OSError as error:
                 logger.error(
                     "gateway.upload_failed",
@@ -85,11 +94,18 @@ class Upload:
                 )
                 message = "the update cannot be stored now"
                 self._feed(UpdateRefused(self._order.assignment, "storage_failed", message))
+            except Exception:
+                # The edge: the device must not wait for ever for an answer that died here.
+                logger.exception(
+                    "gateway.upload_failed", extra={"assignment": self._order.assignment}
+                )
+                self._feed(Faulted(*BROKEN))
 
-    async def _receive(self) -> None:
+    async def _receive(self) -> UploadSink | None:
+        """Take all bytes and make them durable; None if the update counts already."""
         sink = await self._open()
         if sink is None:
-            return
+            return None
         try:
             self._feed(UploadOpened(self._order.transfer, sink.offset))
             while self._chunks or not self._complete:
@@ -103,6 +119,7 @@ class Upload:
             if self._writing is not None and not self._writing.done():
                 await asyncio.wait([self._writing])  # cancelled, but its thread still writes
             await self._threads.files(sink.close if self._keep else sink.discard)
+        return sink
 
     async def _write(self, sink: UploadSink) -> None:
         chunks = list(self._chunks)
@@ -116,9 +133,9 @@ class Upload:
     async def _open(self) -> UploadSink | None:
         """Open the file, once an older connection's hold on it has ended; None if it counts."""
         for _ in range(BUSY_TRIES):
-            if await self._threads.rows(self._is_counted):
+            if await self._threads.rows(self._is_counted, patience_s=PATIENCE_S):
                 return None
-            opening = asyncio.ensure_future(self._threads.rows(self._sink))
+            opening = asyncio.ensure_future(self._threads.rows(self._sink, patience_s=PATIENCE_S))
             try:
                 return await asyncio.shield(opening)
             except asyncio.CancelledError:
@@ -145,24 +162,37 @@ class Upload:
             assignment_id=self._assignment, device_id=self._device
         )
 
-    async def _count(self) -> None:
+    async def _count(self, sink: UploadSink | None) -> None:
         order = self._order
-        await self._threads.rows(
-            lambda: aggregation.services.accept_update(
-                assignment_id=self._assignment,
-                device_id=self._device,
-                digest=order.digest,
-                size_bytes=order.size_bytes,
-                weight=order.weight,
-                metrics=order.metrics,
-                now=timezone.now(),
+        try:
+            await self._threads.rows(
+                lambda: aggregation.services.accept_update(
+                    assignment_id=self._assignment,
+                    device_id=self._device,
+                    digest=order.digest,
+                    size_bytes=order.size_bytes,
+                    weight=order.weight,
+                    metrics=order.metrics,
+                    now=timezone.now(),
+                ),
+                patience_s=PATIENCE_S,
             )
-        )
+        except DatabaseAway:
+            if sink is not None:
+                await self._threads.files(sink.put_back)
+            raise
         RESULTS.labels("accepted").inc()
         self._feed(UpdateAccepted(order.assignment))
 
     def _refused(self, error: PropiusError) -> None:
         self._feed(refusal(self._order.assignment, error))
+
+
+def come_back() -> ComeBackLater:
+    """Return the event that ends the session for an outage; what the device holds stays its own."""
+    return ComeBackLater(
+        pace(0, 1.0), "unavailable", "the platform's database is away; nothing is lost"
+    )
 
 
 def refusal(assignment: str, error: PropiusError) -> UpdateRefused:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from uuid import UUID
 
+import psycopg
 from django.db import connection
+from django.utils import timezone
 
+from core.ids import uuid7
+from gateway import uploads
+from jobs import services as job_services
+from jobs.models import Artifact
+from jobs.services import Binding
 from propius import wire
-from tests.integration.gateway.test_work import upload
+from tests.integration.gateway.test_work import announce, refused, upload
 from tests.integration.gateway.world import ONES, rows
 
 
@@ -19,6 +28,27 @@ def kill_connections_to_postgres() -> None:
             "WHERE pid <> pg_backend_pid() AND datname = current_database() "
             "AND usename = current_user"
         )
+
+
+@contextlib.contextmanager
+def postgres_away():
+    """Nobody can connect, and whoever was connected is not."""
+    with psycopg.connect(**{**connection.get_connection_params(), "autocommit": True}) as admin:
+        name = psycopg.sql.Identifier(connection.settings_dict["NAME"])
+        limit = psycopg.sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
+        pool, timeout = connection.pool, connection.pool.timeout
+        pool.timeout = 0.2
+        try:
+            admin.execute(limit.format(name, psycopg.sql.Literal(0)))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+                "AND usename = current_user"
+            )
+            yield
+        finally:
+            pool.timeout = timeout
+            admin.execute(limit.format(name, psycopg.sql.Literal(-1)))
 
 
 async def test_a_wiped_redis_is_rebuilt_and_idle_devices_still_bind(world, redis):
@@ -65,6 +95,55 @@ async def test_a_killed_postgres_session_does_not_poison_the_threads(world):
         await rows(kill_connections_to_postgres)
         assert isinstance(await upload(socket, assignment.id, ONES), wire.Accepted)
         await socket.drop()
+
+
+async def test_a_result_waits_out_an_outage_and_is_not_sent_again(world, monkeypatch):
+    monkeypatch.setattr(uploads, "PATIENCE_S", 0.5)
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    announce(socket, assignment.id, ONES)
+    ready = await socket.expect(wire.UploadReady)
+    with postgres_away():
+        socket.bytes(wire.pack_chunk(2, ready.offset, ONES))
+        while isinstance(got := await socket.receive(), wire.Credit):
+            pass
+        assert isinstance(got, wire.Retry)
+        assert got.code == "unavailable"
+        assert await socket.closed() == 1013
+    socket, welcome = await device.connect()
+    assert welcome.resume.id == assignment.id
+    socket.send(wire.Accept(assignment=assignment.id))
+    announce(socket, assignment.id, ONES)
+    assert (await socket.expect(wire.UploadReady)).offset == len(ONES)
+    assert isinstance(await socket.receive(), wire.Accepted)
+    await socket.drop()
+
+
+async def test_a_fault_that_nobody_foresaw_ends_the_session_and_not_the_work(world):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    await rows(lambda: Artifact.objects.all().delete())
+    announce(socket, assignment.id, ONES)
+    await refused(socket, "internal_error", fatal=True)
+    assert (await rows(lambda: world.assignment(assignment.id))).status == "bound"
+
+
+async def test_a_slot_that_came_to_nothing_is_planned_anew_at_once(world, redis):
+    job = await rows(world.job)
+    device = await rows(world.device)
+    socket, _ = await device.connect()
+    held = Binding(uuid7(), (await rows(lambda: world.round(job))).id, UUID(device.id), 1)
+    await rows(lambda: job_services.assign(bindings=[held], now=timezone.now()))
+    socket.send(wire.CheckIn())
+    while isinstance(got := await socket.receive(), wire.Idle):
+        redis.delete("{p}:hint:scheduling.plan")  # asked for by the new signature
+    assert got.id == str(held.assignment_id)
+    async with asyncio.timeout(5):
+        while not redis.exists("{p}:hint:scheduling.plan"):
+            await asyncio.sleep(0.01)
+    await socket.drop()
 
 
 async def test_a_gateway_that_restarts_finds_its_devices_assignments(world, gateway):

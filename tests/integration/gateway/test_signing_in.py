@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -144,3 +145,23 @@ async def test_a_device_that_floods_is_cut_off(world):
         got = await socket.receive()
     assert got.code == "rate_limited"
     assert await socket.closed() == 1008
+
+
+async def test_a_device_that_changes_its_attributes_without_end_is_cut_off(world):
+    socket, _ = await (await rows(world.device)).connect()
+    for number in range(20):
+        socket.send(wire.CheckIn(attributes={"cpu_score": number}))
+        await socket.expect(wire.Idle)
+    socket.send(wire.CheckIn(attributes={"cpu_score": 21}))
+    got = await socket.expect(wire.Refused)
+    assert (got.code, got.fatal) == ("rate_limited", True)
+    assert await socket.closed() == 1008
+
+
+async def test_a_device_that_asks_after_foreign_results_without_end_is_cut_off(world):
+    socket, _ = await (await rows(world.device)).connect()
+    for number in range(200):
+        socket.send(wire.Report(assignment=str(UUID(int=number)), weight=1, metrics={}))
+    while (got := await socket.expect(wire.Refused)).code == "stale_assignment":
+        pass
+    assert (got.code, got.fatal) == ("rate_limited", True)
