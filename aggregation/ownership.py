@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from aggregation import blobs
+from aggregation import blobs, uploads
 from aggregation.models import Blob, ModelVersion, Partial, Update
 from core import knobs
 from jobs.models import Artifact, Job, Round
@@ -18,6 +18,7 @@ from jobs.models import Artifact, Job, Round
 logger = logging.getLogger(__name__)
 
 INCOMING_S = 86_400.0
+UPLOAD_IDLE_S = 300.0
 
 
 def claim(*, tenant_id: UUID, digest: str, size_bytes: int, now: datetime) -> None:
@@ -51,6 +52,7 @@ def collect(*, now: datetime) -> int:
     count = sum(_delete(blob_id, now, grace_s) for blob_id in due.values_list("pk", flat=True))
     store = blobs.store()
     store.clear_incoming(older_s=INCOMING_S)
+    uploads.clear_dead(idle_s=UPLOAD_IDLE_S)
     _delete_orphans(store, grace_s)
     if count:
         logger.info("blobs.collected", extra={"count": count})

@@ -2,7 +2,6 @@
 
 from jobs.services.artifacts import (
     ArtifactUnknown,
-    delete_artifact,
     register_artifact,
     settle_artifact,
 )
@@ -59,7 +58,6 @@ __all__ = [
     "assign",
     "cancel",
     "complete_round",
-    "delete_artifact",
     "extend_leases",
     "fail_round",
     "give_back",

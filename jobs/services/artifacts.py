@@ -68,11 +68,3 @@ def settle_artifact(
     for job_id in waiting.values_list("id", flat=True):
         hints.send("scheduling.admit", str(job_id), queue="scheduling")
     return bool(moved)
-
-
-@transaction.atomic
-def delete_artifact(*, tenant_id: UUID, kind: str, digest: str) -> None:
-    """Forget an upload. Raises ArtifactUnknown."""
-    deleted, _ = Artifact.objects.filter(tenant_id=tenant_id, kind=kind, digest=digest).delete()
-    if not deleted:
-        raise ArtifactUnknown(f"no {kind} {digest}")

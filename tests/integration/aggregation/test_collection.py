@@ -3,15 +3,16 @@
 import hashlib
 import os
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 
-from aggregation import artifacts, blobs, ownership, retention
+from aggregation import artifacts, blobs, ownership, retention, uploads
 from aggregation.models import Blob, ModelVersion
 from jobs import services as job_services
-from jobs.models import Round
+from jobs.models import Artifact, Round
 from propius import arrays
 from tenants.scopes import scope, system_scope
 from tests.integration import factories
@@ -30,7 +31,7 @@ def store_for(tenant, now=NOW):
 
 def forget(tenant):
     with scope(tenant.id):
-        job_services.delete_artifact(tenant_id=tenant.id, kind="parameters", digest=DIGEST)
+        Artifact.objects.filter(digest=DIGEST).delete()
 
 
 def collect(seconds):
@@ -113,6 +114,31 @@ def test_updates_and_partials_stay_until_their_round_has_ended(world):
         assert Blob.objects.filter(marked_at=None).count() == 2
 
 
+def test_what_was_begun_for_an_assignment_that_ended_is_removed(world):
+    bound = world.bind(world.round())
+    paths = []
+    for assignment, device in bound[:2]:
+        with system_scope():
+            sink = uploads.open_upload(
+                assignment_id=assignment, device_id=device.id, digest="a" * 64, size_bytes=100,
+                max_bytes=1000,
+            )  # fmt: skip
+        sink.write(0, b"x" * 40)
+        sink.close()
+        paths.append(sink._path)
+    with system_scope():
+        job_services.give_back(
+            assignment_id=bound[0][0], device_id=bound[0][1].id, status="failed", code="x",
+            message="", now=NOW,
+        )  # fmt: skip
+    collect(0)
+    assert [path.exists() for path in paths] == [True, True]
+    for path in paths:
+        os.utime(path, (time.time() - 301, time.time() - 301))
+    collect(0)
+    assert [path.exists() for path in paths] == [False, True]
+
+
 def test_retention_keeps_the_last_the_best_the_pinned_and_those_in_use():
     world = make_world(retention__versions=2)
     digests = [f"{number:064x}" for number in range(7)]
@@ -128,7 +154,7 @@ def test_retention_keeps_the_last_the_best_the_pinned_and_those_in_use():
         kept = ModelVersion.objects.filter(job=world.job, released_at=None)
         assert sorted(kept.values_list("number", flat=True)) == [1, 2, 3, 5, 6]
         with pytest.raises(retention.VersionUnknown):
-            retention.pin(job_id=world.job.id, number=0, pinned=True)
+            retention.pin(job_id=world.job.id, number=0, pinned=True, actor="x", now=NOW)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -66,6 +66,41 @@ def test_another_digest_begins_anew(store):
     assert sink(store, arrays.save(GOOD | {"b": np.ones(4, np.float16)})).offset == 0
 
 
+def test_an_assignment_keeps_the_bytes_of_one_digest_only(store):
+    for value in range(5):
+        upload = sink(store, arrays.save(GOOD | {"b": np.full(4, value, np.float16)}))
+        upload.write(0, b"x" * 40)
+        upload.close()
+    other = sink(store, arrays.save(GOOD), assignment_id=UUID(int=8))
+    other.close()
+    assert len(list(store.incoming.iterdir())) == 2
+
+
+def test_a_repeat_of_what_nobody_could_count_sends_no_byte_again(store):
+    data = arrays.save(GOOD)
+    upload = sink(store, data)
+    upload.write(0, data)
+    upload.finish()
+    upload.put_back()
+    again = sink(store, data)
+    assert again.offset == len(data)
+    again.finish()
+    upload.put_back()
+    with pytest.raises(uploads.UpdateRefused, match="announced"):
+        sink(store, data, size_bytes=10).write(0, data)
+    assert store.path(upload.digest).read_bytes() == data
+
+
+def test_a_fault_of_the_disk_keeps_nothing_that_a_second_try_would_call_safe(store):
+    data = arrays.save(GOOD)
+    upload = sink(store, data)
+    upload.write(0, data)
+    (store.root / upload.digest[:2]).write_text("in the way")
+    with pytest.raises(OSError, match=upload.digest[:2]):
+        upload.finish()
+    assert not list(store.incoming.iterdir())
+
+
 def test_two_connections_do_not_mix_their_bytes(store):
     data = arrays.save(GOOD)
     first = sink(store, data)
