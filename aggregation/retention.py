@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
+
 from aggregation.models import ModelVersion
 from core.errors import NotFound
 from jobs.models import Job, Round
+from tenants import services as tenant_services
 
 
 class VersionUnknown(NotFound):
@@ -45,11 +48,17 @@ def best_of(versions: Sequence[ModelVersion]) -> ModelVersion | None:
     return min(judged, key=lambda version: version.evaluation["loss"], default=None)
 
 
-def pin(*, job_id: UUID, number: int, pinned: bool) -> ModelVersion:
+@transaction.atomic
+def pin(*, job_id: UUID, number: int, pinned: bool, actor: str, now: datetime) -> ModelVersion:
     """Keep a version whatever comes after it, or no longer. Raises VersionUnknown."""
     moved = ModelVersion.objects.filter(job_id=job_id, number=number, released_at=None).update(
         pinned=pinned
     )
     if not moved:
         raise VersionUnknown(f"job {job_id} keeps no version {number}")
-    return ModelVersion.objects.get(job_id=job_id, number=number)
+    version = ModelVersion.objects.get(job_id=job_id, number=number)
+    tenant_services.audit(
+        tenant_id=version.tenant_id, actor=actor, action="version.pin",
+        target=f"{job_id}/{number}", now=now, pinned=pinned,
+    )  # fmt: skip
+    return version

@@ -11,6 +11,7 @@ from unfold.admin import ModelAdmin
 from clients import services
 from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
 from core.admin import OperatorAdmin, ReadOnlyAdmin
+from tenants.console import Audited
 
 
 @admin.register(Pool)
@@ -18,11 +19,34 @@ class PoolAdmin(OperatorAdmin, ModelAdmin):
     """Shared pools (no tenant) and private ones."""
 
     list_display = ["name", "tenant", "created_at"]
-    readonly_fields = ["created_at"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """A pool stays its tenant's: its devices' rows say so too."""
+        return ["created_at", "tenant"] if obj else ["created_at"]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Create or rename through the service."""
+        actor, now = request.user.get_username(), timezone.now()
+        if change:
+            services.rename_pool(pool_id=obj.pk, name=obj.name, actor=actor, now=now)
+        else:
+            made = services.create_pool(
+                name=obj.name, tenant_id=obj.tenant_id, actor=actor, now=now
+            )
+            obj.pk, obj.created_at = made.pk, made.created_at
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete through the service."""
+        services.delete_pool(pool_id=obj.pk, actor=request.user.get_username(), now=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
+        """Delete each through the service."""
+        for pool in queryset:
+            self.delete_model(request, pool)
 
 
 @admin.register(AttributeDefinition)
-class AttributeDefinitionAdmin(ModelAdmin):
+class AttributeDefinitionAdmin(Audited, ModelAdmin):
     """What devices may tell and constraints may name."""
 
     list_display = ["name", "type", "unit", "description"]

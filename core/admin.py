@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth import get_permission_codename
 from django.http import HttpRequest
-from django.utils import timezone
+from django.shortcuts import redirect
+
+from core.errors import PropiusError
 
 
 class OperatorAdmin:
-    """Stamps ``created_at`` of rows made by hand."""
+    """Rows that services write: what one of them refuses is told, and nothing is changed."""
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save, with the time of creation if it is new."""
-        if not change and getattr(obj, "created_at", 0) is None:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)  # type: ignore[misc]
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Show or save; a refusal comes back as a message."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+        except PropiusError as error:
+            messages.error(request, error.detail)
+            return redirect(request.get_full_path())
 
 
 class ReadOnlyAdmin:

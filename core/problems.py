@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,7 +31,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if problem["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="propius"'
     if getattr(exc, "wait", None):
-        headers["Retry-After"] = str(int(exc.wait))  # type: ignore[attr-defined]
+        headers["Retry-After"] = str(max(1, math.ceil(exc.wait)))  # type: ignore[attr-defined]
     return Response(
         problem,
         status=problem["status"],

@@ -14,9 +14,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRedirect
 
+from core import origin
 from tenants import scopes
 from tenants.access import Principal
-from tenants.authentication import SESSION_TENANT, member_of, principal_of
+from tenants.authentication import (
+    TenantNotChosen,
+    acting_member,
+    memberships,
+    principal_of,
+)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, Principal, P], HttpResponse]
@@ -38,6 +44,7 @@ def member_page(needed: str) -> Callable[[View[P]], Callable[..., HttpResponse]]
             if not principal.may(needed):
                 raise PermissionDenied(f"Your role ({principal.role}) does not allow this.")
             scopes.enter(principal.tenant_id)
+            origin.name(principal.name)
             return view(request, principal, *args, **kwargs)
 
         return wrapped
@@ -49,7 +56,11 @@ def signed_in(request: HttpRequest) -> Principal | HttpResponse:
     """Return who asks, or the answer that they get instead of a page."""
     if not isinstance(request.user, User):
         return _to_sign_in(request)
-    member = member_of(request.user, request.session.get(SESSION_TENANT))
+    try:
+        member = acting_member(request.user, request.session)
+    except TenantNotChosen:
+        choices = memberships(request.user)
+        return render(request, "frontend/choose_tenant.html", {"choices": choices}, status=403)
     if member is None:
         return render(request, "frontend/no_tenant.html", status=403)
     return principal_of(member)

@@ -1,10 +1,14 @@
-"""Headers that let our pages load nothing but our own files, and run nothing written inline."""
+"""What every page gets: a strict policy on what it may load, and a page for too many attempts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from core.rates import RateExceeded
 
 POLICY = "; ".join(
     (
@@ -34,3 +38,22 @@ class ContentSecurityPolicy:
         if not request.path.startswith(_EXEMPT):
             response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
+
+
+class TooManyPage:
+    """Show a page (429, with Retry-After) where a rate was exceeded outside of the API."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        """Answer for a rate; anything else is not ours."""
+        if not isinstance(exc, RateExceeded):
+            return None
+        seconds = max(1, math.ceil(exc.wait))
+        answer = render(request, "429.html", {"seconds": seconds}, status=429)
+        answer.headers["Retry-After"] = str(seconds)
+        return answer

@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "channels",
 ]
 MIDDLEWARE = [
+    "core.middleware.RequestOrigin",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -78,8 +79,10 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "tenants.middleware.OperatorScope",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "core.middleware.ApiHeaders",
     "django_htmx.middleware.HtmxMiddleware",
     "frontend.middleware.ContentSecurityPolicy",
+    "frontend.middleware.TooManyPage",
 ]
 TEMPLATES = [
     {
@@ -96,6 +99,7 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "propius_site.urls"
 ASGI_APPLICATION = "propius_site.asgi.web"
+AUTHENTICATION_BACKENDS = ["tenants.sign_in.ThrottledBackend"]
 LOGIN_URL = "frontend:sign-in"
 LOGIN_REDIRECT_URL = "/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -129,6 +133,7 @@ REST_FRAMEWORK = {
         "tenants.authentication.MemberSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["tenants.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["tenants.throttling.CallerRate"],
     "DEFAULT_PAGINATION_CLASS": "core.pagination.CursorPages",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.parsing.StrictJson"],

@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
-from core.errors import NotAuthenticated
+from core.errors import Forbidden, NotAuthenticated
 from tenants import services
 from tenants.access import SCOPES_OF, Principal
 from tenants.models import ApiToken, Member
@@ -26,6 +27,12 @@ class BadToken(NotAuthenticated):
     """A bearer token that is unknown, expired or revoked."""
 
     code = "bad_token"
+
+
+class TenantNotChosen(Forbidden):
+    """Signed in, but no longer a member of the tenant that was chosen."""
+
+    code = "tenant_not_chosen"
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -51,7 +58,7 @@ class MemberSessionAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None:
             return None
-        member = member_of(found[0], request._request.session.get(SESSION_TENANT))
+        member = acting_member(found[0], request._request.session)
         return (principal_of(member), None) if member else None
 
 
@@ -92,16 +99,34 @@ def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiTok
     return principal, token
 
 
-def member_of(user: User, chosen: str | None) -> Member | None:
-    """Return the membership in the chosen tenant, else the user's first; None if there is none."""
+def memberships(user: User) -> list[Member]:
+    """Return all memberships of a user, the oldest first."""
     with system_scope():
-        members = list(
-            Member.objects.select_related("tenant", "user").filter(user=user).order_by("id")
-        )
-    for member in members:
-        if str(member.tenant_id) == chosen:
-            return member
-    return members[0] if members else None
+        rows = Member.objects.select_related("tenant", "user").filter(user=user)
+        return list(rows.order_by("id"))
+
+
+def member_of(user: User, chosen: str | None) -> Member | None:
+    """Return the membership in the chosen tenant; if none was ever chosen, the user's first."""
+    present = memberships(user)
+    if chosen is None:
+        return present[0] if present else None
+    return next((one for one in present if str(one.tenant_id) == chosen), None)
+
+
+def acting_member(user: User, session: SessionBase) -> Member | None:
+    """Return the member that a session acts as; None if the user belongs to no tenant.
+
+    Raises TenantNotChosen: removed from the chosen tenant, nobody acts for another one unasked.
+    """
+    chosen = session.get(SESSION_TENANT)
+    member = member_of(user, chosen)
+    if member is not None and chosen is None:
+        # From now on it is the chosen one, and not whichever comes first later.
+        session[SESSION_TENANT] = str(member.tenant_id)
+    if member is None and memberships(user):
+        raise TenantNotChosen("you are no longer a member of the chosen tenant; choose another")
+    return member
 
 
 def principal_of(member: Member) -> Principal:

@@ -12,11 +12,14 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from core import origin
 from core.errors import Conflict, Invalid, NotFound
 from tenants.access import ALL_SCOPES
 from tenants.models import ApiToken, AuditEntry, Member, Role, Tenant
 
 TOKEN_START = "ppt_"
+OPERATOR = "operator"
+"""Who acts where nobody is signed in: the person at the server's command line."""
 
 
 class SlugTaken(Conflict):
@@ -43,25 +46,43 @@ def digest_of(secret: str) -> str:
 
 
 @transaction.atomic
-def create_tenant(*, slug: str, name: str, now: datetime) -> Tenant:
+def create_tenant(*, slug: str, name: str, now: datetime, actor: str = OPERATOR) -> Tenant:
     """Create a tenant. Raises SlugTaken."""
     if Tenant.objects.filter(slug=slug).exists():
         raise SlugTaken(f"the slug {slug!r} is taken", errors={"slug": "taken"})
     tenant = Tenant(slug=slug, name=name, created_at=now)
     tenant.full_clean(validate_unique=False)
     tenant.save(force_insert=True)
-    audit(tenant_id=tenant.id, actor="operator", action="tenant.create", target=slug, now=now)
+    audit(tenant_id=tenant.id, actor=actor, action="tenant.create", target=slug, now=now, name=name)
     return tenant
 
 
 @transaction.atomic
-def add_member(*, tenant: Tenant, user: User, role: str, now: datetime) -> Member:
+def rename_tenant(*, tenant_id: UUID, name: str, actor: str, now: datetime) -> Tenant:
+    """Give a tenant another name; its slug is in devices' consent files and stays."""
+    tenant = Tenant.objects.select_for_update().get(id=tenant_id)
+    before, tenant.name = tenant.name, name
+    tenant.full_clean(validate_unique=False)
+    tenant.save(update_fields=["name"])
+    audit(
+        tenant_id=tenant_id, actor=actor, action="tenant.rename", target=tenant.slug, now=now,
+        before=before, after=name,
+    )  # fmt: skip
+    return tenant
+
+
+@transaction.atomic
+def add_member(
+    *, tenant: Tenant, user: User, role: str, now: datetime, actor: str = OPERATOR
+) -> Member:
     """Make ``user`` a member, or change the role of a present one."""
     if role not in Role.values:
         raise Invalid(
             f"role {role!r} is not allowed",
             errors={"role": f"{role!r}; allowed are {', '.join(Role.values)}"},
         )
+    present = Member.objects.filter(tenant=tenant, user=user).values_list("role", flat=True)
+    before = present.first()
     member, _ = Member.objects.update_or_create(
         tenant=tenant,
         user=user,
@@ -69,10 +90,23 @@ def add_member(*, tenant: Tenant, user: User, role: str, now: datetime) -> Membe
         create_defaults={"role": role, "created_at": now},
     )
     audit(
-        tenant_id=tenant.id, actor="operator", action="member.set", target=user.get_username(),
-        now=now, role=role,
+        tenant_id=tenant.id, actor=actor, action="member.set", target=user.get_username(),
+        now=now, before=before, after=role,
     )  # fmt: skip
     return member
+
+
+@transaction.atomic
+def remove_member(*, member_id: int, actor: str, now: datetime) -> None:
+    """Take a member out of its tenant; open pages of theirs close within half a minute."""
+    member = Member.objects.select_related("user").filter(id=member_id).first()
+    if member is None:
+        raise NotFound(f"no member {member_id}")
+    member.delete()
+    audit(
+        tenant_id=member.tenant_id, actor=actor, action="member.remove",
+        target=member.user.get_username(), now=now, before=member.role,
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -107,7 +141,10 @@ def create_token(
         created_at=now,
         expires_at=expires_at,
     )
-    audit(tenant_id=tenant_id, actor=created_by, action="token.create", target=name, now=now)
+    audit(
+        tenant_id=tenant_id, actor=created_by, action="token.create", target=name, now=now,
+        token=str(token.id), scopes=wanted, expires_at=expires_at and expires_at.isoformat(),
+    )  # fmt: skip
     return token, secret
 
 
@@ -118,7 +155,10 @@ def revoke_token(*, tenant_id: UUID, token_id: UUID, actor: str, now: datetime) 
     if token is None:
         raise TokenUnknown(f"no token {token_id}")
     if ApiToken.objects.filter(id=token_id, revoked_at=None).update(revoked_at=now):
-        audit(tenant_id=tenant_id, actor=actor, action="token.revoke", target=token.name, now=now)
+        audit(
+            tenant_id=tenant_id, actor=actor, action="token.revoke", target=token.name, now=now,
+            token=str(token_id),
+        )  # fmt: skip
 
 
 def audit(
@@ -128,16 +168,18 @@ def audit(
     action: str,
     target: str,
     now: datetime,
-    address: str | None = None,
     **detail: Any,
 ) -> None:
-    """Append to the audit, in the transaction of the change. A long target is cut."""
+    """Append to the audit, in the transaction of the change; the address is the request's.
+
+    ``detail`` says what changed: names and numbers, never a secret. A long target is cut.
+    """
     AuditEntry.objects.create(
         tenant_id=tenant_id,
         actor=actor[:150],
         action=action,
         target=target[:150],
         detail=detail,
-        address=address,
+        address=origin.get().address,
         at=now,
     )

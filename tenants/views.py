@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from core import origin
 from core.parsing import StrictJson
 from tenants import scopes
 from tenants.access import Principal
@@ -21,6 +22,7 @@ class TenantView(APIView):
         """After authentication and permission, enter the tenant for the request's transaction."""
         super().initial(request, *args, **kwargs)
         scopes.enter(caller(request).tenant_id)
+        origin.name(caller(request).name)
 
 
 def caller(request: Request) -> Principal:

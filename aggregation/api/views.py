@@ -140,7 +140,13 @@ class VersionPinView(TenantView):
         _require_job(job_id)
         shape = serializers.PinSerializer(data=request.data)
         shape.is_valid(raise_exception=True)
-        version = retention.pin(job_id=job_id, number=number, pinned=shape.validated_data["pinned"])
+        version = retention.pin(
+            job_id=job_id,
+            number=number,
+            pinned=shape.validated_data["pinned"],
+            actor=caller(request).name,
+            now=timezone.now(),
+        )
         return Response(serializers.ModelVersionSerializer(version).data)
 
 

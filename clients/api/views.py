@@ -17,6 +17,7 @@ from core.errors import Forbidden, NotFound
 from core.parsing import StrictJson
 from tenants import access
 from tenants.scopes import system_scope
+from tenants.throttling import EnrolmentRate
 from tenants.views import TenantView, caller
 
 
@@ -26,6 +27,7 @@ class EnrolView(APIView):
     authentication_classes = []
     permission_classes = []
     parser_classes = [StrictJson]
+    throttle_classes = [EnrolmentRate]
 
     @extend_schema(
         request=serializers.EnrolSerializer,
@@ -84,6 +86,7 @@ class PoolListView(TenantView, GenericAPIView[Pool]):
         pool = services.create_pool(
             name=asked.validated_data["name"],
             tenant_id=caller(request).tenant_id,
+            actor=caller(request).name,
             now=timezone.now(),
         )
         return Response(serializers.PoolSerializer(pool).data, status=201)

@@ -20,7 +20,13 @@ from clients.services.enrolment import (
     enrol,
     revoke_enrolment_token,
 )
-from clients.services.pools import PoolNameTaken, create_pool
+from clients.services.pools import (
+    PoolInUse,
+    PoolNameTaken,
+    create_pool,
+    delete_pool,
+    rename_pool,
+)
 
 __all__ = [
     "BadAttributes",
@@ -33,12 +39,15 @@ __all__ = [
     "EnrolmentRefused",
     "EnrolmentUsedUp",
     "KeyInUse",
+    "PoolInUse",
     "PoolNameTaken",
     "check_attributes",
     "connect",
     "create_enrolment_token",
     "create_pool",
+    "delete_pool",
     "enrol",
+    "rename_pool",
     "revoke_device",
     "revoke_enrolment_token",
     "seen",

@@ -85,7 +85,8 @@ def create_enrolment_token(
     )
     tenant_services.audit(
         tenant_id=pool.tenant_id, actor=created_by, action="enrolment_token.create",
-        target=f"{pool.name}/{name}", now=now,
+        target=f"{pool.name}/{name}", now=now, token=str(token.id), max_uses=max_uses,
+        expires_at=expires_at.isoformat(),
     )  # fmt: skip
     return token, secret
 
@@ -99,7 +100,7 @@ def revoke_enrolment_token(*, token_id: UUID, actor: str, now: datetime) -> None
     if EnrolmentToken.objects.filter(id=token_id, revoked_at=None).update(revoked_at=now):
         tenant_services.audit(
             tenant_id=token.tenant_id, actor=actor, action="enrolment_token.revoke",
-            target=f"{token.pool.name}/{token.name}", now=now,
+            target=f"{token.pool.name}/{token.name}", now=now, token=str(token_id),
         )  # fmt: skip
 
 
@@ -143,6 +144,10 @@ def enrol(
             raise
         return found, False
     events.append("device.enrolled", now=now, tenant_id=device.tenant_id, device_id=device.id)
+    tenant_services.audit(
+        tenant_id=device.tenant_id, actor=f"enrolment token {pass_.name}", action="device.enrol",
+        target=str(device.id), now=now, pool=pass_.pool.name, token=str(pass_.id),
+    )  # fmt: skip
     return device, True
 
 

@@ -60,7 +60,9 @@ def create_pool(request: HttpRequest, principal: Principal) -> HttpResponse:
         return _page(request, principal, pool_form=form, status=422)
     name = form.cleaned_data["name"]
     try:
-        client_services.create_pool(name=name, tenant_id=principal.tenant_id, now=timezone.now())
+        client_services.create_pool(
+            name=name, tenant_id=principal.tenant_id, actor=principal.name, now=timezone.now()
+        )
     except PropiusError as error:
         _tell(form, error)
         return _page(request, principal, pool_form=form, status=422)

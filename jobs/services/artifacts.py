@@ -9,9 +9,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from core import hints
+from core import hints, origin
 from core.errors import NotFound
 from jobs.models import Artifact, Job
+from tenants import services as tenant_services
 
 
 class ArtifactUnknown(NotFound):
@@ -33,7 +34,7 @@ def register_artifact(
     now: datetime,
 ) -> Artifact:
     """Note an upload. The same bytes again give the same row, its check left as it stands."""
-    artifact, _ = Artifact.objects.get_or_create(
+    artifact, created = Artifact.objects.get_or_create(
         tenant_id=tenant_id,
         kind=kind,
         digest=digest,
@@ -46,6 +47,11 @@ def register_artifact(
             "checked_at": None if status == Artifact.Status.CHECKING else now,
         },
     )
+    if created:
+        tenant_services.audit(
+            tenant_id=tenant_id, actor=origin.get().actor or tenant_services.OPERATOR,
+            action=f"{kind}.upload", target=digest, now=now, size_bytes=size_bytes,
+        )  # fmt: skip
     return artifact
 
 

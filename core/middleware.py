@@ -1,0 +1,61 @@
+"""What holds for every request: where it came from, and the API's conditional answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import get_conditional_response
+
+from core import origin, rates
+
+API = "/api/"
+
+
+class RequestOrigin:
+    """Keep the sender's address for the audit and for rates."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer within the request's origin. uvicorn has put a trusted proxy's client there."""
+        with origin.of(address=request.META.get("REMOTE_ADDR")):
+            return self.get_response(request)
+
+
+class ApiHeaders:
+    """Tell what is left of the caller's rate; give GETs a weak ETag and answer If-None-Match."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, with the headers that every API answer has."""
+        response = self.get_response(request)
+        if not request.path.startswith(API):
+            return response
+        spent = getattr(request, "spent", None)
+        if spent is not None:
+            for name, value in rates.headers(*spent).items():
+                response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        if _has_etag(request, response):
+            # Weak: equal in meaning, whatever a proxy does to the bytes.
+            digest = hashlib.sha256(response.content).hexdigest()[:32]
+            etag = f'W/"{digest}"'
+            response.headers["ETag"] = etag
+            conditional = get_conditional_response(request, etag=etag, response=response)
+            return conditional or response
+        return response
+
+
+def _has_etag(request: HttpRequest, response: HttpResponse) -> bool:
+    return (
+        request.method in ("GET", "HEAD")
+        and response.status_code == 200
+        and not response.streaming
+        and not response.has_header("ETag")
+        and not response.headers.get("Content-Type", "").startswith("text/html")
+    )
