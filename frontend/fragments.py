@@ -61,7 +61,7 @@ def job_page(topic: Topic, now: datetime) -> Context:
     assert topic.job_id is not None
     row = job.find(topic.job_id)
     asked = parse_qs(topic.query)
-    detail = job.detail(row, all_rounds=asked.get("rounds") == ["all"])
+    detail = job.detail(row, now=now, all_rounds=asked.get("rounds") == ["all"])
     return {
         "job": detail.job,
         "detail": detail,
@@ -87,6 +87,7 @@ PAGES = {
         job_page,
         (
             "job/_state",
+            "job/_why",
             "job/_figures",
             "job/_numbers",
             "job/_devices",

@@ -96,22 +96,6 @@ def _running(job: JobLike, current: RoundLike) -> State:
     return State("busy", "Aggregating", text)
 
 
-def eligible(*, idle: int, busy: int, held: int, ceiling: int | None, hide_below: int) -> str:
-    """Say how many devices could take a round, and whether a ceiling is in the way."""
-    connected = idle + busy
-    if connected == 0:
-        text = "No device that fits its constraints is connected."
-    elif connected < hide_below:
-        text = f"Fewer than {hide_below} devices that fit its constraints are connected."
-    else:
-        few = 0 < idle < hide_below
-        free = f"fewer than {hide_below} free" if few else f"{idle} free"
-        text = f"{connected} devices that fit its constraints are connected, {free}."
-    if ceiling is not None and held >= ceiling:
-        text += f" Your tenant is at its ceiling of {count(ceiling, 'device')}."
-    return text
-
-
 def _message(job: JobLike) -> str:
     message = str(job.reason.get("message") or "")
     return message[:1].upper() + message[1:]

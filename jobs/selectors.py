@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, F
 
 from jobs import states
 from jobs.models import Artifact, Assignment, Job, Round
@@ -127,6 +127,14 @@ def bound_by_tenant() -> dict[UUID, int]:
     """Return how many devices each tenant holds now."""
     rows = Assignment.objects.filter(status=Assignment.Status.BOUND).order_by()
     return dict(rows.values_list("tenant_id").annotate(Count("id")))
+
+
+def tenants_waiting() -> set[UUID]:
+    """Return the tenants whose open rounds have slots that no device is bound to."""
+    open_rounds = Round.objects.filter(
+        status__in=states.OPEN_ROUND, job__status=Job.Status.RUNNING, assigned__lt=F("target")
+    )
+    return set(open_rounds.order_by().values_list("tenant_id", flat=True).distinct())
 
 
 def admitted_jobs(tenant_id: UUID) -> int:

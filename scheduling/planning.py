@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -59,11 +59,16 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
 def active() -> Policy:
     """Build the active policy; the default one if its row no longer fits the code."""
     chosen = selectors.active_policy()
+    return policy_or_default(chosen.name, chosen.parameters)
+
+
+def policy_or_default(name: str, parameters: Mapping[str, Any]) -> Policy:
+    """Build a policy that a row names; the default one if the row no longer fits the code."""
     try:
-        return policies.make(chosen.name, chosen.parameters)
+        return policies.make(name, parameters)
     except policies.BadParameters as error:
         # A row from another release must not stop the platform.
-        logger.error("policy.unusable", extra={"policy": chosen.name, "reason": str(error)})
+        logger.error("policy.unusable", extra={"policy": name, "reason": str(error)})
         return policies.make(selectors.DEFAULT_POLICY, {})
 
 

@@ -1,4 +1,4 @@
-"""Reads of the sharing policy, the shares and what stands behind a job's wait."""
+"""Reads of the sharing policy, the shares and the published plan."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from uuid import UUID
 
 from core import connections
 from jobs.constraints import Group
-from jobs.models import Assignment, Job
-from scheduling import keys, supply
+from jobs.models import Job
+from scheduling import keys
 from scheduling.models import SharingPolicy, TenantShare
 
 DEFAULT_POLICY = "srsf"
@@ -37,25 +37,6 @@ class GroupSet:
     version: str
     groups: tuple[Group, ...]
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Contention:
-    """What stands behind a job's wait: eligible devices now, and its tenant's ceiling.
-
-    ``idle`` are connected and free, ``busy`` connected and bound, to whatever round.
-    """
-
-    policy: str
-    idle: int
-    busy: int
-    held: int
-    ceiling: int | None
-
-    @property
-    def at_ceiling(self) -> bool:
-        """Tell whether the tenant holds all the devices that it may."""
-        return self.ceiling is not None and self.held >= self.ceiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +78,6 @@ def constraint_groups() -> GroupSet:
 def shares(tenant_ids: Iterable[UUID]) -> dict[UUID, TenantShare]:
     """Return the shares that were set, by tenant."""
     return {row.tenant_id: row for row in TenantShare.objects.filter(tenant__in=set(tenant_ids))}
-
-
-def contention(job: Job) -> Contention:
-    """Return the numbers behind ``job``'s wait, for its tenant or an operator."""
-    online = supply.online()
-    share = TenantShare.objects.filter(tenant_id=job.tenant_id).first()
-    bound = Assignment.objects.filter(
-        tenant_id=job.tenant_id, status=Assignment.Status.BOUND
-    ).count()
-    return Contention(
-        policy=active_policy().name,
-        idle=supply.by_group(online.idle)[job.constraint_group],
-        busy=supply.by_group(online.busy)[job.constraint_group],
-        held=bound,
-        ceiling=share.ceiling if share else None,
-    )
 
 
 def plan_state() -> PlanState | None:

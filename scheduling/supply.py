@@ -123,6 +123,17 @@ def check_in_rates(window_s: float) -> dict[str, float]:
     return _rates(window_s, int(time.monotonic() / RATES_FOR_S))
 
 
+def rate_of(group: Group, window_s: float) -> float:
+    """Return the check-ins per second of devices that ``group`` admits."""
+    known = signer()
+    known.refresh(connections.soft_state())
+    return sum(
+        rate
+        for key, rate in check_in_rates(window_s).items()
+        if key in known.profiles and group.admits(known.profiles[key])
+    )
+
+
 @functools.lru_cache(maxsize=4)
 def _rates(window_s: float, _period: int) -> dict[str, float]:
     client = connections.soft_state()

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import redis.exceptions
 
-from clients.selectors import SMALL, pseudonym
-from frontend import words
+from clients.selectors import pseudonym
+from frontend import explanation, words
 from frontend.selectors import measures, rounds
 from jobs.models import Assignment, Job, Round
 from jobs.services import JobUnknown
-from scheduling import selectors as scheduling_selectors
+from scheduling import explaining
 
 ROUNDS_SHOWN = 12
 DEVICES_SHOWN = 100
@@ -56,7 +56,7 @@ class JobDetail:
 
     job: Job
     state: words.State
-    why: str
+    why: list[tuple[str, str]]
     total: int
     percent: int
     accuracy: measures.Newest | None
@@ -78,7 +78,7 @@ def find(job_id: UUID) -> Job:
     return job
 
 
-def detail(job: Job, *, all_rounds: bool = False) -> JobDetail:
+def detail(job: Job, *, now: datetime, all_rounds: bool = False) -> JobDetail:
     """Return a job's page, by a fixed number of queries."""
     shown = 1000 if all_rounds else ROUNDS_SHOWN
     rows = list(job.rounds.order_by("-id")[: shown + 1])
@@ -90,7 +90,7 @@ def detail(job: Job, *, all_rounds: bool = False) -> JobDetail:
     return JobDetail(
         job=job,
         state=words.state(job, current or (open_rows[0] if open_rows else None)),
-        why=_why(job, current),
+        why=_why(job, current, now),
         total=total,
         percent=min(100, round(100 * job.version / total)),
         accuracy=measures.newest(chart, "accuracy"),
@@ -105,22 +105,14 @@ def detail(job: Job, *, all_rounds: bool = False) -> JobDetail:
     )
 
 
-def _why(job: Job, current: Round | None) -> str:
+def _why(job: Job, current: Round | None, now: datetime) -> list[tuple[str, str]]:
     """Say what stands behind a wait for devices; nothing while Redis, which knows it, is away."""
-    running = job.status == Job.Status.RUNNING
-    if not running or current is None or current.status != Round.Status.SELECTING:
-        return ""
+    if current is None or current.status != Round.Status.SELECTING:
+        return []
     try:
-        found = scheduling_selectors.contention(job)
+        return explanation.facts(explaining.explain(job, now=now))
     except redis.exceptions.RedisError:
-        return ""
-    return words.eligible(
-        idle=found.idle,
-        busy=found.busy,
-        held=found.held,
-        ceiling=found.ceiling,
-        hide_below=SMALL,
-    )
+        return []
 
 
 def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:

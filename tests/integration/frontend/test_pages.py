@@ -186,7 +186,7 @@ def test_it_gives_a_page_that_asks_only_the_sections(world, browse):
     answer = browse(world.viewer).get(address, headers={"X-Propius-Sections": "1"})
     page = answer.content.decode()
     assert "<html" not in page
-    assert page.count('hx-swap-oob="true"') == 6
+    assert page.count('hx-swap-oob="true"') == 7
 
 
 def queries(browser, address):

@@ -7,7 +7,7 @@ import pytest
 
 from core import connections
 from jobs import services as job_services
-from jobs.constraints import Group, Profile, signature
+from jobs.constraints import Profile, signature
 from scheduling import keys, selectors, services
 from scheduling.binding import Binder, Bound, Request, Settlement
 from scheduling.models import SharingPolicy
@@ -252,28 +252,6 @@ def test_a_policy_row_of_another_release_does_not_stop_the_planner(fleet):
     factories.job(factories.tenant())
     services.plan(now=NOW)
     assert selectors.plan_state().policy == selectors.DEFAULT_POLICY
-
-
-def test_contention_counts_eligible_devices_of_live_gateways(fleet):
-    tenant = factories.tenant()
-    job = factories.job(tenant)
-    services.set_share(tenant_id=tenant.id, weight=1, guarantee=0, ceiling=2, author="op", now=NOW)
-    services.plan(now=NOW)
-    fleet.bind(2)
-    group = Group.of(job.spec["effective"]).id
-
-    async def beat(door):
-        groups = await door.groups()
-        for name in ("one", "two"):
-            await door.heartbeat(
-                name, groups_version=groups.version, sockets=9,
-                idle={group: 3, "": 5}, busy={f"{group}+ffff": 1},
-            )  # fmt: skip
-
-    run(beat)
-    found = selectors.contention(job)
-    assert (found.idle, found.busy, found.held, found.ceiling) == (6, 2, 2, 2)
-    assert found.at_ceiling
 
 
 def test_check_ins_are_counted_by_profile(fleet, redis):
