@@ -1,20 +1,30 @@
 """Claims on batches and closings: who works on what, until when.
 
 A claim only saves double work. That nothing counts twice is the business of the commits, so a
-worker whose claim ran out may still finish first: both compute the same bits.
+worker whose claim ran out may still finish first: both compute the same bits. Who works renews its
+claim; one that ran out is a worker that died, and counts as a failure: what kills every worker
+that takes it must end, too.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Manager, Q, QuerySet
+from django.db import DatabaseError, connection
+from django.db.models import Case, F, Manager, Q, QuerySet, Value, When
+from django.db.models.functions import Now
 
 from aggregation.models import Claim
 from core import knobs
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 RETRY_S = 2.0
@@ -29,9 +39,41 @@ def waiting(rows: QuerySet[Any] | Manager[Any], *, now: datetime) -> QuerySet[An
 def take(model: type[Claim], key: Any, *, now: datetime) -> UUID | None:
     """Claim a row by a conditional UPDATE; None if another worker has it or it is done."""
     token = uuid.uuid4()
+    died = Case(When(token__isnull=False, then=Value(1)), default=Value(0))
     rows = waiting(model._default_manager.filter(pk=key), now=now)
     until = now + timedelta(seconds=knobs.get().fold_claim_s)
-    return token if rows.update(token=token, claimed_until=until) else None
+    taken = rows.update(token=token, claimed_until=until, failures=F("failures") + died)
+    return token if taken else None
+
+
+def is_deadly(row: Claim) -> bool:
+    """Tell of a row read just before it was taken whether it has ended too many workers."""
+    return row.failures + (row.token is not None) >= ATTEMPTS
+
+
+@contextmanager
+def kept(model: type[Claim], key: Any, token: UUID) -> Iterator[None]:
+    """Renew a claim beside the work, however long that takes."""
+    ended = threading.Event()
+    beside = threading.Thread(target=_renew, args=(model, key, token, ended), daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beside.join()
+
+
+def _renew(model: type[Claim], key: Any, token: UUID, ended: threading.Event) -> None:
+    lasts = timedelta(seconds=knobs.get().fold_claim_s)
+    mine = model._default_manager.filter(pk=key, token=token, done_at=None)
+    while not ended.wait(lasts.total_seconds() / 3):
+        try:
+            mine.update(claimed_until=Now() + lasts)
+        except DatabaseError as error:
+            logger.info("claim.not_renewed", extra={"reason": str(error)})
+        finally:
+            connection.close()
 
 
 def failed(model: type[Claim], key: Any, token: UUID, *, now: datetime) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
 from aggregation import (
@@ -61,18 +61,25 @@ def close_round(*, round_id: UUID, now: datetime) -> bool:
         return True
     if Batch.objects.filter(round=round_, done_at=None).exists():
         return False
-    Closing.objects.get_or_create(round=round_, defaults={"tenant_id": round_.tenant_id})
+    # ON CONFLICT: two workers often come here at the same moment.
+    new = Closing(round=round_, tenant_id=round_.tenant_id)
+    Closing.objects.bulk_create([new], ignore_conflicts=True)
+    row = Closing.objects.get(round=round_)
     token = claims.take(Closing, round_.pk, now=now)
     if token is None:
         return False
-    _close(round_, cohort, token, now)
+    if claims.is_deadly(row):
+        _fail(round_, "close_failed", "every worker that closed the round died", now)
+    else:
+        _close(round_, cohort, token, now)
     return True
 
 
 def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
     close = _close_training if round_.kind == Round.Kind.TRAIN else _close_evaluation
     try:
-        close(round_, cohort, now)
+        with claims.kept(Closing, round_.pk, token):
+            close(round_, cohort, now)
     except jobs.services.RoundOver:
         logger.info("close.already", extra=_ids(round_))
     except (StrategyError, sums.NotFinite) as error:
@@ -80,8 +87,18 @@ def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
         _fail(round_, "step_failed", str(error), now)
     except folding.BROKEN as error:
         logger.warning("close.failed", extra=_ids(round_) | {"error": str(error)})
-        if claims.failed(Closing, round_.pk, token, now=now) >= claims.ATTEMPTS:
-            _fail(round_, "close_failed", str(error), now)
+        _failed(round_, token, str(error), now)
+    except (OperationalError, InterfaceError):
+        raise  # the database's fault, not the round's: the claim runs out by itself
+    except Exception as error:
+        # The edge: what nobody foresaw would come again with every claim, for ever.
+        logger.exception("close.crashed", extra=_ids(round_))
+        _failed(round_, token, f"{type(error).__name__} in the platform", now)
+
+
+def _failed(round_: Round, token: UUID, why: str, now: datetime) -> None:
+    if claims.failed(Closing, round_.pk, token, now=now) >= claims.ATTEMPTS:
+        _fail(round_, "close_failed", why, now)
 
 
 def _close_training(round_: Round, cohort: int, now: datetime) -> None:

@@ -9,7 +9,7 @@ import logging
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
 from aggregation import blobs, claims, ownership, sums, sweeping
@@ -37,26 +37,43 @@ def fold_next(*, round_id: UUID, now: datetime) -> bool:
     for batch in sweeping.ready(now=now).filter(round_id=round_id).select_related("round"):
         token = claims.take(Batch, batch.pk, now=now)
         if token is not None:
-            _fold(batch, token, now)
+            if claims.is_deadly(batch):
+                _give_up(batch, "every worker that took it died", now)
+            else:
+                _fold(batch, token, now)
             return True
     return False
 
 
 def _fold(batch: Batch, token: UUID, now: datetime) -> None:
     try:
-        compute_and_commit(batch, now=now)
+        with claims.kept(Batch, batch.pk, token):
+            compute_and_commit(batch, now=now)
     except AlreadyFolded:
         logger.info("fold.already", extra=_ids(batch))
     except BROKEN as error:
-        failures = claims.failed(Batch, batch.pk, token, now=now)
         logger.warning("fold.failed", extra=_ids(batch) | {"error": str(error)})
-        if failures >= claims.ATTEMPTS:
-            jobs.services.fail_round(
-                round_id=batch.round_id,
-                code="fold_failed",
-                message=f"batch {batch.number} cannot be folded: {error}",
-                now=now,
-            )
+        _failed(batch, token, str(error), now)
+    except (OperationalError, InterfaceError):
+        raise  # the database's fault, not the batch's: the claim runs out by itself
+    except Exception as error:
+        # The edge: what nobody foresaw would come again with every claim, for ever.
+        logger.exception("fold.crashed", extra=_ids(batch))
+        _failed(batch, token, f"{type(error).__name__} in the platform", now)
+
+
+def _failed(batch: Batch, token: UUID, why: str, now: datetime) -> None:
+    if claims.failed(Batch, batch.pk, token, now=now) >= claims.ATTEMPTS:
+        _give_up(batch, why, now)
+
+
+def _give_up(batch: Batch, why: str, now: datetime) -> None:
+    jobs.services.fail_round(
+        round_id=batch.round_id,
+        code="fold_failed",
+        message=f"batch {batch.number} cannot be folded: {why}",
+        now=now,
+    )
 
 
 def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:

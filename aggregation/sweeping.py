@@ -51,16 +51,20 @@ def rounds_waiting(*, now: datetime) -> list[UUID]:
 
 def ensure_first(job: Job, *, now: datetime) -> ModelVersion:
     """Return version 0 of a job: the parameters that it was submitted with."""
-    version, _ = ModelVersion.objects.get_or_create(
-        job=job,
-        number=0,
-        defaults={
-            "tenant_id": job.tenant_id,
-            "digest": job.spec["parameters"],
-            "size_bytes": _first_size(job),
-            "created_at": job.started_at or now,
-        },
-    )
+    rows = ModelVersion.objects.filter(job=job, number=0)
+    version = rows.first()
+    if version is None:
+        new = ModelVersion(
+            job=job,
+            number=0,
+            tenant_id=job.tenant_id,
+            digest=job.spec["parameters"],
+            size_bytes=_first_size(job),
+            created_at=job.started_at or now,
+        )
+        # ON CONFLICT: the sweep and a close often come here at the same moment.
+        ModelVersion.objects.bulk_create([new], ignore_conflicts=True)
+        version = rows.get()
     return version
 
 
