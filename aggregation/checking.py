@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -20,6 +21,10 @@ from propius.program.errors import ProgramError
 from propius.tensors import TensorInfo
 from propius.training import check
 
+logger = logging.getLogger(__name__)
+
+GIVE_UP_AFTER = timedelta(minutes=10)
+
 
 def check_program(*, tenant_id: UUID, digest: str, now: datetime) -> None:
     """Settle a program that is being checked; one that is settled already stays as it is."""
@@ -32,7 +37,15 @@ def check_program(*, tenant_id: UUID, digest: str, now: datetime) -> None:
     artifact = waiting.first()
     if artifact is None:
         return
-    errors = _faults(digest)
+    try:
+        errors = _faults(digest)
+    except Exception:
+        # The edge: the sweep tries again, but a job must not wait for its program for ever.
+        logger.exception("program.check_crashed", extra={"tenant": tenant_id, "program": digest})
+        if now - artifact.created_at < GIVE_UP_AFTER:
+            return
+        minutes = GIVE_UP_AFTER.total_seconds() / 60
+        errors = {"program": f"it could not be checked for {minutes:g} minutes; tell the operator"}
     jobs.services.settle_artifact(
         tenant_id=tenant_id,
         kind=Artifact.Kind.PROGRAM,

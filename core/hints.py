@@ -20,6 +20,9 @@ from core import connections
 logger = logging.getLogger(__name__)
 
 COALESCE_MS = 1000
+EXPIRES_S = 60
+"""After an hour without its worker a queue holds an hour of hints; the sweep says it all again."""
+
 GATEWAYS = connections.PREFIX + "gateways"
 """Channel that every gateway listens on."""
 
@@ -34,7 +37,11 @@ def send(task: str, *args: str, queue: str) -> None:
 
 def taken(task: str, *args: str) -> None:
     """Say that ``task`` has begun, so that a change from now on is hinted again."""
-    connections.soft_state().delete(_flag(task, args))
+    try:
+        connections.soft_state().delete(_flag(task, args))
+    except redis.exceptions.RedisError as error:
+        # The flag ends by itself; the task that has begun goes on.
+        logger.warning("hint.not_taken", extra={"task": task, "error": str(error)})
 
 
 def to_gateways(message: dict[str, Any]) -> None:
@@ -52,7 +59,12 @@ def _send(task: str, args: tuple[str, ...], queue: str) -> None:
         # The flag ends by itself: a hint whose task was lost must not silence the next ones.
         if connections.soft_state().set(_flag(task, args), b"1", nx=True, px=COALESCE_MS):
             celery.current_app.send_task(
-                task, args=args, queue=queue, ignore_result=True, retry=False
+                task,
+                args=args,
+                queue=queue,
+                ignore_result=True,
+                retry=False,
+                expires=EXPIRES_S,
             )
     except (redis.exceptions.RedisError, kombu.exceptions.KombuError, OSError) as error:
         logger.warning("hint.lost", extra={"task": task, "error": str(error)})
