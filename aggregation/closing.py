@@ -5,6 +5,7 @@ Importing this imports torch: workers only.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,16 +17,17 @@ import jobs.services
 from aggregation import (
     blobs,
     claims,
-    expected,
     folding,
+    gathering,
     ownership,
+    recipes,
     retention,
-    strategies,
     sums,
     sweeping,
 )
 from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
-from aggregation.strategies import StrategyError
+from aggregation.recipes import Recipe
+from aggregation.strategies import AllUpdates, StrategyError
 from core import knobs
 from jobs.models import Round
 
@@ -106,9 +108,9 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
     count = sum(partial.count for partial in partials)
     if count != round_.reported:
         raise folding.Incomplete(f"partials hold {count} of {round_.reported} updates")
-    made = _make(round_, partials, count)
-    sums_ = sums.merge_metrics(partial.metrics for partial in partials)
-    metrics = sums.means(sums_, cohort=cohort)
+    scalars = sums.merge_metrics(partial.metrics for partial in partials)
+    made = _make(round_, partials, scalars)
+    metrics = sums.means(scalars, cohort=cohort)
     with transaction.atomic():
         _lock(round_)
         _name(round_, made, now)
@@ -137,31 +139,58 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
         retention.apply(round_.job, now=now)
 
 
-def _make(round_: Round, partials: list[Partial], count: int) -> _Made:
-    job = round_.job
-    base = sweeping.ensure_first(job, now=round_.opened_at)
-    if round_.base_version:
-        base = ModelVersion.objects.get(job=job, number=round_.base_version)
-    settings = dict(job.spec["strategy"])
+def _make(round_: Round, partials: list[Partial], scalars: sums.Metrics) -> _Made:
+    recipe = recipes.of(round_)
+    if isinstance(recipe.strategy, AllUpdates):
+        return _gather(round_, recipe, recipe.strategy)
+    merged = sums.Merged(
+        weight=sum(partial.weight for partial in partials),
+        count=sum(partial.count for partial in partials),
+    )
+    if recipe.strategy.by_steps:
+        steps, examples, _ = scalars[recipes.STEPS]
+        merged = dataclasses.replace(merged, examples=examples, steps=steps / examples)
     store = blobs.store()
-    with store.writer() as writer:
-        state = sums.close(
-            base=store.path(round_.base_digest),
+    state = _state_before(round_)
+    with store.writer() as writer, store.writer() as state_writer:
+        sums.close(
+            base=recipe.encoding.base,
             partials=[store.path(partial.digest) for partial in partials],
-            weight=sum(partial.weight for partial in partials),
-            count=count,
-            rules=expected.rules(job),
-            strategy=strategies.build(settings.pop("name"), settings),
-            state=store.path(base.state_digest) if base.state_digest else None,
+            merged=merged,
+            rules=recipe.rules,
+            strategy=recipe.strategy,
+            state=store.path(state) if state else None,
+            write=writer.write,
+            write_state=state_writer.write,
+        )
+        digest = writer.commit()
+        kept = state_writer.commit() if recipe.strategy.keeps else ""
+    return _Made(digest, writer.size_bytes, kept, state_writer.size_bytes)
+
+
+def _gather(round_: Round, recipe: Recipe, strategy: AllUpdates) -> _Made:
+    """Read every update of the round itself: raw ones stay until it is finished."""
+    digests = Update.objects.filter(round=round_).order_by("sequence")
+    paths = [blobs.store().path(one) for one in digests.values_list("digest", flat=True)]
+    if len(paths) != round_.reported:
+        raise folding.Incomplete(f"{len(paths)} of {round_.reported} updates have rows")
+    with blobs.store().writer() as writer:
+        gathering.close(
+            updates=paths,
+            encoding=recipe.encoding,
+            rules=recipe.rules,
+            strategy=strategy,
             write=writer.write,
         )
         digest = writer.commit()
-    if not state:
-        return _Made(digest, writer.size_bytes, "", 0)
-    with store.writer() as state_writer:
-        sums.save(state, state_writer.write)
-        state_digest = state_writer.commit()
-    return _Made(digest, writer.size_bytes, state_digest, state_writer.size_bytes)
+    return _Made(digest, writer.size_bytes, "", 0)
+
+
+def _state_before(round_: Round) -> str:
+    first = sweeping.ensure_first(round_.job, now=round_.opened_at)
+    if not round_.base_version:
+        return first.state_digest
+    return ModelVersion.objects.get(job=round_.job, number=round_.base_version).state_digest
 
 
 def _close_evaluation(round_: Round, cohort: int, now: datetime) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 
@@ -11,22 +12,28 @@ from jobs.models import Artifact, Job
 from propius import codec
 from propius.tensors import TensorInfo
 
-MEAN, SERVER = "mean", "server"
+MEAN, SERVER, LOCAL = "mean", "server", "local"
 
 
 def rules(job: Job) -> dict[str, str]:
-    """Return how each tensor of a job's model becomes the next version's: ``mean``, ``server``.
+    """Return how each tensor of a job's model becomes the next version's.
 
-    A program says so itself. Without one, floats are averaged, and integers (counters, lookup
-    tables), of which a mean means nothing, stay the server's.
+    ``local`` tensors, by the job's patterns, are each device's own, and like ``server`` ones stay
+    as they are here. Of the rest a program says ``mean`` or ``server`` itself. Without one, floats
+    are averaged, and integers (counters, lookup tables), of which a mean means nothing, stay the
+    server's.
     """
     return {name: rule for name, (_, rule) in _tensors(job).items()}
 
 
+def averaged(job: Job) -> dict[str, TensorInfo]:
+    """Return the tensors of a job's model that updates are about."""
+    return {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
+
+
 def update_tensors(job: Job) -> dict[str, TensorInfo]:
     """Return the header that an update of ``job`` must have: averaged tensors, as encoded."""
-    averaged = {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
-    return codec.on_the_wire(averaged, codec=job.spec["codec"])
+    return codec.on_the_wire(averaged(job), codec=job.spec["codec"])
 
 
 def as_json(
@@ -41,8 +48,13 @@ def as_json(
 
 
 def _tensors(job: Job) -> dict[str, tuple[TensorInfo, str]]:
-    program = job.spec["workload"].get("program") or ""
-    return _read(job.tenant_id, job.spec["parameters"], program)
+    workload = job.spec["workload"]
+    found = _read(job.tenant_id, job.spec["parameters"], workload.get("program") or "")
+    patterns = workload.get("local", ())
+    return {
+        name: (info, LOCAL if any(fnmatchcase(name, one) for one in patterns) else rule)
+        for name, (info, rule) in found.items()
+    }
 
 
 # Artifacts are named by content and valid ones never change, so what was read stays true.

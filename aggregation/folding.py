@@ -12,8 +12,11 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
-from aggregation import blobs, claims, ownership, sums, sweeping
+from aggregation import blobs, claims, ownership, recipes, sums, sweeping
+from aggregation.decoding import Encoding
 from aggregation.models import Batch, Partial, Update
+from aggregation.recipes import Recipe
+from aggregation.strategies import AllUpdates, StrategyError
 from jobs.models import Round
 from propius.tensors import TensorError
 
@@ -28,7 +31,15 @@ class Incomplete(RuntimeError):
     """The rows of a batch are not what its numbers say."""
 
 
-BROKEN = (blobs.BlobMissing, blobs.StorageFull, TensorError, sums.NotFinite, Incomplete, OSError)
+BROKEN = (
+    blobs.BlobMissing,
+    blobs.StorageFull,
+    TensorError,
+    StrategyError,
+    sums.NotFinite,
+    Incomplete,
+    OSError,
+)
 """What may be wrong with the bytes or the disk: tried again, and then the round fails."""
 
 
@@ -83,10 +94,9 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
     expected = min(batch.last, reported) - batch.first + 1
     if len(updates) != expected:
         raise Incomplete(f"batch {batch.number} has {len(updates)} updates, not {expected}")
-    store = blobs.store()
-    with store.writer() as writer:
-        paths = [store.path(update.digest) for update in updates]
-        sums.fold(paths, [update.weight for update in updates], writer.write)
+    recipe = recipes.of(batch.round)
+    with blobs.store().writer() as writer:
+        weight = _write(recipe, updates, writer)
         digest = writer.commit()
     partial = Partial(
         tenant_id=batch.tenant_id,
@@ -95,12 +105,25 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
         digest=digest,
         size_bytes=writer.size_bytes,
         count=len(updates),
-        weight=sum(update.weight for update in updates),
-        metrics=sums.sum_metrics((update.weight, update.metrics) for update in updates),
+        weight=weight,
+        metrics=sums.sum_metrics((one.weight, recipe.metrics(one.metrics)) for one in updates),
         created_at=now,
     )
     _commit(batch, partial, updates, now)
     return partial
+
+
+def _write(recipe: Recipe, updates: list[Update], writer: blobs.Writer) -> float:
+    """Write the batch's sum; returns the sum of weights in it."""
+    paths = [blobs.store().path(update.digest) for update in updates]
+    weights = [recipe.weight(update.weight, update.metrics) for update in updates]
+    encoding = recipe.encoding
+    if isinstance(recipe.strategy, AllUpdates):
+        # Its updates are read one by one at the close; this partial holds their scalars.
+        encoding = Encoding(encoding.codec, {}, encoding.base)
+        paths = []
+    sums.fold(paths, weights[: len(paths)], encoding, writer.write)
+    return sum(weights)
 
 
 @transaction.atomic

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
 
-from aggregation.strategies.base import Strategy, Sum
-from aggregation.tensor_files import (
-    DTYPES,
-    MappedTensors,
-    header_bytes,
-    in_chunks,
-    tensor_bytes,
-)
-from propius.tensors import TensorError, TensorInfo, check_matches
-
-CHUNK_ITEMS = 1 << 17
-"""Elements summed at a time: an accumulator of 512 kB stays in the cache over all updates."""
+from aggregation.decoding import CHUNK_ITEMS, Encoding, opened, rows, slices, wide
+from aggregation.strategies.base import Sum, WeightedSum
+from aggregation.tensor_files import DTYPES, MappedTensors, header_bytes, tensor_bytes
+from propius.tensors import TensorError, TensorInfo
 
 Write = Callable[[memoryview], object]
 """Takes a file's bytes from first to last."""
@@ -36,11 +30,25 @@ Metrics = dict[str, tuple[float, float, int]]
 torch.set_num_threads(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a round's partials hold beside their tensors; see ``strategies.Sum``."""
+
+    weight: float
+    count: int
+    examples: float = 0.0
+    steps: float = 1.0
+
+    def of(self, total: torch.Tensor) -> Sum:
+        """Return one tensor's sum."""
+        return Sum(total, self.weight, self.count, self.examples, self.steps)
+
+
 class NotFinite(ValueError):
     """A new version would hold infinite or NaN elements: the sum left float32."""
 
 
-def fold(paths: Sequence[Path], weights: Sequence[float], write: Write) -> None:
+def fold(paths: Sequence[Path], weights: Sequence[float], encoding: Encoding, write: Write) -> None:
     """Write Σ weightᵢ · updateᵢ as a safetensors file.
 
     Memory is O(chunk), whatever the model's size and the number of updates.
@@ -48,74 +56,69 @@ def fold(paths: Sequence[Path], weights: Sequence[float], write: Write) -> None:
     Parameters
     ----------
     paths
-        Updates with equal names and shapes, in the order of their sequence numbers.
+        Updates, in the order of their sequence numbers.
     weights
         One for each.
+    encoding
+        How they are written.
     write
         Takes the file's bytes from first to last.
     """
-    with ExitStack() as opened:
-        files = [opened.enter_context(MappedTensors(path)) for path in paths]
-        header = {name: _summed(info) for name, info in files[0].header.items()}
-        for file in files[1:]:
-            check_matches(file.header, files[0].header)
-        write(memoryview(header_bytes(header)))
-        for name, info in header.items():
-            _fold_tensor(files, name, weights, info, write)
+    write(memoryview(header_bytes({name: wide(one) for name, one in encoding.tensors.items()})))
+    with opened(paths, encoding) as files, ExitStack() as stack:
+        base = None
+        if encoding.is_difference:
+            base = stack.enter_context(MappedTensors(encoding.base))
+        for name in encoding.tensors:
+            _fold_tensor(files, base, name, weights, encoding, write)
 
 
 def close(
     *,
     base: Path,
     partials: Sequence[Path],
-    weight: float,
-    count: int,
+    merged: Merged,
     rules: Mapping[str, str],
-    strategy: Strategy,
+    strategy: WeightedSum,
     state: Path | None,
     write: Write,
-) -> dict[str, torch.Tensor]:
-    """Write the next version's parameters; returns the strategy's state after the step.
+    write_state: Write,
+) -> None:
+    """Write the next version's parameters, and the strategy's state if it keeps any.
 
-    Tensors by the rule ``server`` keep their bytes; partials are merged in the order given.
+    Tensors by another rule than ``mean`` keep their bytes; partials are merged in the order given.
+    Memory is O(largest tensor).
 
     Raises
     ------
     NotFinite
         Naming the tensor.
     """
-    with ExitStack() as opened:
-        old = opened.enter_context(MappedTensors(base))
-        files = [opened.enter_context(MappedTensors(path)) for path in partials]
-        kept = opened.enter_context(MappedTensors(state)) if state else None
+    with ExitStack() as stack:
+        old = stack.enter_context(MappedTensors(base))
+        files = [stack.enter_context(MappedTensors(path)) for path in partials]
+        kept = stack.enter_context(MappedTensors(state)) if state else None
         _check_partials(files, old.header, rules)
-        after: dict[str, torch.Tensor] = {}
         write(memoryview(header_bytes(old.header)))
+        if strategy.keeps:
+            write_state(memoryview(header_bytes(_state_header(strategy, old.header, rules))))
         for name in old.header:
             tensor = old.tensor(name)
             if rules[name] == "mean":
-                total = Sum(_merged([file.tensor(name) for file in files]), weight, count)
-                tensor, kept_on = _step(strategy, name, tensor, total, kept)
-                after |= kept_on
+                total = _merged([file.tensor(name) for file in files])
+                tensor, after = strategy.step(
+                    name, tensor, merged.of(total), _state_of(kept, name, strategy.keeps)
+                )
+                check_finite(name, tensor)
+                for key in strategy.keeps:
+                    write_state(tensor_bytes(after[key].to(total.dtype)))
                 for file in files:
                     file.release(name)
+                del total, after
             write(tensor_bytes(tensor))
             # No view may outlive its file.
             del tensor
             old.release(name)
-        return after
-
-
-def save(tensors: Mapping[str, torch.Tensor], write: Write) -> None:
-    """Write tensors as a safetensors file, in the order of their names."""
-    codes = {dtype: code for code, dtype in DTYPES.items()}
-    names = sorted(tensors)
-    header = {
-        name: TensorInfo(codes[tensors[name].dtype], tuple(tensors[name].shape)) for name in names
-    }
-    write(memoryview(header_bytes(header)))
-    for name in names:
-        write(tensor_bytes(tensors[name]))
 
 
 def sum_metrics(reports: Iterable[tuple[float, Mapping[str, float]]]) -> Metrics:
@@ -149,28 +152,24 @@ def means(sums: Metrics, *, cohort: int) -> dict[str, float]:
 
 def _fold_tensor(
     files: Sequence[MappedTensors],
+    base: MappedTensors | None,
     name: str,
     weights: Sequence[float],
-    info: TensorInfo,
+    encoding: Encoding,
     write: Write,
 ) -> None:
-    flat = [file.tensor(name).reshape(-1) for file in files]
-    total = torch.empty(min(CHUNK_ITEMS, flat[0].numel()), dtype=DTYPES[info.dtype])
-    # float16 through one buffer: add_ on mixed dtypes would allocate for every chunk.
-    wide = None if flat[0].dtype == total.dtype else torch.empty_like(total)
-    for part in in_chunks(flat[0].numel(), CHUNK_ITEMS):
-        size = part.stop - part.start
-        into = total[:size].zero_()
-        for file, tensor, weight in zip(files, flat, weights, strict=True):
-            added = tensor[part] if wide is None else wide[:size].copy_(tensor[part])
-            into.add_(added, alpha=weight)
-            # Else every update's pages would stay until the end of the tensor.
-            file.release(name, part)
+    info = wide(encoding.tensors[name])
+    updates = rows(files, name, encoding)
+    start = None if base is None else base.tensor(name).reshape(-1)
+    total = torch.empty(min(CHUNK_ITEMS, prod(info.shape)), dtype=DTYPES[info.dtype])
+    for part in slices(info):
+        into = total[: part.stop - part.start].zero_()
+        for update, weight in zip(updates, weights, strict=True):
+            update.add(part, into, weight)
+        if start is not None:
+            # Σ wᵢ·(base + dᵢ) = Σ wᵢ·dᵢ + base · Σ wᵢ
+            into.add_(start[part], alpha=sum(weights))
         write(tensor_bytes(into))
-
-
-def _summed(info: TensorInfo) -> TensorInfo:
-    return TensorInfo("F64" if info.dtype == "F64" else "F32", info.shape)
 
 
 def _merged(parts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -180,24 +179,21 @@ def _merged(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-def _step(
-    strategy: Strategy,
-    name: str,
-    base: torch.Tensor,
-    summed: Sum,
-    kept: MappedTensors | None,
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    tensor, state = strategy.step(name, base, summed, _state_of(kept, name))
-    _check_finite(name, tensor)
-    # Cloned: what a strategy hands back may be a view of a mapped file.
-    return tensor, {f"{name}/{key}": value.clone() for key, value in state.items()}
+def _state_header(
+    strategy: WeightedSum, base: Mapping[str, TensorInfo], rules: Mapping[str, str]
+) -> dict[str, TensorInfo]:
+    return {
+        f"{name}/{key}": wide(info)
+        for name, info in base.items()
+        if rules[name] == "mean"
+        for key in strategy.keeps
+    }
 
 
-def _state_of(kept: MappedTensors | None, name: str) -> dict[str, torch.Tensor]:
-    if kept is None:
-        return {}
-    start = f"{name}/"
-    return {key[len(start) :]: kept.tensor(key) for key in kept.header if key.startswith(start)}
+def _state_of(
+    kept: MappedTensors | None, name: str, keys: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    return {key: kept.tensor(f"{name}/{key}") for key in keys} if kept else {}
 
 
 def _check_partials(
@@ -210,7 +206,8 @@ def _check_partials(
             raise TensorError("tensor_mismatch", "tensors", "a partial does not fit the model")
 
 
-def _check_finite(name: str, tensor: torch.Tensor) -> None:
+def check_finite(name: str, tensor: torch.Tensor) -> None:
+    """Raise NotFinite if an element of a new version is infinite or NaN."""
     # The sum of finite numbers is infinite or not a number if any element is; one pass, no mask.
     if not torch.isfinite(tensor.sum(dtype=torch.float64)):
         raise NotFinite(f"tensor {name!r} of the new version would not be finite")

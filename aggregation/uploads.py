@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
 from aggregation import blobs, expected
 from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
-from propius import tensors
+from propius import codec, tensors
 from propius.tensors import TensorError, TensorInfo
-
 
 SUFFIX = ".update"
 
@@ -64,6 +64,11 @@ def open_upload(
         size_bytes=size_bytes,
         max_bytes=max_bytes,
         wanted=expected.update_tensors(held.job),
+        check_values=functools.partial(
+            codec.check_values,
+            codec=held.job.spec["codec"],
+            expected=expected.averaged(held.job),
+        ),
     )
 
 
@@ -82,6 +87,7 @@ class UploadSink:
         size_bytes: int,
         max_bytes: int,
         wanted: Mapping[str, TensorInfo],
+        check_values: Callable[[Path], None] | None = None,
     ) -> None:
         if size_bytes > max_bytes:
             raise UpdateRefused(
@@ -93,6 +99,7 @@ class UploadSink:
         self.size_bytes = size_bytes
         self._store = store
         self._wanted = wanted
+        self._check_values = check_values
         self._hash = hashlib.sha256()
         self._path = store.incoming / f"{assignment_id}-{digest[:16]}{SUFFIX}"
         for name in os.listdir(store.incoming):
@@ -189,6 +196,8 @@ class UploadSink:
         try:
             tensors.check_matches(tensors.read_header(self._path), self._wanted)
             tensors.check_finite(self._path)
+            if self._check_values is not None:
+                self._check_values(self._path)
         except TensorError as error:
             raise UpdateRefused(error.code, str(error), errors={error.field: str(error)}) from error
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
 import torch
 
-from aggregation.strategies.base import Sum
+from aggregation.strategies.base import Sum, WeightedSum
+from propius import strategies as settings
 
 
-class FedAvg(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FedAvg(WeightedSum, settings.FedAvg, frozen=True, kw_only=True):
     """The mean of the devices' tensors, weighted by their examples.
 
     Examples

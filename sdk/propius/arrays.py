@@ -18,6 +18,8 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"),
     "I8": np.dtype("i1"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
 }  # fmt: skip
+BF16 = np.dtype([("bf16", "<u2")])
+"""The bits of bfloat16, which numpy does not know: to be written, never computed with."""
 
 
 def load(source: str | Path | bytes) -> dict[str, Array]:
@@ -60,6 +62,8 @@ def dtype_code(dtype: np.dtype[Any]) -> str:
     TensorError
         Code ``bad_dtype`` if safetensors has no such dtype.
     """
+    if dtype == BF16:
+        return "BF16"
     for code, known in NUMPY_DTYPES.items():
         if known == dtype:
             return code
@@ -76,7 +80,7 @@ def save(tensors: Mapping[str, Array]) -> bytes:
     for name in sorted(tensors):
         array = tensors[name]
         code = dtype_code(array.dtype)
-        raw = array.astype(NUMPY_DTYPES[code], copy=False).tobytes()
+        raw = array.astype(NUMPY_DTYPES.get(code, BF16), copy=False).tobytes()
         header[name] = {
             "dtype": code,
             "shape": list(array.shape),

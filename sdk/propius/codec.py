@@ -1,84 +1,62 @@
-"""How an update's floats travel: one registry of codecs, each a cast of whole tensors.
+"""How an update's floats travel: one registry of codecs.
 
-An update is a safetensors file. A codec says which dtype each tensor has in that file; shapes
-and names stay, and integer tensors are never touched. To add one, write a class with the four
-members of :class:`Codec` and name it in ``CODECS``.
+An update is a safetensors file. A codec says which tensors stand in it for each float tensor of
+the model; integer tensors are never touched. A *difference* codec sends what training changed,
+``update − base``, which is smaller and loses less. To add one, write a class with the members of
+:class:`Codec` in :mod:`propius.encodings`, name it in ``CODECS``, and give the server its reader in
+``aggregation/decoding.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from propius.arrays import NUMPY_DTYPES, Array
-from propius.tensors import TensorError, TensorInfo
+from propius.encodings import INDEX, SCALE, Cast, Int8, TopK
+from propius.tensors import TensorError, TensorInfo, header_of, opened
 
-# Large casts go in pieces that stay in the cache; one pass over the array would be bound by memory.
-_CHUNK_ITEMS = 1 << 16
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 class Codec(Protocol):
-    """One way to write the tensors of an update."""
+    """One way to write the float tensors of an update."""
 
     name: str
+    difference: bool
+    """Whether ``update − base`` travels."""
+    remembers: bool
+    """Whether the device keeps what was left out, and adds it to its next update."""
 
-    def wire_dtype(self, dtype: str) -> str:
-        """The dtype on the wire of a tensor whose dtype in the model is ``dtype``."""
+    def wire(self, name: str, info: TensorInfo) -> dict[str, TensorInfo]:
+        """The tensors that travel for the model's tensor ``name``."""
 
-    def encode(self, name: str, array: Array) -> Array:
+    def encode(self, name: str, array: Array) -> dict[str, Array]:
         """The tensor ``name`` as it travels."""
 
-    def decode(self, name: str, array: Array, dtype: str) -> Array:
-        """The tensor ``name`` back in ``dtype``, the model's."""
+    def decode(self, name: str, wire: Mapping[str, Array], info: TensorInfo) -> Array:
+        """The tensor ``name`` back, in float32 (float64 if the model's is)."""
 
-
-class _Cast:
-    """Casts every wider float to one dtype; without a target, all tensors travel as they are."""
-
-    def __init__(self, name: str, target: str | None) -> None:
-        self.name = name
-        self._target = target
-
-    def wire_dtype(self, dtype: str) -> str:
-        wider = self._target is not None and dtype in ("F64", "F32")
-        return self._target if wider and self._target else dtype
-
-    def encode(self, name: str, array: Array) -> Array:
-        target = self._target and NUMPY_DTYPES[self._target]
-        if not target or array.dtype.kind != "f" or array.dtype.itemsize <= target.itemsize:
-            return array
-        largest = float(np.finfo(target).max)
-        result = _cast(array, target)
-        if not np.isfinite(result).all() and np.isfinite(array).all():
-            raise TensorError(
-                "out_of_range",
-                f"tensors.{name}",
-                f"tensor {name!r} reaches {float(np.abs(array).max()):g}, and codec {self.name}"
-                f" holds at most {largest:g}; use codec fp32",
-            )
-        return result
-
-    def decode(self, name: str, array: Array, dtype: str) -> Array:
-        return _cast(array, NUMPY_DTYPES[dtype])
-
-
-def _cast(array: Array, target: np.dtype[Any]) -> Array:
-    if array.dtype == target:
-        return array
-    flat = np.ascontiguousarray(array).reshape(-1)
-    result = np.empty(flat.shape, dtype=target)
-    with np.errstate(over="ignore"):
-        for start in range(0, flat.size, _CHUNK_ITEMS):
-            result[start : start + _CHUNK_ITEMS] = flat[start : start + _CHUNK_ITEMS]
-    return result.reshape(array.shape)
+    def check(self, name: str, info: TensorInfo, wire: Mapping[str, Array]) -> None:
+        """Raise TensorError for values that no device's encoder writes."""
 
 
 CODECS: Mapping[str, Codec] = {
-    codec.name: codec for codec in (_Cast("fp32", None), _Cast("fp16", "F16"))
+    codec.name: codec
+    for codec in (
+        Cast("fp32", None),
+        Cast("fp16", "F16"),
+        Cast("bf16", "BF16"),
+        Int8("int8"),
+        Cast("delta-fp16", "F16", difference=True),
+        Cast("delta-bf16", "BF16", difference=True),
+        Int8("delta-int8", difference=True),
+        TopK("topk1", 0.01),
+        TopK("topk10", 0.1),
+    )
 }
 
 
@@ -98,7 +76,7 @@ def get(name: str) -> Codec:
 
 
 def encode(tensors: Mapping[str, Array], *, codec: str) -> dict[str, Array]:
-    """Tensors as they travel, by name.
+    """Tensors as they travel, by name; for a difference codec, ``tensors`` are differences.
 
     Raises
     ------
@@ -111,20 +89,69 @@ def encode(tensors: Mapping[str, Array], *, codec: str) -> dict[str, Array]:
     dtype('float16')
     """
     chosen = get(codec)
-    return {name: chosen.encode(name, array) for name, array in tensors.items()}
+    result: dict[str, Array] = {}
+    for name, array in tensors.items():
+        result |= chosen.encode(name, array) if array.dtype.kind == "f" else {name: array}
+    return result
 
 
 def decode(
-    tensors: Mapping[str, Array], *, codec: str, dtypes: Mapping[str, str]
+    sent: Mapping[str, Array], *, codec: str, expected: Mapping[str, TensorInfo]
 ) -> dict[str, Array]:
-    """Tensors back in the model's dtypes (``{"fc.weight": "F32", …}``)."""
+    """Tensors back, by the model's names, in float32 (float64 where the model's are).
+
+    For a difference codec, these are differences.
+    """
     chosen = get(codec)
-    return {name: chosen.decode(name, array, dtypes[name]) for name, array in tensors.items()}
+    return {
+        name: chosen.decode(name, sent, info) if info.dtype in FLOATS else sent[name]
+        for name, info in expected.items()
+    }
 
 
 def on_the_wire(expected: Mapping[str, TensorInfo], *, codec: str) -> dict[str, TensorInfo]:
-    """What an update's header must be, given the model's: input for ``tensors.check_matches``."""
+    """What an update's header must be, given the model's: input for ``tensors.check_matches``.
+
+    Raises
+    ------
+    TensorError
+        Code ``name_taken`` if a model has a tensor with a codec's own name.
+    """
     chosen = get(codec)
-    return {
-        name: replace(info, dtype=chosen.wire_dtype(info.dtype)) for name, info in expected.items()
-    }
+    result: dict[str, TensorInfo] = {}
+    for name, info in expected.items():
+        wire = chosen.wire(name, info) if info.dtype in FLOATS else {name: info}
+        taken = next(
+            (one for one in wire if one in result or (one != name and one in expected)), ""
+        )
+        if taken:
+            raise TensorError(
+                "name_taken", f"tensors.{taken}", f"codec {codec} needs the name {taken!r} itself"
+            )
+        result |= wire
+    return result
+
+
+def check_values(
+    source: str | Path | bytes, *, codec: str, expected: Mapping[str, TensorInfo]
+) -> None:
+    """Check what the codec itself put into a file whose header and finiteness are checked.
+
+    Raises
+    ------
+    TensorError
+        Naming the tensor.
+    """
+    chosen = get(codec)
+    with opened(source) as data:
+        header = header_of(data)
+        for name, info in expected.items():
+            own = [one for one in (name + SCALE, name + INDEX) if one in chosen.wire(name, info)]
+            if own:
+                read = {one: _read(data, header[one]) for one in own}
+                chosen.check(name, info, read)
+
+
+def _read(data: Any, info: TensorInfo) -> Array:
+    # Sliced, not viewed: no view may outlive the mmap.
+    return np.frombuffer(data[info.begin : info.end], NUMPY_DTYPES[info.dtype])

@@ -15,6 +15,7 @@ import msgspec.inspect
 from msgspec import Meta
 
 from propius import constraints
+from propius.strategies import AnyStrategy, FedAvg, FedNova, FedProx, Krum, MultiKrum
 from propius.training.config import TrainConfig
 
 SCHEMA = 1
@@ -22,6 +23,10 @@ SCHEMA = 1
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w][\w .:/-]*(?!\n)$")]
 Scalar = float | int | str | bool
+Local = Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=100)]
+CodecName = Literal[
+    "fp32", "fp16", "bf16", "int8", "delta-fp16", "delta-bf16", "delta-int8", "topk1", "topk10"
+]
 Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
@@ -39,11 +44,16 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ProgramWorkload(_Section, frozen=True, kw_only=True, tag="program", tag_field="kind"):
-    """A program (see :mod:`propius.program`) and the device data set that it trains on."""
+    """A program (see :mod:`propius.program`) and the device data set that it trains on.
+
+    Tensors whose names match a pattern of ``local`` (``bn*.weight``) stay each device's own
+    (FedBN, Li et al., arXiv 2102.07623).
+    """
 
     program: Digest
     dataset: Name
     train: TrainConfig = TrainConfig()
+    local: Local = []
 
 
 class HandlerWorkload(_Section, frozen=True, kw_only=True, tag="handler", tag_field="kind"):
@@ -52,6 +62,7 @@ class HandlerWorkload(_Section, frozen=True, kw_only=True, tag="handler", tag_fi
     handler: Name
     dataset: Name
     config: dict[str, Scalar] = {}
+    local: Local = []
 
 
 class Rounds(_Section, frozen=True, kw_only=True):
@@ -90,10 +101,6 @@ class Constraints(_Section, frozen=True, kw_only=True):
     private: dict[str, Any] = {}
 
 
-class FedAvg(_Section, frozen=True, kw_only=True, tag="fedavg", tag_field="name"):
-    """The mean of the updates, weighted by their examples (McMahan et al., arXiv 1602.05629)."""
-
-
 class Retention(_Section, frozen=True, kw_only=True):
     """Which model versions stay beside the best and the pinned ones."""
 
@@ -110,8 +117,8 @@ class JobSpec(_Section, frozen=True, kw_only=True):
     rounds: Rounds
     evaluation: Evaluation = Evaluation()
     constraints: Constraints = Constraints()
-    strategy: FedAvg = FedAvg()
-    codec: Literal["fp32", "fp16"] = "fp32"
+    strategy: AnyStrategy = FedAvg()
+    codec: CodecName = "fp32"
     retention: Retention = Retention()
     pools: Annotated[list[Name], Meta(max_length=50)] = []
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
@@ -145,6 +152,8 @@ def normalised(spec: JobSpec) -> dict[str, Any]:
     for side in ("public", "private"):
         conditions = constraints.parse(plain["constraints"][side])
         plain["constraints"][side] = constraints.as_json(conditions)
+    if isinstance(spec.strategy, FedProx):
+        plain["workload"]["train"]["proximal_mu"] = spec.strategy.mu
     return plain
 
 
@@ -164,8 +173,29 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             f"{spec.rounds.min_cohort} is above rounds.demand ({spec.rounds.demand}); "
             "no round could ever be released"
         )
-    errors |= _check_least(spec.rounds)
+    errors |= _check_least(spec.rounds) | _check_strategy(spec)
     return errors
+
+
+def _check_strategy(spec: JobSpec) -> dict[str, str]:
+    chosen, workload = spec.strategy, spec.workload
+    if isinstance(chosen, FedProx | FedNova) and not isinstance(workload, ProgramWorkload):
+        kind = "fedprox" if isinstance(chosen, FedProx) else "fednova"
+        return {"strategy.name": f"{kind} needs workload.kind program: it rules local training"}
+    if isinstance(chosen, FedProx) and isinstance(workload, ProgramWorkload):
+        said = workload.train.proximal_mu
+        if said not in (0, chosen.mu):
+            return {"workload.train.proximal_mu": f"{said:g}; strategy.mu is {chosen.mu:g}"}
+    if isinstance(chosen, Krum | MultiKrum):
+        least = 2 * chosen.attackers + 3
+        if spec.rounds.min_cohort < least:
+            return {
+                "strategy.attackers": (
+                    f"{chosen.attackers} need at least {least} updates in every round; "
+                    f"rounds.min_cohort is {spec.rounds.min_cohort}"
+                )
+            }
+    return {}
 
 
 def _check_least(rounds: Rounds) -> dict[str, str]:

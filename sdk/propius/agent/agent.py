@@ -225,6 +225,8 @@ class Agent:
     def _received(self, message: wire.FromGateway) -> None:
         if isinstance(message, wire.Credit) and self._uploads is not None:
             self._uploads.credit(message)
+        if isinstance(message, wire.Accepted):
+            self._spool.accepted(message.assignment)
         self._apply(MessageReceived(message))
 
     def _received_chunk(self, transfer: int, offset: int, payload: memoryview) -> None:

@@ -95,6 +95,8 @@ class Execution:
                 dataset=self._device.datasets.path(str(workload["dataset"])),
                 handler=self._device.workloads.handler(handler, assignment.kind),
                 output=self._spool.update(assignment.id),
+                memory=self._spool.memory(assignment.job),
+                remembered=self._spool.remembered(assignment.id),
             ),
             # An extended round gives its deadline again; the gateway cancels when it is over.
             timeout_s=max(1.0, 2 * assignment.deadline_s),

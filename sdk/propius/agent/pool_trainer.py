@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from propius.agent.trainer import LocalOutcome, LocalWork, TrainingError
 from propius.training.config import TrainConfig
 from propius.training.pool import TrainerError, TrainerPool
-from propius.training.tasks import HandlerTask, ProgramTask
+from propius.training.tasks import Done, HandlerTask, ProgramTask
 
 
 class PoolTrainer:
@@ -24,11 +25,12 @@ class PoolTrainer:
         self, work: LocalWork, *, timeout_s: float, progress: Callable[[float], None]
     ) -> LocalOutcome:
         """See :class:`propius.agent.trainer.Trainer`; children tell no progress."""
-        raw = work.output.with_suffix(".raw")
+        raw, start = work.output.with_suffix(".raw"), work.output.with_suffix(".start")
         try:
-            done = await self._pool.run(_task(work, str(raw)), timeout_s)
+            begin = await asyncio.to_thread(_start, work, start)
+            done = await self._pool.run(_task(work, str(begin), str(raw)), timeout_s)
             if work.assignment.kind == "train":
-                await asyncio.to_thread(_encode, work, str(raw))
+                await asyncio.to_thread(_write, work, raw)
         except TrainerError as error:
             raise TrainingError(error.code, str(error)) from error
         except (msgspec.ValidationError, ValueError, OSError) as error:
@@ -36,15 +38,23 @@ class PoolTrainer:
             raise TrainingError(str(code), str(error)) from error
         finally:
             raw.unlink(missing_ok=True)
-        return LocalOutcome(float(max(1, done.examples)), dict(done.metrics), done.seconds)
+            start.unlink(missing_ok=True)
+        return LocalOutcome(float(max(1, done.examples)), _metrics(work, done), done.seconds)
 
 
-def _task(work: LocalWork, output: str) -> ProgramTask | HandlerTask:
+def _metrics(work: LocalWork, done: Done) -> dict[str, float]:
+    if work.program is None or work.assignment.kind != "train":
+        return dict(done.metrics)
+    # What FedNova normalises by.
+    return {**done.metrics, "local_steps": float(done.steps)}
+
+
+def _task(work: LocalWork, start: str, output: str) -> ProgramTask | HandlerTask:
     one = work.assignment
     train = one.kind == "train"
     common: dict[str, Any] = {
         "action": "train" if train else "evaluate",
-        "parameters_path": str(work.parameters),
+        "parameters_path": start,
         "data_path": str(work.dataset),
         "split": "train" if train else "val",
         "output_path": output if train else None,
@@ -56,22 +66,14 @@ def _task(work: LocalWork, output: str) -> ProgramTask | HandlerTask:
     return HandlerTask(handler=str(work.handler), config=settings, **common)
 
 
-def _encode(work: LocalWork, raw: str) -> None:
-    """Write the update: the tensors that are averaged, as the assignment's codec has them."""
+def _start(work: LocalWork, into: Path) -> Path:
     # Here, not above: an idle agent carries no numpy.
-    from propius import arrays, codec
-    from propius.program import container
+    from propius.agent import updates
 
-    tensors = arrays.load(raw)
-    if work.program is not None:
-        rules = container.load(work.program).rules()
-        tensors = {name: array for name, array in tensors.items() if rules.get(name) == "mean"}
-    else:
-        tensors = {name: array for name, array in tensors.items() if array.dtype.kind == "f"}
-    content = arrays.save(codec.encode(tensors, codec=work.assignment.codec))
-    if len(content) > work.assignment.max_update_bytes:
-        raise TrainingError(
-            "update_too_large",
-            f"the update has {len(content)} bytes; at most {work.assignment.max_update_bytes}",
-        )
-    work.output.write_bytes(content)
+    return updates.start(work, into)
+
+
+def _write(work: LocalWork, trained: Path) -> None:
+    from propius.agent import updates
+
+    updates.write(work, trained)

@@ -15,6 +15,7 @@ from propius.agent.identity import write_private
 
 log = logging.getLogger(__name__)
 RETENTION_S = 86_400.0
+MEMORY_S = 30 * 86_400.0
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,14 +25,40 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spool:
-    """The folder of waiting results, one at a time in practice."""
+    """The folder of waiting results, one at a time in practice, and the memories of jobs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._memories = folder.with_name("memory")
 
     def update(self, assignment: str) -> Path:
         """Return where the update of this assignment is, or shall be."""
         return self._folder / f"{_name(assignment)}.safetensors"
+
+    def memory(self, job: str) -> Path:
+        """Return where the memory of this job is, or would be."""
+        return self._memories / f"{_name(job)}.safetensors"
+
+    def remembered(self, assignment: str) -> Path:
+        """Return where the work of this assignment writes what it wants remembered."""
+        return self._folder / f"{_name(assignment)}.memory"
+
+    def accepted(self, assignment: str) -> None:
+        """Make what an accepted update left behind the memory of its job; drop old memories."""
+        found = self.remembered(assignment)
+        try:
+            record = (self._folder / f"{_name(assignment)}.json").read_bytes()
+            job = msgspec.json.decode(record, type=_Record).assignment.job
+            self._memories.mkdir(mode=0o700, exist_ok=True)
+            found.replace(self.memory(job))
+            for path in self._memories.iterdir():
+                if time.time() - path.stat().st_mtime > MEMORY_S:
+                    path.unlink()
+        except FileNotFoundError:
+            # Most updates leave nothing behind.
+            return
+        except (OSError, ValueError) as error:
+            log.warning("memory.unusable: %s", error)
 
     def save(
         self, assignment: wire.Assignment, *, weight: float, metrics: dict[str, float]
@@ -48,6 +75,7 @@ class Spool:
     def forget(self, assignment: str) -> None:
         """Delete a result."""
         self.update(assignment).unlink(missing_ok=True)
+        self.remembered(assignment).unlink(missing_ok=True)
         (self._folder / f"{_name(assignment)}.json").unlink(missing_ok=True)
 
     def newest(self) -> tuple[wire.Assignment, Finished] | None:

@@ -26,6 +26,10 @@ class LocalWork:
         Import reference ``module:function`` of the owner's handler, ``None`` for a program.
     output
         Where to write the update: one safetensors file in the assignment's codec.
+    memory
+        What this device remembers of the job; may not exist yet.
+    remembered
+        Where to write what it shall remember once this update is accepted.
     """
 
     assignment: wire.Assignment
@@ -34,6 +38,8 @@ class LocalWork:
     dataset: Path
     handler: str | None
     output: Path
+    memory: Path | None = None
+    remembered: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aggregation import strategies, sums
+from aggregation.decoding import Encoding
 from aggregation.tensor_files import MappedTensors
 from propius import arrays, tensors
 
@@ -21,25 +22,25 @@ def write(folder, name, **values):
 
 def folded(folder, name, paths, weights):
     path = folder / name
+    encoding = Encoding("fp32", tensors.read_header(paths[0]), paths[0])
     with path.open("wb") as file:
-        sums.fold(paths, weights, file.write)
+        sums.fold(paths, weights, encoding, file.write)
     return path
 
 
 def closed(folder, name, base, partials, weight, strategy="fedavg", rules=RULES):
     path = folder / name
     with path.open("wb") as file:
-        state = sums.close(
+        sums.close(
             base=base,
             partials=partials,
-            weight=weight,
-            count=1,
+            merged=sums.Merged(weight, 1),
             rules=rules,
             strategy=strategies.build(strategy, {}),
             state=None,
             write=file.write,
+            write_state=lambda data: pytest.fail("fedavg keeps no state"),
         )
-    assert state == {}
     return path
 
 

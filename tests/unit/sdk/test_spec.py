@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from propius import spec
+from propius import codec, spec
 
 DIGEST = "a" * 64
 JOB: dict[str, Any] = {
@@ -73,11 +73,17 @@ def test_normalising_twice_changes_nothing() -> None:
         ("workload.train", {"learning_rate": -1}, "workload.train.learning_rate", "> 0"),
         ("workload", {"kind": "handler", "dataset": "d"}, "workload.handler", "required"),
         ("workload", 3, "workload", "Expected `object`"),
-        ("codec", "zip", "codec", "allowed: fp16, fp32"),
+        ("codec", "zip", "codec", "delta-int8, fp16, fp32, int8"),
         ("pools", ["a", 3], "pools.1", "Expected `str`"),
         ("seed", 1 << 63, "seed", "<= 9223372036854775807"),
         ("strategy", {"name": "fedmagic"}, "strategy.name", "allowed: fedavg"),
         ("strategy", {"name": "fedavg", "pace": 1}, "strategy.pace", "unknown field"),
+        ("strategy", {"name": "fedadam", "beta1": 1}, "strategy.beta1", "< 1.0"),
+        ("strategy", {"name": "fedadam", "tau": 0}, "strategy.tau", "> 0.0"),
+        ("strategy", {"name": "fedavgm", "momentum": "0.9"}, "strategy.momentum", "got `str`"),
+        ("strategy", {"name": "fedprox", "mu": 0}, "strategy.mu", "> 0.0"),
+        ("strategy", {"name": "trimmed_mean", "share": 0.5}, "strategy.share", "< 0.5"),
+        ("strategy", {"name": "krum", "attackers": 2}, "strategy.attackers", "at least 7 updates"),
         ("constraints", {"public": {"cpu": {"mn": 1}}}, "constraints.public.cpu", "mn"),
         ("constraints", {"private": {"n": "x"}}, "constraints.private.n", "no condition"),
         ("constraints", {"public": [1]}, "constraints.public", "Expected `object`"),
@@ -89,6 +95,26 @@ def test_a_fault_names_its_field_and_what_is_allowed(
     errors = faults(changed(path, value))
     assert list(errors) == [field]
     assert words in errors[field]
+
+
+def test_fedprox_sets_the_devices_term() -> None:
+    plain = spec.normalised(spec.parse(changed("strategy", {"name": "fedprox", "mu": 0.5})))
+    assert plain["workload"]["train"]["proximal_mu"] == 0.5
+    assert spec.normalised(spec.parse(plain)) == plain
+    raw = changed("strategy", {"name": "fedprox", "mu": 0.5})
+    raw["workload"]["train"] = {"proximal_mu": 0.1}
+    assert faults(raw) == {"workload.train.proximal_mu": "0.1; strategy.mu is 0.5"}
+
+
+@pytest.mark.parametrize("name", ["fedprox", "fednova"])
+def test_a_strategy_that_rules_training_needs_a_program(name: str) -> None:
+    raw = changed("strategy", {"name": name})
+    raw["workload"] = {"kind": "handler", "handler": "train", "dataset": "digits"}
+    assert list(faults(raw)) == ["strategy.name"]
+
+
+def test_the_job_file_knows_every_codec() -> None:
+    assert set(get_args(spec.CodecName)) == set(codec.CODECS)
 
 
 def test_a_missing_section_is_named() -> None:

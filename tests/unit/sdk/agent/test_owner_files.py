@@ -239,6 +239,23 @@ def test_a_damaged_update_is_not_sent(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_only_an_accepted_update_makes_a_memory(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    (tmp_path / "spool").mkdir()
+    spool.update("a1").write_bytes(b"update")
+    spool.remembered("a1").write_bytes(b"refused")
+    spool.save(assignment(), weight=1.0, metrics={})
+    spool.forget("a1")
+    assert not list((tmp_path / "spool").iterdir())
+    spool.accepted("a1")
+    assert not spool.memory("j1").exists()
+    spool.update("a1").write_bytes(b"update")
+    spool.remembered("a1").write_bytes(b"accepted")
+    spool.save(assignment(), weight=1.0, metrics={})
+    spool.accepted("a1")
+    assert spool.memory("j1").read_bytes() == b"accepted"
+
+
 def test_an_assignments_name_cannot_leave_the_spool(tmp_path: Path) -> None:
     assert Spool(tmp_path).update("../../etc/passwd").parent == tmp_path
 

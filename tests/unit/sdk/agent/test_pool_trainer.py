@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,57 @@ async def test_a_failing_handler_and_an_update_over_the_cap_are_errors(
     with pytest.raises(TrainingError, match="at most 10") as caught:
         await PoolTrainer(pool).run(one, timeout_s=20, progress=lambda part: None)
     assert caught.value.code == "update_too_large"
+
+
+def remembering(tmp_path: Path, name: str, **changes: Any) -> LocalWork:
+    one = work(tmp_path / name, "train", **changes)
+    return dataclasses.replace(
+        one, memory=tmp_path / "memory", remembered=one.output.with_suffix(".memory")
+    )
+
+
+async def test_a_difference_codec_sends_what_training_changed(
+    tmp_path: Path, pool: TrainerPool
+) -> None:
+    one = work(tmp_path, "train", codec="delta-int8")
+    arrays.save_file({"w": np.full(4, 100, np.float32)}, one.parameters)
+    await PoolTrainer(pool).run(one, timeout_s=20, progress=lambda part: None)
+    update = arrays.load(one.output)
+    assert update["w"].tolist() == [127] * 4
+    assert update["w@scale"].tolist() == pytest.approx([1 / 127])
+
+
+async def test_what_top_k_left_out_comes_with_the_next_update(
+    tmp_path: Path, pool: TrainerPool
+) -> None:
+    first = remembering(tmp_path, "1", codec="topk1")
+    await PoolTrainer(pool).run(first, timeout_s=20, progress=lambda part: None)
+    sent = arrays.load(first.output)
+    assert (sent["w"].tolist(), len(sent["w@index"])) == ([1.0], 1)
+    assert first.remembered is not None
+    first.remembered.rename(tmp_path / "memory")
+    second = remembering(tmp_path, "2", codec="topk1")
+    await PoolTrainer(pool).run(second, timeout_s=20, progress=lambda part: None)
+    again = arrays.load(second.output)
+    assert again["w"].tolist() == [2.0]
+    assert again["w@index"] != sent["w@index"]
+
+
+async def test_local_tensors_stay_on_the_device_and_go_on_from_there(
+    tmp_path: Path, pool: TrainerPool
+) -> None:
+    workload = {
+        "kind": "handler", "handler": "logistic", "dataset": "digits",
+        "config": {"lr": 0.5}, "local": ["bn*"],
+    }  # fmt: skip
+    model = {"w": np.zeros(4, np.float32), "bn.weight": np.zeros(2, np.float32)}
+    for turn in (1, 2):
+        one = remembering(tmp_path, str(turn))
+        assigned = assignment(workload=workload)
+        one = dataclasses.replace(one, assignment=assigned)
+        arrays.save_file(model, one.parameters)
+        await PoolTrainer(pool).run(one, timeout_s=20, progress=lambda part: None)
+        assert list(arrays.load(one.output)) == ["w"]
+        assert one.remembered is not None
+        one.remembered.rename(tmp_path / "memory")
+        assert arrays.load(tmp_path / "memory")["local/bn.weight"].tolist() == [turn, turn]

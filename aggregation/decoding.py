@@ -1,0 +1,144 @@
+"""Read the updates of a round slice by slice, whatever codec they came in.
+
+Importing this imports torch: workers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from aggregation.tensor_files import DTYPES, MappedTensors, in_chunks
+from propius import codec as codecs
+from propius.encodings import INDEX, SCALE, Cast, Int8, channels
+from propius.tensors import TensorInfo, check_matches
+
+CHUNK_ITEMS = 1 << 17
+"""Elements worked on at a time: an accumulator of 512 kB stays in the cache over all updates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the updates of a round are written.
+
+    Parameters
+    ----------
+    codec
+        Its name in ``propius.codec``.
+    tensors
+        The averaged tensors of the model.
+    base
+        The parameters that the round started from.
+    """
+
+    codec: str
+    tensors: Mapping[str, TensorInfo]
+    base: Path
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether the files hold update − base."""
+        return codecs.get(self.codec).difference
+
+
+class Row(Protocol):
+    """One tensor of one update as a flat row of elements."""
+
+    def add(self, part: slice, into: torch.Tensor, weight: float) -> None:
+        """Add ``weight`` times the elements ``part`` to ``into``, and let go of their pages.
+
+        ``part`` is one of :func:`slices`.
+        """
+
+
+@contextmanager
+def opened(paths: Sequence[Path], encoding: Encoding) -> Iterator[list[MappedTensors]]:
+    """Map updates. Raises TensorError if one is not as ``encoding`` says."""
+    header = codecs.on_the_wire(encoding.tensors, codec=encoding.codec)
+    with ExitStack() as stack:
+        files = [stack.enter_context(MappedTensors(path)) for path in paths]
+        for file in files:
+            check_matches(file.header, header)
+        yield files
+
+
+def rows(files: Sequence[MappedTensors], name: str, encoding: Encoding) -> list[Row]:
+    """Return the tensor ``name`` of each update; to be dropped before the files are closed."""
+    info, chosen = encoding.tensors[name], codecs.get(encoding.codec)
+    # One buffer for all: a conversion by add_ itself would allocate for every slice.
+    scratch = torch.empty(min(CHUNK_ITEMS, prod(info.shape)), dtype=DTYPES[wide(info).dtype])
+    if isinstance(chosen, Cast):
+        return [_CastRow(file, name, scratch) for file in files]
+    if isinstance(chosen, Int8):
+        return [_Int8Row(file, name, scratch) for file in files]
+    return [_SparseRow(file, name) for file in files]
+
+
+def wide(info: TensorInfo) -> TensorInfo:
+    """Return a model's tensor as it is summed."""
+    return TensorInfo("F64" if info.dtype == "F64" else "F32", info.shape)
+
+
+def slices(info: TensorInfo, limit: int = CHUNK_ITEMS) -> Iterator[slice]:
+    """Cut a tensor's elements into at most ``limit``: whole channels, or part of one channel."""
+    count, parts = prod(info.shape), channels(info.shape)
+    if count == 0:
+        return
+    row = count // parts
+    if row <= limit:
+        yield from in_chunks(count, limit // row * row)
+        return
+    for start in range(0, count, row):
+        for part in in_chunks(row, limit):
+            yield slice(start + part.start, start + part.stop)
+
+
+class _CastRow:
+    def __init__(self, file: MappedTensors, name: str, scratch: torch.Tensor) -> None:
+        self._file, self._name, self._scratch = file, name, scratch
+        self._flat = file.tensor(name).reshape(-1)
+
+    def add(self, part: slice, into: torch.Tensor, weight: float) -> None:
+        added = self._flat[part]
+        if added.dtype != into.dtype:
+            added = self._scratch[: len(added)].copy_(added)
+        into.add_(added, alpha=weight)
+        # Else every update's pages would stay until the end of the tensor.
+        self._file.release(self._name, part)
+
+
+class _Int8Row:
+    def __init__(self, file: MappedTensors, name: str, scratch: torch.Tensor) -> None:
+        self._file, self._name, self._scratch = file, name, scratch
+        self._flat = file.tensor(name).reshape(-1)
+        self._scales = file.tensor(name + SCALE).to(scratch.dtype, copy=True)
+        self._row = len(self._flat) // max(1, len(self._scales))
+
+    def add(self, part: slice, into: torch.Tensor, weight: float) -> None:
+        added = self._scratch[: part.stop - part.start].copy_(self._flat[part])
+        first, last = part.start // self._row, -(-part.stop // self._row)
+        if last - first == 1:
+            into.add_(added, alpha=weight * float(self._scales[first]))
+        else:
+            scales = self._scales[first:last, None]
+            rows = (last - first, self._row)
+            into.view(rows).addcmul_(added.view(rows), scales, value=weight)
+        self._file.release(self._name, part)
+
+
+class _SparseRow:
+    def __init__(self, file: MappedTensors, name: str) -> None:
+        self._values, self._index = file.tensor(name), file.tensor(name + INDEX)
+
+    def add(self, part: slice, into: torch.Tensor, weight: float) -> None:
+        # Indices rise (checked at the upload), so those of a slice stand together.
+        bounds = torch.tensor([part.start, part.stop], dtype=self._index.dtype)
+        first, last = torch.searchsorted(self._index, bounds).tolist()
+        index = self._index[first:last].long() - part.start
+        into.index_add_(0, index, self._values[first:last].to(into.dtype), alpha=weight)

@@ -1,0 +1,53 @@
+"""How a round's job wants its updates made into the next version, from its spec.
+
+Importing this imports torch: workers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aggregation import blobs, expected, strategies
+from aggregation.decoding import Encoding
+from aggregation.strategies import AllUpdates, Strategy, WeightedSum
+from jobs.models import Round
+
+STEPS = "local_steps"
+"""The metric in which a device says how many steps it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What folding and closing a round need beside the bytes."""
+
+    strategy: Strategy
+    encoding: Encoding
+    rules: Mapping[str, str]
+
+    def weight(self, weight: float, metrics: Mapping[str, float]) -> float:
+        """Return the factor of an update in the sum."""
+        if isinstance(self.strategy, AllUpdates):
+            return 1.0
+        return self.strategy.fold_weight(weight, metrics.get(STEPS, 1.0))
+
+    def metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return an update's scalars, with those that the strategy cannot do without."""
+        if isinstance(self.strategy, WeightedSum) and self.strategy.by_steps:
+            return {**metrics, STEPS: max(1.0, metrics.get(STEPS, 1.0))}
+        return dict(metrics)
+
+
+def of(round_: Round) -> Recipe:
+    """Return the recipe of a train round. Raises StrategyError, BlobMissing."""
+    job = round_.job
+    settings = dict(job.spec["strategy"])
+    return Recipe(
+        strategy=strategies.build(settings.pop("name"), settings),
+        encoding=Encoding(
+            codec=job.spec["codec"],
+            tensors=expected.averaged(job),
+            base=blobs.store().path(round_.base_digest),
+        ),
+        rules=expected.rules(job),
+    )

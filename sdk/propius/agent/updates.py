@@ -1,0 +1,116 @@
+"""Makes an update out of trained tensors, and remembers for the job's next round what stays here.
+
+A job's memory is one safetensors file with ``local/<name>``, tensors that never travel (FedBN), and
+``residual/<name>``, what a codec left out and the next update makes up for (error feedback). It is
+written beside the update and becomes the job's once the platform has accepted that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from propius import arrays, codec
+from propius.agent.trainer import LocalWork, TrainingError
+from propius.arrays import Array
+from propius.program import container
+from propius.tensors import TensorError
+
+LOCAL, RESIDUAL = "local/", "residual/"
+
+
+def start(work: LocalWork, into: Path) -> Path:
+    """Return the parameters to begin with: the platform's, with this device's local tensors."""
+    kept = _memory(work, LOCAL)
+    if not kept:
+        return work.parameters
+    given = arrays.load(work.parameters)
+    arrays.save_file(given | _fitting(kept, given), into)
+    return into
+
+
+def write(work: LocalWork, trained: Path) -> None:
+    """Write the update, as the assignment's codec has it, and what is to be remembered.
+
+    Raises
+    ------
+    TrainingError
+        If the update is larger than allowed.
+    TensorError
+        If a value does not fit the codec.
+    """
+    chosen = codec.get(work.assignment.codec)
+    tensors = arrays.load(trained)
+    patterns = _patterns(work)
+    memory = {LOCAL + name: one for name, one in tensors.items() if _matches(name, patterns)}
+    tensors = _averaged(work, tensors, patterns)
+    if chosen.difference:
+        tensors = _differences(work, tensors)
+    if chosen.remembers:
+        residual = _fitting(_memory(work, RESIDUAL), tensors)
+        tensors = {name: one + residual[name] if name in residual else one
+                   for name, one in tensors.items()}  # fmt: skip
+    sent = codec.encode(tensors, codec=chosen.name)
+    if chosen.remembers:
+        back = codec.decode(sent, codec=chosen.name, expected=arrays.describe(tensors))
+        memory |= {RESIDUAL + name: one - back[name] for name, one in tensors.items()}
+    content = arrays.save(sent)
+    if len(content) > work.assignment.max_update_bytes:
+        raise TrainingError(
+            "update_too_large",
+            f"the update has {len(content)} bytes; at most {work.assignment.max_update_bytes}",
+        )
+    if memory and work.remembered is not None:
+        arrays.save_file(memory, work.remembered)
+    work.output.write_bytes(content)
+
+
+def _averaged(
+    work: LocalWork, tensors: Mapping[str, Array], patterns: list[str]
+) -> dict[str, Array]:
+    if work.program is not None:
+        rules = container.load(work.program).rules()
+        names = [name for name in tensors if rules.get(name) == "mean"]
+    else:
+        names = [name for name, array in tensors.items() if array.dtype.kind == "f"]
+    return {name: tensors[name] for name in names if not _matches(name, patterns)}
+
+
+def _differences(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    base = arrays.load(work.parameters)
+    result = {}
+    for name, array in tensors.items():
+        before = base.get(name)
+        if before is None or before.shape != array.shape:
+            raise TensorError(
+                "tensor_mismatch", f"tensors.{name}", f"{name!r} is not in the model as trained"
+            )
+        wide = np.promote_types(array.dtype, np.float32)
+        result[name] = array.astype(wide) - before.astype(wide)
+    return result
+
+
+def _memory(work: LocalWork, part: str) -> dict[str, Array]:
+    if work.memory is None or not work.memory.exists():
+        return {}
+    kept = arrays.load(work.memory)
+    return {name[len(part) :]: one for name, one in kept.items() if name.startswith(part)}
+
+
+def _fitting(kept: Mapping[str, Array], given: Mapping[str, Array]) -> dict[str, Array]:
+    return {
+        name: one
+        for name, one in kept.items()
+        if name in given and (one.shape, one.dtype) == (given[name].shape, given[name].dtype)
+    }
+
+
+def _patterns(work: LocalWork) -> list[str]:
+    return [str(one) for one in work.assignment.workload.get("local", ())]
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
