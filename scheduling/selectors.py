@@ -12,9 +12,9 @@ from uuid import UUID
 
 from core import connections
 from jobs.constraints import Group
-from jobs.models import Job
+from jobs.models import Assignment, Job
 from scheduling import keys
-from scheduling.models import SharingPolicy, TenantShare
+from scheduling.models import PlanRecord, SharingPolicy, TenantShare
 
 DEFAULT_POLICY = "srsf"
 
@@ -78,6 +78,21 @@ def constraint_groups() -> GroupSet:
 def shares(tenant_ids: Iterable[UUID]) -> dict[UUID, TenantShare]:
     """Return the shares that were set, by tenant."""
     return {row.tenant_id: row for row in TenantShare.objects.filter(tenant__in=set(tenant_ids))}
+
+
+def bound_under(record: PlanRecord, *, limit: int = 100) -> list[Assignment]:
+    """Return assignments that were bound under a recorded plan, or before the next record."""
+    later = PlanRecord.objects.filter(version__gt=record.version).order_by("version").first()
+    rows = Assignment.objects.filter(plan_version__gte=record.version, bound_at__gte=record.at)
+    if later is not None:
+        rows = rows.filter(plan_version__lt=later.version)
+    return list(rows.select_related("round", "job").order_by("id")[:limit])
+
+
+def record_behind(assignment: Assignment) -> PlanRecord | None:
+    """Return the recorded plan that an assignment was bound under, or the last one before it."""
+    rows = PlanRecord.objects.filter(version__lte=assignment.plan_version)
+    return rows.order_by("-version").first()
 
 
 def plan_state() -> PlanState | None:

@@ -4,11 +4,20 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError
 
-from scheduling import metrics, services
-from scheduling.models import SharingPolicy, TenantShare
+from jobs.models import Assignment
+from scheduling import metrics, selectors, services
+from scheduling.models import (
+    FleetMinute,
+    PlanRecord,
+    ShareChange,
+    SharingPolicy,
+    TenantQuota,
+    TenantShare,
+)
 from tenants import scopes
 from tests.integration import factories
-from tests.integration.factories import NOW
+from tests.integration.factories import NOW, later
+from tests.integration.scheduling.test_planning import Fleet
 
 
 @pytest.fixture
@@ -92,7 +101,13 @@ class TestConsole:
         tenant = factories.tenant()
         page = operator.post(
             "/admin/scheduling/tenantshare/add/",
-            {"tenant": str(tenant.id), "weight": "2", "guarantee": "1", "ceiling": "7"},
+            {
+                "tenant": str(tenant.id),
+                "weight": "2",
+                "guarantee": "1",
+                "ceiling": "7",
+                "reason": "a larger one",
+            },
         )
         assert page.status_code == 302
         with scopes.system_scope():
@@ -105,6 +120,104 @@ class TestConsole:
             {"tenant": str(factories.tenant().id), "weight": "2", "guarantee": "9", "ceiling": "7"},
         )
         assert page.status_code == 200
+
+    def test_an_old_policy_is_chosen_again_with_one_click(self, operator):
+        with scopes.system_scope():
+            old = services.set_policy(
+                name="srsf", parameters={"max_wait_s": 7}, author="eve", reason="a", now=NOW
+            )
+            services.set_policy(name="fifo", parameters={}, author="eve", reason="b", now=NOW)
+        path = f"/admin/scheduling/sharingpolicy/{old.pk}/revert/"
+        assert path in operator.get("/admin/scheduling/sharingpolicy/").content.decode()
+        assert operator.get(path).status_code == 405
+        assert operator.post(path).status_code == 302
+        chosen = SharingPolicy.objects.latest()
+        assert (chosen.name, chosen.parameters, chosen.author) == ("srsf", {"max_wait_s": 7}, "op")
+        assert chosen.reason == "back to the choice of 2026-01-02 03:04 by eve"
+
+    def test_an_old_share_is_set_again_with_one_click(self, operator, two_shares):
+        mine, _ = two_shares
+        with scopes.system_scope():
+            services.set_share(
+                tenant_id=mine.id, weight=5, guarantee=0, ceiling=None, author="eve",
+                reason="more", now=NOW,
+            )  # fmt: skip
+            old = ShareChange.objects.filter(tenant=mine).earliest("id")
+        assert operator.get("/admin/scheduling/sharechange/").status_code == 200
+        assert operator.post(f"/admin/scheduling/sharechange/{old.pk}/revert/").status_code == 302
+        with scopes.system_scope():
+            share = TenantShare.objects.get(tenant=mine)
+            assert (share.weight, share.ceiling, share.updated_by) == (1, 9, "op")
+            assert ShareChange.objects.filter(tenant=mine).count() == 3
+
+    def test_one_who_only_looks_reverts_nothing(self, client):
+        looker = User.objects.create_user("looker", password="x", is_staff=True)
+        client.force_login(looker)
+        chosen = SharingPolicy.objects.latest()
+        before = SharingPolicy.objects.count()
+        path = f"/admin/scheduling/sharingpolicy/{chosen.pk}/revert/"
+        assert client.post(path).status_code == 403
+        assert SharingPolicy.objects.count() == before
+
+    def test_an_operator_sets_a_quota_with_a_reason_and_sees_what_is_used(self, operator):
+        tenant = factories.tenant()
+        empty = {"tenant": str(tenant.id), "jobs": "3", "devices": "", "device_hours": "",
+                 "stored_bytes": ""}  # fmt: skip
+        add = "/admin/scheduling/tenantquota/add/"
+        assert operator.post(add, {**empty, "reason": ""}).status_code == 200
+        assert operator.post(add, {**empty, "reason": "trial"}).status_code == 302
+        with scopes.system_scope():
+            quota = TenantQuota.objects.get(tenant=tenant)
+        assert (quota.jobs, quota.devices, quota.updated_by) == (3, None, "op")
+        page = operator.get("/admin/scheduling/tenantquota/").content.decode()
+        assert "0 jobs, 0 devices, 0.0 h, 0 bytes" in page
+
+    def test_a_plan_is_kept_with_the_devices_that_it_gave_to_rounds(self, operator):
+        with scopes.system_scope():
+            fleet = Fleet(factories.pool(None, "everybody"), memory_mb=1024)
+            fleet.register()
+            job = factories.job(factories.tenant(), name="bound-one")
+            services.plan(now=NOW)
+            device = fleet.device()
+            fleet.bind(1, devices=[device])
+            (record,) = PlanRecord.objects.all()
+            assert selectors.record_behind(Assignment.objects.get()) == record
+        assert (record.summary["rounds"], record.summary["slots"]) == (1, 6)
+        page = operator.get(f"/admin/scheduling/planrecord/{record.pk}/change/").content.decode()
+        assert "Shortest remaining service first" in page
+        assert f"device {device.id} to train round 1 of bound-one" in page
+        assert str(job.id) in page
+        listed = operator.get("/admin/scheduling/planrecord/").content.decode()
+        assert str(record.version) in listed
+
+    def test_it_explains_every_waiting_job_with_all_names(self, operator):
+        with scopes.system_scope():
+            services.set_policy(name="fifo", parameters={}, author="op", reason="x", now=NOW)
+            fleet = Fleet(factories.pool(None, "everybody"), memory_mb=1024)
+            fleet.register()
+            factories.job(factories.tenant("north"), name="first-one")
+            second = factories.job(factories.tenant("south"), name="second-one", now=later(5))
+            services.plan(now=later(6))
+        assert operator.get("/admin/scheduling/waitingjob/").status_code == 200
+        page = operator.get(f"/admin/scheduling/waitingjob/{second.pk}/change/").content.decode()
+        assert "first-one of north (6 slots, by fifo)" in page
+        assert operator.get("/admin/scheduling/fleetminute/").status_code == 200
+
+
+def test_quotas_and_share_history_are_a_tenants_own_and_records_the_operators(two_shares):
+    mine, _ = two_shares
+    with scopes.system_scope():
+        services.set_quota(
+            tenant_id=mine.id, jobs=1, devices=None, device_hours=None, stored_bytes=None,
+            author="op", reason="x", now=NOW,
+        )  # fmt: skip
+        services.plan(now=NOW)
+        assert PlanRecord.objects.count() == 1
+    with scopes.scope(mine.id):
+        assert {row.tenant_id for row in ShareChange.objects.all()} == {mine.id}
+        assert TenantQuota.objects.update(jobs=99) == 0
+        assert TenantQuota.objects.get().jobs == 1
+        assert PlanRecord.objects.count() == FleetMinute.objects.count() == 0
 
 
 def test_figures_cover_demand_plan_and_devices():
