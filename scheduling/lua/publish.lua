@@ -19,6 +19,8 @@ local function unseen(id)
   local pending, settled = P .. 'pending:' .. id, P .. 'settled:' .. id
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', settled, plan.begun, '+inf')) do
     if not is_row[member] then count = count + 1 end
+    -- Its device is not among those seen that the reader found, if Redis had been emptied.
+    redis.call('SADD', P .. 'seen:' .. id, string.match(member, ':(.+)$'))
   end
   local list = redis.call('ZRANGE', pending, 0, -1, 'WITHSCORES')
   for at = 1, #list, 2 do
