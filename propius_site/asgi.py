@@ -13,14 +13,16 @@ def _web() -> Any:
     from channels.security.websocket import AllowedHostsOriginValidator
     from django.core.asgi import get_asgi_application
 
-    http = get_asgi_application()  # sets Django up, so it comes before any app's import
+    http: Any = get_asgi_application()  # sets Django up, so it comes before any app's import
     websocket_urlpatterns: list[Any] = []
     if importlib.util.find_spec("frontend.routing"):
         websocket_urlpatterns = importlib.import_module("frontend.routing").websocket_urlpatterns
+    from propius_site.body_limit import WithBodyLimit
     from propius_site.health import WithHealth
 
     sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
-    return WithHealth(ProtocolTypeRouter({"http": http, "websocket": sockets}))
+    router = ProtocolTypeRouter({"http": WithBodyLimit(http), "websocket": sockets})
+    return WithHealth(router)
 
 
 def _gateway() -> Any:
