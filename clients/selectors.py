@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from clients.models import Device, Pool
 from tenants.models import Tenant
@@ -72,6 +72,36 @@ def revoked_among(device_ids: Iterable[UUID]) -> list[UUID]:
     """Return those of these devices that have been shut out; for the system only."""
     rows = Device.objects.filter(id__in=list(device_ids), status=Device.Status.REVOKED)
     return list(rows.values_list("id", flat=True))
+
+
+def filtered(
+    rows: QuerySet[Device],
+    *,
+    now: datetime,
+    status: str | None = None,
+    pool: str | None = None,
+    name: str | None = None,
+    online: bool | None = None,
+) -> QuerySet[Device]:
+    """Narrow devices down; ``pool`` is a name or an id."""
+    if status is not None:
+        rows = rows.filter(status=status)
+    if pool is not None:
+        rows = rows.filter(pool_id=pool) if _is_uuid(pool) else rows.filter(pool__name=pool)
+    if name is not None:
+        rows = rows.filter(name__icontains=name)
+    if online is not None:
+        seen = Q(seen_at__gt=now - ONLINE_WITHIN)
+        rows = rows.filter(seen) if online else rows.exclude(seen)
+    return rows
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def tenants_of(pool: Pool) -> list[str]:

@@ -38,6 +38,12 @@ def append(
     changed(tenant_id=tenant_id, job_id=job_id, kind=kind)
 
 
+def of_job(*, job_id: UUID, after: int, until: datetime, limit: int) -> list[Event]:
+    """Return a job's events above the number ``after`` that were told by ``until``, in order."""
+    rows = Event.objects.filter(job_id=job_id, id__gt=after, at__lte=until)
+    return list(rows.order_by("id")[:limit])
+
+
 def changed(*, tenant_id: UUID | None, job_id: UUID | None, kind: str) -> None:
     """Hint to pages that something they show has changed, without a row."""
     hints.publish(

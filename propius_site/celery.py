@@ -58,6 +58,11 @@ app.conf.update(
             "schedule": 1.0,
             "options": {"queue": "aggregation", "expires": 2.0},
         },
+        "tenants.sweep": {
+            "task": "tenants.sweep",
+            "schedule": 600.0,
+            "options": {"queue": "batch", "expires": 600.0},
+        },
         "aggregation.collect": {
             "task": "aggregation.collect",
             "schedule": 600.0,

@@ -74,6 +74,33 @@ class ApiToken(models.Model):
         return f"{self.name} ({self.start}…)"
 
 
+class StoredAnswer(models.Model):
+    """The answer to a POST with an ``Idempotency-Key``; without a status while it is made.
+
+    Nothing in it can be read without the key that the client sent, which is not here: an answer
+    may hold a secret that is shown once.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, null=True)
+    key = models.CharField(max_length=64, help_text="Digest of the caller and the key")
+    request = models.CharField(max_length=64, help_text="Digest of what was asked")
+    status = models.PositiveSmallIntegerField(null=True)
+    location = models.CharField(max_length=200, blank=True)
+    body = models.BinaryField(default=b"", help_text="Encrypted")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "key"], name="answer_once", nulls_distinct=False
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="answer_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.status} to {self.key[:12]}"
+
+
 class AuditEntry(models.Model):
     """Who changed what, when and from where. Append-only."""
 

@@ -26,7 +26,8 @@ class HasScope(BasePermission):
         method = "GET" if request.method == "HEAD" else request.method
         needed = getattr(view, "scope_of", {}).get(method)
         if needed is None:
-            return method == "OPTIONS"
+            # What the view does not have is answered by 405, not by 403.
+            return method == "OPTIONS" or not hasattr(view, str(method).lower())
         if not request.user.may(needed):
             raise Forbidden(f"this needs the scope {needed}; {request.user.name} has it not")
         return True

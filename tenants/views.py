@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from core import origin
 from core.parsing import StrictJson
-from tenants import scopes
+from tenants import replays, scopes
 from tenants.access import Principal
 
 
@@ -17,12 +19,21 @@ class TenantView(APIView):
     """Base of views on a tenant's things: their queries see only its rows (row-level security)."""
 
     parser_classes = [StrictJson]
+    answers_once = True
+    """Whether a POST is answered once for each ``Idempotency-Key``, by its JSON body."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """After authentication and permission, enter the tenant for the request's transaction."""
         super().initial(request, *args, **kwargs)
         scopes.enter(caller(request).tenant_id)
         origin.name(caller(request).name)
+        handler = getattr(self, "post", None)
+        if request.method == "POST" and handler is not None and self.answers_once:
+            vars(self)["post"] = functools.partial(_post_once, handler)
+
+
+def _post_once(handler: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+    return replays.answer_once(request, lambda: handler(request, *args, **kwargs))
 
 
 def caller(request: Request) -> Principal:

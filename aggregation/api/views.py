@@ -20,6 +20,7 @@ from core import knobs
 from core.pagination import CursorPages
 from jobs.models import Artifact, Job
 from tenants import access
+from tenants.replays import answer_once
 from tenants.views import TenantView, caller
 
 _FILE = {streams.BINARY: OpenApiTypes.BINARY}
@@ -30,15 +31,19 @@ class _ArtifactList(GenericAPIView, TenantView):  # type: ignore[type-arg]
     serializer_class = serializers.ArtifactSerializer
     queryset = Artifact.objects.all()
     kind: str
+    answers_once = False  # by the file's digest, known once it is here: see answer
 
     def get(self, request: Request) -> Response:
         """List what was uploaded, newest first."""
         page = self.paginate_queryset(self.get_queryset().filter(kind=self.kind))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    def answer(self, artifact: Artifact) -> Response:
+    def answer(self, request: Request, artifact: Artifact) -> Response:
         """Show an upload."""
-        return Response(serializers.ArtifactDetailSerializer(artifact).data, status=201)
+        shape = serializers.ArtifactDetailSerializer(artifact)
+        return answer_once(
+            request, lambda: Response(shape.data, status=201), asked=artifact.digest.encode()
+        )
 
 
 class ParametersListView(_ArtifactList):
@@ -51,9 +56,10 @@ class ParametersListView(_ArtifactList):
         """Upload a safetensors file as the raw body. The same bytes give the same digest."""
         stream = streams.received(request, limit=knobs.get().max_parameters_bytes)
         return self.answer(
+            request,
             artifacts.store_parameters(
                 tenant_id=_tenant_of(request), stream=stream, now=timezone.now()
-            )
+            ),
         )
 
 
@@ -67,9 +73,10 @@ class ProgramListView(_ArtifactList):
         """Upload a program as the raw body. ``checking`` until it has run once in a child."""
         stream = streams.received(request, limit=knobs.get().max_program_bytes)
         return self.answer(
+            request,
             artifacts.store_program(
                 tenant_id=_tenant_of(request), stream=stream, now=timezone.now()
-            )
+            ),
         )
 
 

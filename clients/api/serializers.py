@@ -75,6 +75,15 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
         read_only_fields = fields
 
 
+class DeviceFilterSerializer(serializers.Serializer[dict[str, Any]]):
+    """By what devices may be listed."""
+
+    status = serializers.ChoiceField(choices=Device.Status.choices, required=False)
+    pool = serializers.CharField(max_length=60, required=False)
+    name = serializers.CharField(max_length=100, required=False)
+    online = serializers.BooleanField(required=False)
+
+
 class AttributeSerializer(serializers.ModelSerializer[AttributeDefinition]):
     """One attribute of the schema."""
 

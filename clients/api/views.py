@@ -1,10 +1,11 @@
 """Pools, enrolment tokens, devices, and the door through which a device joins."""
 
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +17,7 @@ from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
 from core.errors import Forbidden, NotFound
 from core.parsing import StrictJson
 from tenants import access
+from tenants.replays import answer_once
 from tenants.scopes import system_scope
 from tenants.throttling import EnrolmentRate
 from tenants.views import TenantView, caller
@@ -38,17 +40,22 @@ class EnrolView(APIView):
         """Register the device's public key; the same key may come again."""
         asked = serializers.EnrolSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
+        device = f"device {asked.validated_data['public_key']}"
         with system_scope():
-            device, created = services.enrol(**asked.validated_data, now=timezone.now())
-            answer = {
-                "device": device.id,
-                "pool": device.pool.name,
-                "pool_tenants": selectors.tenants_of(device.pool),
-                "gateway": settings.PROPIUS_GATEWAY_URL.rstrip("/") + "/device/v1",
-                "data": settings.PROPIUS_PUBLIC_URL.rstrip("/") + "/data/v1",
-                "attributes_schema": list(AttributeDefinition.objects.order_by("name")),
-            }
-        return Response(serializers.EnrolledSerializer(answer).data, status=201 if created else 200)
+            return answer_once(request, lambda: _enrol(asked.validated_data), caller=device)
+
+
+def _enrol(asked: dict[str, Any]) -> Response:
+    device, created = services.enrol(**asked, now=timezone.now())
+    answer = {
+        "device": device.id,
+        "pool": device.pool.name,
+        "pool_tenants": selectors.tenants_of(device.pool),
+        "gateway": settings.PROPIUS_GATEWAY_URL.rstrip("/") + "/device/v1",
+        "data": settings.PROPIUS_PUBLIC_URL.rstrip("/") + "/data/v1",
+        "attributes_schema": list(AttributeDefinition.objects.order_by("name")),
+    }
+    return Response(serializers.EnrolledSerializer(answer).data, status=201 if created else 200)
 
 
 class AttributeListView(TenantView, GenericAPIView[AttributeDefinition]):
@@ -143,9 +150,20 @@ class DeviceListView(TenantView, GenericAPIView[Device]):
     serializer_class = serializers.DeviceSerializer
     queryset = Device.objects.select_related("pool")
 
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("status", str, enum=Device.Status.values),
+            OpenApiParameter("pool", str, description="Name or id of the pool"),
+            OpenApiParameter("name", str, description="Part of the name"),
+            OpenApiParameter("online", bool, description="Seen within the last minute"),
+        ]
+    )
     def get(self, request: Request) -> Response:
-        """List devices, newest first."""
-        page = self.paginate_queryset(self.get_queryset())
+        """List devices, newest first; up to 500 a page."""
+        asked = serializers.DeviceFilterSerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        rows = selectors.filtered(self.get_queryset(), now=timezone.now(), **asked.validated_data)
+        page = self.paginate_queryset(rows)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

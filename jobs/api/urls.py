@@ -15,5 +15,7 @@ urlpatterns = [
         )
         for action in ("cancel", "pause", "resume")
     ),
+    path("jobs/<uuid:job_id>/clone", views.JobCloneView.as_view(), name="job-clone"),
+    path("jobs/<uuid:job_id>/events", views.JobEventsView.as_view(), name="job-events"),
     path("jobs/<uuid:job_id>/rounds", views.RoundListView.as_view(), name="rounds"),
 ]

@@ -1,41 +1,79 @@
-"""Submit, list, show and steer jobs; list their rounds."""
+"""Submit, clone, list, show and steer jobs; list their rounds, stream their events."""
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core import knobs
+from core import knobs, origin
 from core.errors import Invalid
 from core.parsing import StrictJson
 from jobs import selectors, services
-from jobs.api import serializers
+from jobs.api import events, serializers
 from jobs.models import Job, Round
-from tenants import access, scopes
+from tenants import access, replays, scopes
 from tenants.views import TenantView, caller
 
 POLL_S = 0.05
-MAX_KEY = 100
 STATUSES = [*Job.Status.values, *Job.Outcome.values]
 
 
-# The answer to a submission is its admission, which another process decides once the job is
-# committed: so this view opens its own transactions.
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-class JobListView(GenericAPIView[Job]):
-    """The tenant's jobs."""
+class _Submitting(GenericAPIView[Job]):
+    """Answers a submission once it is admitted.
+
+    Another process decides that when the job is committed, so these views are not in one
+    transaction but open their own.
+    """
 
     parser_classes = [StrictJson]
-    scope_of = {"GET": access.READ_JOBS, "POST": access.WRITE_JOBS}
     serializer_class = serializers.JobSerializer
     queryset = Job.objects.all()
+
+    def answer(self, request: Request, submit: Callable[..., tuple[Job, bool]]) -> Response:
+        """Submit, wait for the admission, and show the job."""
+        me, key = caller(request), replays.key_of(request)
+        origin.name(me.name)
+        with scopes.scope(me.tenant_id):
+            replayed = replays.begin(request, key) if key else None
+            if replayed is not None:
+                return replayed
+            job, created = submit(
+                tenant_id=me.tenant_id,
+                submitted_by=me.name,
+                idempotency_key=key.text if key else None,
+                now=timezone.now(),
+            )
+        until = time.monotonic() + knobs.get().admission_wait_s
+        while job.status == Job.Status.SUBMITTED and time.monotonic() < until:
+            time.sleep(POLL_S)
+            with scopes.scope(me.tenant_id):
+                job.refresh_from_db()
+        with scopes.scope(me.tenant_id):
+            shape = serializers.JobSerializer(job).data
+            location = {"Location": f"/api/v1/jobs/{job.id}"}
+            response = Response(shape, status=201 if created else 200, headers=location)
+            if key:
+                replays.keep(key, response)
+        return response
+
+
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class JobListView(_Submitting):
+    """The tenant's jobs."""
+
+    scope_of = {"GET": access.READ_JOBS, "POST": access.WRITE_JOBS}
 
     @extend_schema(
         parameters=[
@@ -53,34 +91,12 @@ class JobListView(GenericAPIView[Job]):
 
     @extend_schema(
         request={"application/json": {"type": "object", "description": "A job file"}},
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key", str, OpenApiParameter.HEADER, description="A replay's guard"
-            )
-        ],
         responses={200: serializers.JobSerializer, 201: serializers.JobSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Submit a job. Waits up to 2 s for its admission; a replay gives the first job."""
-        tenant_id = caller(request).tenant_id
-        with scopes.scope(tenant_id):
-            job, created = services.submit(
-                tenant_id=tenant_id,
-                raw=_object(request.data),
-                submitted_by=caller(request).name,
-                idempotency_key=_idempotency_key(request),
-                now=timezone.now(),
-            )
-        until = time.monotonic() + knobs.get().admission_wait_s
-        # A queued job says so in its reason: its decision has been made, for now.
-        while job.status == Job.Status.SUBMITTED and not job.reason and time.monotonic() < until:
-            time.sleep(POLL_S)
-            with scopes.scope(tenant_id):
-                job.refresh_from_db()
-        with scopes.scope(tenant_id):
-            shape = serializers.JobSerializer(job).data
-        location = {"Location": f"/api/v1/jobs/{job.id}"}
-        return Response(shape, status=201 if created else 200, headers=location)
+        """Submit a job. Waits up to 2 s for its admission; a replay gives the first answer."""
+        raw = _object(request.data)
+        return self.answer(request, functools.partial(services.submit, raw=raw))
 
     def _filtered(self, request: Request) -> Any:
         rows = self.get_queryset()
@@ -130,6 +146,72 @@ class JobActionView(TenantView):
         return Response(serializers.JobSerializer(job).data)
 
 
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class JobCloneView(_Submitting):
+    """Submits a job's file again."""
+
+    scope_of = {"POST": access.WRITE_JOBS}
+
+    @extend_schema(
+        request={
+            "application/json": {
+                "type": "object",
+                "description": "Top-level fields of the job file to replace",
+            }
+        },
+        responses={200: serializers.JobSerializer, 201: serializers.JobSerializer},
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Submit the job's file again as a new job; the body's fields replace the file's."""
+        changes = _object(request.data or {})
+        clone = functools.partial(services.clone, job_id=job_id, changes=changes)
+        return self.answer(request, clone)
+
+
+class _EventStream(BaseRenderer):
+    """So that ``Accept: text/event-stream`` is understood; a refusal is still a problem."""
+
+    media_type = events.TYPE
+    format = "events"
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        """Render what is no stream."""
+        return JSONRenderer().render(data)
+
+
+class JobEventsView(TenantView):
+    """What happens to one job, as it happens."""
+
+    scope_of = {"GET": access.READ_JOBS}
+    renderer_classes = [_EventStream, JSONRenderer]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "Last-Event-ID", str, OpenApiParameter.HEADER, description="Resume after this one"
+            ),
+            OpenApiParameter("follow", bool, description="false: end after what is there now"),
+        ],
+        responses={(200, events.TYPE): OpenApiTypes.STR, 204: None},
+    )
+    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+        """Stream the job's events (server-sent events). 204: it has ended, and nothing is left."""
+        job, tenant_id = _job(job_id), caller(request).tenant_id
+        last = _number(request.headers.get("Last-Event-ID", ""))
+        follow = _flag("follow", request.query_params.get("follow", "true"))
+        reader = events.Reader(tenant_id, job_id, last)
+        if last and job.status == Job.Status.FINISHED:
+            told, over = events.Reader(tenant_id, job_id, last).read()
+            if over and not told:
+                return Response(status=204)  # which tells a browser not to come back
+        events.require_free(tenant_id)
+        return StreamingHttpResponse(
+            events.stream(reader, follow=follow),
+            content_type=events.TYPE,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+
 class RoundListView(TenantView, GenericAPIView[Round]):
     """The rounds of one job."""
 
@@ -156,15 +238,16 @@ def _object(data: Any) -> dict[str, Any]:
     return data
 
 
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isprintable()):
-        raise Invalid(
-            "the Idempotency-Key is too long, empty or not printable",
-            errors={
-                "Idempotency-Key": (
-                    f"{len(key)} characters; 1 to {MAX_KEY} printable ones are allowed"
-                )
-            },
-        )
-    return key
+def _number(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        fault = f"{text[:40]!r}; the id of an event is allowed"
+        raise Invalid("Last-Event-ID is no number", errors={"Last-Event-ID": fault})
+    return int(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise Invalid(f"{name} is no flag", errors={name: f"{text[:40]!r}; true or false"})
+    return text == "true"

@@ -33,6 +33,7 @@ from jobs.services.submission import (
     ParametersMismatch,
     SpecInvalid,
     UnknownArtifact,
+    clone,
     submit,
 )
 from jobs.services.sweep import sweep
@@ -57,6 +58,7 @@ __all__ = [
     "admit",
     "assign",
     "cancel",
+    "clone",
     "complete_round",
     "extend_leases",
     "fail_round",

@@ -17,6 +17,7 @@ from core import events, hints, knobs
 from core.errors import Conflict, Unprocessable
 from jobs import constraints
 from jobs.models import Artifact, Job
+from jobs.services.lifecycle import JobUnknown
 from propius import spec as job_spec
 from tenants import services as tenant_services
 
@@ -93,6 +94,38 @@ def submit(
     )
     hints.send("scheduling.admit", str(job.id), queue="scheduling")
     return job, True
+
+
+@transaction.atomic
+def clone(
+    *,
+    tenant_id: UUID,
+    job_id: UUID,
+    changes: Mapping[str, Any],
+    submitted_by: str,
+    idempotency_key: str | None,
+    now: datetime,
+) -> tuple[Job, bool]:
+    """Submit a job's file again with ``changes`` to its top-level fields; tells if it is new.
+
+    Raises JobUnknown and what :func:`submit` raises.
+    """
+    source = Job.objects.filter(tenant_id=tenant_id, id=job_id).first()
+    if source is None:
+        raise JobUnknown(f"no job {job_id}")
+    job, created = submit(
+        tenant_id=tenant_id,
+        raw={**source.spec_raw, **changes},
+        submitted_by=submitted_by,
+        idempotency_key=idempotency_key,
+        now=now,
+    )
+    if created:
+        tenant_services.audit(
+            tenant_id=tenant_id, actor=submitted_by, action="job.clone", target=str(job.id),
+            now=now, source=str(job_id), changed=sorted(changes),
+        )  # fmt: skip
+    return job, created
 
 
 def _replay(tenant_id: UUID, key: str | None, request_digest: str) -> Job | None:

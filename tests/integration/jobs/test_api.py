@@ -63,8 +63,9 @@ def test_it_takes_a_job_and_shows_it_to_its_tenant_only(call):
 def test_it_answers_a_replay_with_the_first_job(call):
     first = call("owner", "post", "jobs", factories.spec(), **{"Idempotency-Key": "k1"})
     again = call("owner", "post", "jobs", factories.spec(), **{"Idempotency-Key": "k1"})
-    assert (first.status_code, again.status_code) == (201, 200)
-    assert first.json()["id"] == again.json()["id"]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
     other = call("owner", "post", "jobs", factories.spec(name="other"), **{"Idempotency-Key": "k1"})
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
     long = call("owner", "post", "jobs", factories.spec(), **{"Idempotency-Key": "k" * 101})
@@ -198,3 +199,27 @@ def _artifact(digest, status, *, tensors=None, errors=None):
             digest=digest, size_bytes=1, status=status, tensors=tensors or {},
             errors=errors or {}, now=NOW,
         )  # fmt: skip
+
+
+def test_it_clones_a_job_with_changes(call):
+    source = _running(name="first")
+    made = call("owner", "post", f"jobs/{source.id}/clone", {"name": "second", "priority": 3})
+    assert made.status_code == 201
+    body = made.json()
+    assert (body["name"], body["priority"], body["status"]) == ("second", 3, "submitted")
+    assert made.headers["Location"] == f"/api/v1/jobs/{body['id']}"
+    same = call("owner", "post", f"jobs/{source.id}/clone").json()
+    assert (same["name"], same["spec"]["rounds"]) == ("first", body["spec"]["rounds"])
+    assert len({str(source.id), body["id"], same["id"]}) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_clones_once_for_a_key_and_only_what_is_the_callers(call):
+    path = f"jobs/{_running().id}/clone"
+    first = call("owner", "post", path, {"name": "x"}, **{"Idempotency-Key": "k1"})
+    again = call("owner", "post", path, {"name": "x"}, **{"Idempotency-Key": "k1"})
+    assert first.json() == again.json()
+    wrong = call("owner", "post", path, {"colour": "blue"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "spec_invalid")
+    assert call("stranger", "post", path).status_code == 404
+    assert call("viewer", "post", path).status_code == 403

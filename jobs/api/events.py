@@ -1,0 +1,142 @@
+"""A job's events as a stream that resumes where it broke off (server-sent events)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from django.utils import timezone
+
+from clients import selectors as client_selectors
+from core import events, knobs
+from core.errors import TooMany, Unavailable
+from core.models import Event
+from jobs.models import Job
+from tenants import scopes
+
+TYPE = "text/event-stream"
+POLL_S = 0.5
+SETTLED = timedelta(seconds=1)
+"""Events are numbered before they are committed: one told just now may have a smaller number
+than one that is seen already. So the newest are held back for this long …"""
+OVERLAP = timedelta(seconds=30)
+"""… and this far back is read again, for those whose transaction took longer."""
+BATCH = 1000
+BEAT_S = 15.0
+SHARE = 10
+"""A tenant may have one in this many of a process's streams."""
+
+
+class StreamsInUse(TooMany):
+    """The tenant has as many streams open as it may; ``wait`` and try again."""
+
+    code = "streams_in_use"
+    wait = 10
+
+
+class NoStreamFree(Unavailable):
+    """This process serves as many streams as it can."""
+
+    code = "no_stream_free"
+    wait = 10
+
+
+@dataclass(slots=True)
+class Reader:
+    """What was sent of one job's events, and what comes next."""
+
+    tenant_id: UUID
+    job_id: UUID
+    last: int
+    floor: int = -1
+    sent: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.floor < 0:
+            self.floor = self.last
+
+    def read(self) -> tuple[list[str], bool]:
+        """Return the events not sent yet, and whether the job has ended and told all."""
+        now = timezone.now()
+        with scopes.scope(self.tenant_id):
+            job = Job.objects.filter(id=self.job_id).values_list("finished_at", flat=True).first()
+            found = events.of_job(
+                job_id=self.job_id, after=self.floor, until=now - SETTLED, limit=BATCH
+            )
+        fresh = [one for one in found if one.id not in self.sent]
+        told = [self._told(one) for one in fresh]
+        self.sent |= {one.id for one in fresh}
+        full = len(found) == BATCH
+        old = [one.id for one in found if full or one.at < now - OVERLAP]
+        if old:
+            self.floor = max(old)
+            self.sent = {one for one in self.sent if one > self.floor}
+        over = job is not None and job < now - SETTLED and not full
+        return told, over
+
+    def _told(self, event: Event) -> str:
+        body = json.dumps(as_json(event, self.tenant_id), separators=(",", ":"))
+        # One that comes late does not move the place to resume at back.
+        number = f"id: {event.id}\n" if event.id > self.last else ""
+        self.last = max(self.last, event.id)
+        return f"{number}event: {event.kind}\ndata: {body}\n\n"
+
+
+def as_json(event: Event, tenant_id: UUID) -> dict[str, Any]:
+    """Return what a tenant may know of an event: devices under their pseudonyms."""
+    device = event.device_id and client_selectors.pseudonym(tenant_id, event.device_id)
+    return {
+        "id": event.id,
+        "kind": event.kind,
+        "at": event.at.isoformat(),
+        "job": str(event.job_id),
+        "round": event.round_id and str(event.round_id),
+        "assignment": event.assignment_id and str(event.assignment_id),
+        "device": device,
+        "data": event.data,
+    }
+
+
+_open: Counter[UUID] = Counter()
+
+
+def require_free(tenant_id: UUID) -> None:
+    """Check that one more stream may be opened. Raises StreamsInUse, NoStreamFree."""
+    most = knobs.get().event_streams
+    if _open.total() >= most:
+        raise NoStreamFree(f"this server has its {most} event streams open; try again soon")
+    share = max(1, most // SHARE)
+    if _open[tenant_id] >= share:
+        raise StreamsInUse(f"your {share} event streams are open; close one or try again")
+
+
+async def stream(reader: Reader, *, follow: bool) -> AsyncIterator[bytes]:
+    """Yield events as they come. Ends after a while: the next request is authenticated anew."""
+    read = database_sync_to_async(reader.read, thread_sensitive=False)
+    clock = asyncio.get_running_loop().time
+    until, beat = clock() + knobs.get().event_stream_s, clock() + BEAT_S
+    _open[reader.tenant_id] += 1
+    try:
+        yield b"retry: 2000\n\n"
+        while True:
+            told, over = await read()
+            if told:
+                yield "".join(told).encode()
+                beat = clock() + BEAT_S
+            if over or not follow or clock() >= until:
+                return
+            if clock() >= beat:
+                yield b": still here\n\n"
+                beat = clock() + BEAT_S
+            await asyncio.sleep(POLL_S)
+    finally:
+        _open[reader.tenant_id] -= 1
+        if not _open[reader.tenant_id]:
+            del _open[reader.tenant_id]

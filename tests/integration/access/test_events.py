@@ -1,0 +1,150 @@
+"""A job's events as a stream: resumes where it broke off, ends, and is bounded."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from django.test import AsyncClient
+from django.utils import timezone
+
+from core import events as core_events
+from core import knobs
+from core.models import Event
+from jobs import services
+from jobs.api import events
+from tenants.scopes import system_scope
+from tests.integration import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def world():
+    acme = factories.tenant()
+    job = factories.job(acme)
+    return job, {"Authorization": f"Bearer {factories.token(acme)}"}
+
+
+def path(job, query=""):
+    return f"/api/v1/jobs/{job.id}/events{query}"
+
+
+def parsed(body):
+    found = []
+    for block in body.decode().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "data" in lines:
+            found.append((lines.get("id"), lines["event"], json.loads(lines["data"])))
+    return found
+
+
+async def read(address, headers, **more):
+    answer = await AsyncClient().get(address, headers=headers | more)
+    if not answer.streaming:
+        return answer, []
+    return answer, parsed(b"".join([chunk async for chunk in answer]))
+
+
+def test_it_tells_what_happened_and_resumes_after_the_last(world):
+    job, headers = world
+    answer, told = asyncio.run(read(path(job, "?follow=false"), headers))
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    assert [kind for _, kind, _ in told][:2] == ["job.submitted", "job.admitted"]
+    assert all(str(body["id"]) == number for number, _, body in told)
+    first = told[0][0]
+    _, rest = asyncio.run(read(path(job, "?follow=false"), headers, **{"Last-Event-ID": first}))
+    assert rest == told[1:]
+    accepted = {"Accept": "text/event-stream"}
+    answer, _ = asyncio.run(read(path(job, "?follow=false"), headers | accepted))
+    assert answer.status_code == 200
+
+
+def test_it_follows_until_the_job_has_ended_and_then_says_so(world, monkeypatch):
+    job, headers = world
+    monkeypatch.setattr(events, "POLL_S", 0.05)
+    monkeypatch.setattr(events, "SETTLED", timedelta(0))
+
+    def cancel():
+        with system_scope():
+            services.cancel(job_id=job.id, actor="x", now=timezone.now())
+
+    async def follow():
+        reading = asyncio.create_task(read(path(job), headers))
+        await asyncio.sleep(0.3)
+        assert not reading.done()
+        assert events._open.total() == 1
+        from channels.db import database_sync_to_async
+
+        await database_sync_to_async(cancel, thread_sensitive=False)()
+        return await asyncio.wait_for(reading, 20)
+
+    _, told = asyncio.run(follow())
+    assert told[-1][1] == "job.cancelled"
+    assert not events._open
+    last = {"Last-Event-ID": told[-1][0]}
+    answer, _ = asyncio.run(read(path(job), headers, **last))
+    assert answer.status_code == 204
+
+
+def test_one_that_was_numbered_first_and_committed_later_is_not_lost(world, monkeypatch):
+    job, _ = world
+    monkeypatch.setattr(events, "SETTLED", timedelta(0))
+    reader = events.Reader(job.tenant_id, job.id, 0)
+    reader.read()
+    now = timezone.now()
+    with system_scope():
+        core_events.append("job.paused", now=now, tenant_id=job.tenant_id, job_id=job.id)
+        late = Event.objects.latest("id")
+        number, late.id = late.id, None
+        Event.objects.filter(id=number).delete()
+        core_events.append("job.resumed", now=now, tenant_id=job.tenant_id, job_id=job.id)
+    assert [one.splitlines()[1] for one in reader.read()[0]] == ["event: job.resumed"]
+    with system_scope():
+        late.id = number
+        late.save(force_insert=True)
+    told, _ = reader.read()
+    assert [one.splitlines()[0] for one in told] == ["event: job.paused"]  # and no id: it is older
+    assert reader.read()[0] == []
+
+
+def test_the_newest_are_held_back_until_they_are_settled(world):
+    job, _ = world
+    reader = events.Reader(job.tenant_id, job.id, 0)
+    before = len(reader.read()[0])
+    with system_scope():
+        core_events.append("job.paused", now=timezone.now(), tenant_id=job.tenant_id, job_id=job.id)
+    assert (before > 0, reader.read()[0]) == (True, [])
+
+
+def test_devices_are_told_by_pseudonym(world):
+    job, _ = world
+    device = factories.device(factories.pool())
+    event = Event(kind="assignment.failed", job_id=job.id, device_id=device.id, at=timezone.now())
+    shown = events.as_json(event, job.tenant_id)
+    assert shown["device"].startswith("d-")
+    assert str(device.id) not in json.dumps(shown)
+
+
+def test_streams_are_bounded_by_tenant_and_in_all(world, client, monkeypatch):
+    job, headers = world
+    monkeypatch.setenv("PROPIUS_EVENT_STREAMS", "10")
+    knobs.get.cache_clear()
+    try:
+        monkeypatch.setitem(events._open, job.tenant_id, 1)
+        mine = client.get(path(job), headers=headers)
+        assert (mine.status_code, mine.json()["code"]) == (429, "streams_in_use")
+        assert mine.headers["Retry-After"] == "10"
+        monkeypatch.setitem(events._open, job.tenant_id, 10)
+        full = client.get(path(job), headers=headers)
+        assert (full.status_code, full.json()["code"]) == (503, "no_stream_free")
+    finally:
+        knobs.get.cache_clear()
+
+
+@pytest.mark.parametrize("wrong", ["x", "-1", "9" * 30, "1.5"])
+def test_it_names_a_wrong_place_to_resume_at(world, client, wrong):
+    job, headers = world
+    answer = client.get(path(job), headers=headers | {"Last-Event-ID": wrong})
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["Last-Event-ID"])
+    assert client.get(path(job, "?follow=maybe"), headers=headers).status_code == 400
