@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from django.db import connection
 
 from core import connections, hints
 from core.models import Event
@@ -42,6 +47,45 @@ def of_job(*, job_id: UUID, after: int, until: datetime, limit: int) -> list[Eve
     """Return a job's events above the number ``after`` that were told by ``until``, in order."""
     rows = Event.objects.filter(job_id=job_id, id__gt=after, at__lte=until)
     return list(rows.order_by("id")[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """One of many event rows; fields as :func:`append` takes them."""
+
+    kind: str
+    tenant_id: UUID
+    job_id: UUID
+    round_id: UUID
+    assignment_id: UUID
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def append_many(found: Sequence[New], *, now: datetime) -> None:
+    """Append many rows in one statement; a page hears once of each job and kind."""
+    if not found:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO {Event._meta.db_table}
+                (kind, tenant_id, job_id, round_id, assignment_id, data, at)
+            SELECT e.kind, e.tenant_id, e.job_id, e.round_id, e.assignment_id, e.data, %s
+            FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::jsonb[])
+                AS e(kind, tenant_id, job_id, round_id, assignment_id, data)
+            """,
+            [
+                now,
+                [one.kind for one in found],
+                [one.tenant_id for one in found],
+                [one.job_id for one in found],
+                [one.round_id for one in found],
+                [one.assignment_id for one in found],
+                [json.dumps(one.data) for one in found],
+            ],
+        )
+    for tenant_id, job_id, kind in {(one.tenant_id, one.job_id, one.kind) for one in found}:
+        changed(tenant_id=tenant_id, job_id=job_id, kind=kind)
 
 
 def changed(*, tenant_id: UUID | None, job_id: UUID | None, kind: str) -> None:

@@ -15,11 +15,14 @@ from django.utils import timezone
 import jobs.selectors
 import jobs.services
 from core import hints, knobs
+from core.errors import PropiusError
 from core.ids import uuid7
-from gateway import details
+from gateway.details import Details, assignment
 from gateway.events import Bound, NothingToBind, Offered
 from gateway.idle import UNTRIED
+from gateway.leases import Leases
 from gateway.metrics import BINDS
+from gateway.moves import Batch, Moves
 from gateway.registry import Listener
 from gateway.signing import Signer
 from gateway.threads import DatabaseAway, Threads
@@ -56,12 +59,16 @@ class Grant:
 class Binder:
     """Collects what devices ask for, and answers in batches."""
 
-    def __init__(self, scripts: binding.Binder, signer: Signer, threads: Threads) -> None:
+    def __init__(
+        self, scripts: binding.Binder, signer: Signer, threads: Threads, leases: Leases
+    ) -> None:
         self.scripts = scripts
         self._signer = signer
         self._threads = threads
         self._asks: list[Ask] = []
         self._wake = asyncio.Event()
+        self.moves = Moves(leases, self._wake.set)
+        self._details = Details()
         self._failures = 0
         self._hinting: asyncio.Task[None] | None = None
 
@@ -108,10 +115,15 @@ class Binder:
         """Answer every one of ``asks``."""
         for ask in asks:
             ask.assignment_id = str(uuid7())
-        grants = await self._chosen([ask for ask in asks if ask.choice is not None])
-        grants += await self._scripted([ask for ask in asks if ask.choice is None])
-        if grants:
-            await self._commit(grants)
+        grants: list[Grant] = []
+        try:
+            if asks:
+                grants = await self._chosen([ask for ask in asks if ask.choice is not None])
+                grants += await self._scripted([ask for ask in asks if ask.choice is None])
+        finally:
+            # Redis away is no reason to keep a device's slot: what waits is committed all the same.
+            if grants or self.moves:
+                await self._commit(grants)
 
     async def _chosen(self, asks: Sequence[Ask]) -> list[Grant]:
         requests = []
@@ -194,14 +206,32 @@ class Binder:
             ask.one.feed(Offered(offer))
 
     async def _commit(self, grants: Sequence[Grant]) -> None:
+        batch = self.moves.take()
         try:
-            settlements, told = await self._threads.commit(
-                lambda: _committed(grants), patience_s=COMMIT_PATIENCE_S
+            settlements, told, faults = await self._threads.commit(
+                lambda: _committed(grants, batch, self._details), patience_s=COMMIT_PATIENCE_S
             )
         except DatabaseAway:
             # Rows unknown: the grants lapse in Redis by themselves, a row by its start lease.
             self._nothing([grant.ask for grant in grants], retry=True)
+            if batch is not None:
+                self.moves.keep(batch)
             return
+        except BaseException:
+            if batch is not None:
+                self.moves.end(batch, {})
+            raise
+        if batch is not None:
+            self.moves.end(batch, faults)
+        if grants:
+            await self._settle(grants, settlements, told)
+
+    async def _settle(
+        self,
+        grants: Sequence[Grant],
+        settlements: Sequence[binding.Settlement],
+        told: dict[str, wire.Assignment],
+    ) -> None:
         try:
             await self.scripts.settle(settlements)
         except REDIS_AWAY as error:
@@ -210,12 +240,12 @@ class Binder:
         if any(one.outcome != "assigned" for one in settlements):
             self._hint()  # their slots are open again with the next plan
         for grant, settlement in zip(grants, settlements, strict=True):
-            assignment = told.get(grant.ask.assignment_id)
+            found = told.get(grant.ask.assignment_id)
             BINDS.labels(settlement.outcome).inc()
-            if assignment is None:
+            if found is None:
                 self._nothing([grant.ask])
             else:
-                grant.ask.one.feed(Bound(assignment))
+                grant.ask.one.feed(Bound(found))
 
     def _nothing(self, asks: Sequence[Ask], *, retry: bool = False) -> None:
         for ask in asks:
@@ -224,10 +254,19 @@ class Binder:
 
 
 def _committed(
-    grants: Sequence[Grant],
-) -> tuple[list[binding.Settlement], dict[str, wire.Assignment]]:
-    """Write the rows; return what became of each grant and what its device is told."""
+    grants: Sequence[Grant], batch: Batch | None, details: Details
+) -> tuple[list[binding.Settlement], dict[str, wire.Assignment], dict[UUID, PropiusError]]:
+    """Write the rows; return what became of each grant, what its device is told, late accepts."""
     now = timezone.now()
+    faults: dict[UUID, PropiusError] = {}
+    if batch is not None and batch.accepts:
+        accepts = [
+            (UUID(identifier), UUID(one.device)) for identifier, one in batch.accepts.items()
+        ]
+        faults = jobs.services.accept_many(accepts=accepts, now=now)
+    returns = list(batch.returns.values()) if batch is not None else []
+    if not grants and not returns:
+        return [], {}, faults
     bindings = [
         jobs.services.Binding(
             UUID(grant.ask.assignment_id),
@@ -237,27 +276,27 @@ def _committed(
         )
         for grant in grants
     ]
-    outcomes = jobs.services.assign(bindings=bindings, now=now)
-    rows = jobs.selectors.assignment_details(
-        [identifier for identifier, outcome in outcomes.items() if outcome == "assigned"]
-    )
-    found = {str(identifier): row for identifier, row in rows.items()}
+    done = jobs.services.exchange(returns=returns, bindings=bindings, now=now)
+    assigned = {
+        one.assignment_id: one.round_id
+        for one in bindings
+        if done.outcomes[one.assignment_id] == "assigned"
+    }
+    told = details.of_new(assigned, done.windows, now=now)
     settlements = []
-    for grant in grants:
+    for grant, one in zip(grants, bindings, strict=True):
         identifier = grant.ask.assignment_id
-        outcome = outcomes[UUID(identifier)]
+        outcome = done.outcomes[one.assignment_id]
         if outcome == "busy":
             # Bound by an earlier try of this very commit, or to a session that broke off.
-            held = jobs.selectors.assignment_for_device(UUID(grant.ask.one.device))
+            held = jobs.selectors.assignment_for_device(one.device_id)
             if held is not None:
-                found[identifier] = held
-                outcome = "assigned" if str(held.id) == identifier else "busy"
+                told[identifier] = assignment(held, now=now)
+                outcome = "assigned" if held.id == one.assignment_id else "busy"
         settlements.append(
             binding.Settlement(grant.round_id, identifier, grant.ask.one.device, outcome)
         )
-    return settlements, {
-        identifier: details.assignment(row, now=now) for identifier, row in found.items()
-    }
+    return settlements, told, faults
 
 
 def _candidate(info: binding.RoundInfo) -> wire.Candidate:

@@ -51,6 +51,7 @@ class Connection:
     __slots__ = (
         "_events",
         "_feeding",
+        "_gathered",
         "_gave_up",
         "_moves",
         "_rate",
@@ -95,6 +96,7 @@ class Connection:
         self._feeding = False
         self._gave_up = False
         self._moves: asyncio.Task[None] | None = None
+        self._gathered: asyncio.Future[None] | None = None
         self._rate = Rate(MESSAGES_PER_S, MESSAGES_BURST)
         self._reader: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -192,12 +194,21 @@ class Connection:
 
     def move(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work``, which moves rows of this device, after all such work before it."""
-        self._moves = self.spawn(_after(self._moves, work))
+        self._moves = self.spawn(_after(self._unsettled(), work))
+
+    def moves_with(self, gathered: asyncio.Future[None]) -> None:
+        """Note that rows of this device are moved with others by the time this ends."""
+        self._gathered = gathered
 
     async def settled(self) -> None:
         """Wait until the moves of rows have ended."""
-        if self._moves is not None:
-            await asyncio.wait([self._moves])
+        earlier = self._unsettled()
+        if earlier:
+            await asyncio.wait(earlier)
+
+    def _unsettled(self) -> list[asyncio.Future[None]]:
+        both = (self._moves, self._gathered)
+        return [one for one in both if one is not None and not one.done()]
 
     @property
     def is_closed(self) -> bool:
@@ -206,7 +217,7 @@ class Connection:
 
     @property
     def is_moving(self) -> bool:
-        """Tell whether a row of this device is being moved."""
+        """Tell whether a result of this device is being counted."""
         return self._moves is not None and not self._moves.done()
 
     def after(self, wait_s: float, event: ev.Event, name: str) -> None:
@@ -263,7 +274,7 @@ class Connection:
             self.upload = None
 
 
-async def _after(earlier: asyncio.Task[None] | None, work: Coroutine[Any, Any, None]) -> None:
-    if earlier is not None and not earlier.done():
-        await asyncio.wait([earlier])
+async def _after(earlier: list[asyncio.Future[None]], work: Coroutine[Any, Any, None]) -> None:
+    if earlier:
+        await asyncio.wait(earlier)
     await work

@@ -2,21 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
+import msgspec
+
+import jobs.selectors
 from aggregation import tickets
 from core import knobs
 from jobs.models import Round
 from jobs.selectors import AssignmentDetail
+from jobs.services import Window
 from propius import wire
+
+MAX_ROUNDS = 1_000
+
+
+class Details:
+    """What all devices of a round are told alike, read from the rows once a round.
+
+    None of it changes while a round is open, but for its window, which each commit tells anew.
+    """
+
+    def __init__(self) -> None:
+        self._rounds: dict[UUID, tuple[wire.Assignment, float]] = {}
+
+    def of_new(
+        self, assigned: Mapping[UUID, UUID], windows: Mapping[UUID, Window], *, now: datetime
+    ) -> dict[str, wire.Assignment]:
+        """Return the messages of new assignments, given by their rounds."""
+        missing = {key: one for key, one in assigned.items() if one not in self._rounds}
+        if missing:
+            self._read(missing, now)
+        told = {}
+        lefts: dict[UUID, float] = {}
+        for identifier, round_id in assigned.items():
+            if round_id not in self._rounds:
+                continue  # deleted since
+            alike, execution_s = self._rounds[round_id]
+            if round_id not in lefts:
+                lefts[round_id] = _left_s(windows[round_id], execution_s, now)
+            told[str(identifier)] = msgspec.structs.replace(
+                alike,
+                id=str(identifier),
+                deadline_s=lefts[round_id],
+                ticket=tickets.issue(
+                    assignment_id=identifier, direction="upload", digest="", now=now
+                ),
+            )
+        while len(self._rounds) > MAX_ROUNDS:
+            del self._rounds[next(iter(self._rounds))]  # the oldest: most likely closed
+        return told
+
+    def _read(self, missing: Mapping[UUID, UUID], now: datetime) -> None:
+        one_each = {round_id: identifier for identifier, round_id in missing.items()}
+        rows = jobs.selectors.assignment_details(one_each.values())
+        for row in rows.values():
+            alike = assignment(row, now=now)
+            self._rounds[row.round_id] = (alike, row.spec["rounds"]["deadline_s"])
+
+
+def _left_s(window: Window, execution_s: float, now: datetime) -> float:
+    left_s = (window.ends_at - now).total_seconds()
+    if window.status == Round.Status.SELECTING:
+        left_s += execution_s
+    return max(0.0, left_s)
 
 
 def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
     """Return the message; durations, never clock times, for the device's clock may be wrong."""
     spec = detail.spec
-    left_s = (detail.ends_at - now).total_seconds()
-    if detail.round_status == Round.Status.SELECTING:
-        left_s += spec["rounds"]["deadline_s"]
+    window = Window(detail.round_status, detail.ends_at)
     program = None
     if detail.program_digest is not None:
         program = wire.Blob(digest=detail.program_digest, size_bytes=detail.program_size)
@@ -38,6 +95,6 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
         seed=detail.seed,
         start_s=knobs.get().start_lease_s,
         lease_s=knobs.get().lease_s,
-        deadline_s=max(0.0, left_s),
+        deadline_s=_left_s(window, spec["rounds"]["deadline_s"], now),
         ticket=tickets.issue(assignment_id=detail.id, direction="upload", digest="", now=now),
     )

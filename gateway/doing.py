@@ -13,7 +13,6 @@ from django.utils import timezone
 
 import aggregation.services
 import clients.services
-import jobs.services
 from core.errors import PropiusError
 from gateway import events as ev
 from gateway import hellos
@@ -70,7 +69,8 @@ async def _changed(one: Connection, attributes: dict[str, wire.Scalar]) -> None:
 def _request_bind(one: Connection, _: todo.RequestBind) -> None:
     one.hub.idle.remove(one)
     if one.is_moving:
-        # Its last assignment must be given back first, or the device counts as busy.
+        # Its last result must be counted first, or the device is taken for busy. What it gives
+        # back needs no wait: the next commit takes that before it binds.
         one.move(_ask_later(one))
     else:
         _ask(one)
@@ -101,40 +101,11 @@ def _expect_choice(one: Connection, do: todo.ExpectChoice) -> None:
 
 
 def _accept(one: Connection, do: todo.AcceptAssignment) -> None:
-    one.move(_accepted(one, do.assignment))
-
-
-async def _accepted(one: Connection, assignment: str) -> None:
-    call = partial(jobs.services.accept, assignment_id=UUID(assignment), device_id=UUID(one.device))
-    try:
-        await one.hub.threads.rows(lambda: call(now=timezone.now()))
-    except jobs.services.AlreadyReported:
-        pass  # the result was faster than the word that it is worked on
-    except PropiusError as error:
-        one.feed(ev.Cancelled(assignment, error.code, error.detail))
-    except DatabaseAway:
-        one.hub.leases.renew(assignment, "", 0.0)  # the next flush says the same
+    one.moves_with(one.hub.binder.moves.accept(one, do.assignment))
 
 
 def _give_back(one: Connection, do: todo.GiveBack) -> None:
-    one.move(_given_back(one, do))
-
-
-async def _given_back(one: Connection, do: todo.GiveBack) -> None:
-    call = partial(
-        jobs.services.give_back,
-        assignment_id=UUID(do.assignment),
-        device_id=UUID(one.device),
-        status=do.status,
-        code=do.code,
-        message=do.message,
-    )
-    try:
-        await one.hub.threads.rows(lambda: call(now=timezone.now()))
-    except PropiusError:
-        pass  # it had ended otherwise
-    except DatabaseAway:
-        logger.warning("gateway.give_back_lost", extra={"assignment": do.assignment})
+    one.moves_with(one.hub.binder.moves.give_back(one, do))
 
 
 def _renew(one: Connection, do: todo.RenewLease) -> None:

@@ -42,8 +42,8 @@ class Hub:
         self.idle = IdlePool()
         self.signer = Signer()
         self.scripts = binding.Binder(self.redis)
-        self.binder = Binder(self.scripts, self.signer, self.threads)
         self.leases = Leases(self.threads, self.registry)
+        self.binder = Binder(self.scripts, self.signer, self.threads, self.leases)
         self.presence = Presence(self)
         self.channel = Channel(self)
         self.hellos = 0

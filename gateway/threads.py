@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -43,11 +44,13 @@ class Threads:
 
     async def commit(self, work: Callable[[], T], *, patience_s: float = PATIENCE_S) -> T:
         """Run ``work`` on the one thread that commits binds. Raises DatabaseAway."""
-        return await self._patiently(self._commits, work, patience_s)
+        return await self._patiently(
+            self._commits, partial(_with_kept_connection, work), patience_s
+        )
 
     async def rows(self, work: Callable[[], T], *, patience_s: float = PATIENCE_S) -> T:
         """Run ``work``, which must be idempotent, against the database. Raises DatabaseAway."""
-        return await self._patiently(self._rows, work, patience_s)
+        return await self._patiently(self._rows, partial(_with_connection, work), patience_s)
 
     async def files(self, work: Callable[[], T]) -> T:
         """Run ``work`` on files."""
@@ -55,6 +58,7 @@ class Threads:
 
     def stop(self) -> None:
         """End the pools; what runs is finished."""
+        self._commits.submit(_close).result()
         for pool in (self._commits, self._rows, self._files):
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -65,7 +69,7 @@ class Threads:
         until, wait_s = loop.time() + patience_s, FIRST_WAIT_S
         while True:
             try:
-                result = await loop.run_in_executor(pool, _with_connection, work)
+                result = await loop.run_in_executor(pool, work)
             except AWAY as error:
                 self._note_away(error)
                 if loop.time() + wait_s > until:
@@ -91,3 +95,16 @@ def _with_connection(work: Callable[[], T]) -> T:
     finally:
         # Back to the pool, which drops it if its server died: no thread keeps a dead one.
         connection.close()
+
+
+def _with_kept_connection(work: Callable[[], T]) -> T:
+    """Keep the connection of a thread that commits all the time, until it fails once."""
+    try:
+        return work()
+    except BaseException:
+        _close()
+        raise
+
+
+def _close() -> None:
+    connection.close()

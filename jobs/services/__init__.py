@@ -14,8 +14,8 @@ from jobs.services.assignments import (
     give_back,
     report,
 )
-from jobs.services.binding import Binding, assign
-from jobs.services.leases import Progress, accept, extend_leases, renew
+from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
+from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
 from jobs.services.lifecycle import (
     JobUnknown,
     WrongState,
@@ -43,23 +43,28 @@ __all__ = [
     "ArtifactUnknown",
     "AssignmentOver",
     "Binding",
+    "Exchanged",
     "IdempotencyConflict",
     "JobUnknown",
     "ParametersMismatch",
     "Progress",
     "Reported",
+    "Return",
     "RoundClosed",
     "RoundOver",
     "SpecInvalid",
     "StaleAssignment",
     "UnknownArtifact",
+    "Window",
     "WrongState",
     "accept",
+    "accept_many",
     "admit",
     "assign",
     "cancel",
     "clone",
     "complete_round",
+    "exchange",
     "extend_leases",
     "fail_round",
     "give_back",

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from core import events, hints, knobs
-from jobs.models import Assignment, Job, Round
+from jobs.models import Assignment, Round
 from jobs.services import rounds
 
 Outcome = Literal["assigned", "full", "busy"]
@@ -29,6 +29,45 @@ class Binding:
     plan_version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What a device gives back: untouched (``declined``) or unfinished (``failed``)."""
+
+    assignment_id: UUID
+    device_id: UUID
+    status: Literal["declined", "failed"]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far a round is, for what devices are told: its status and when that ends."""
+
+    status: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What became of each binding, and the rounds' windows."""
+
+    outcomes: dict[UUID, Outcome]
+    windows: dict[UUID, Window]
+
+
+@dataclass(slots=True)
+class _Held:
+    """A round under our lock."""
+
+    tenant_id: UUID
+    job_id: UUID
+    free: int
+    window: Window
+    lost: int = 0
+    bound: int = 0
+
+
 def assign(*, bindings: Sequence[Binding], now: datetime) -> dict[UUID, Outcome]:
     """Commit what the bind script granted, in one transaction.
 
@@ -36,22 +75,36 @@ def assign(*, bindings: Sequence[Binding], now: datetime) -> dict[UUID, Outcome]
     has had this round, or is revoked. The caller tells only ``assigned`` devices, after this
     returns. A try whose commit was not heard of may be repeated: its rows are found again.
     """
+    return exchange(returns=(), bindings=bindings, now=now).outcomes
+
+
+def exchange(*, returns: Sequence[Return], bindings: Sequence[Binding], now: datetime) -> Exchanged:
+    """Take assignments back, then commit bindings as :func:`assign` does; one transaction.
+
+    One commit costs as much as hundreds of rows, and a device that gives back asks again at once.
+    What has ended otherwise is passed over.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
-        free = _lock_free_slots(cursor, [one.round_id for one in bindings])
+        held = _lock_rounds(cursor, returns, bindings)
+        if returns:
+            _end_returned(cursor, held, returns, now)
         outcomes: dict[UUID, Outcome] = {}
         wanted: list[Binding] = []
         for one in bindings:
-            if free.get(one.round_id, 0) > 0:
-                free[one.round_id] -= 1
+            round_ = held.get(one.round_id)
+            if round_ is not None and round_.free > 0:
+                round_.free -= 1
                 wanted.append(one)
             outcomes[one.assignment_id] = "full"
         inserted = _insert(cursor, wanted, now)
         for one in wanted:
             outcomes[one.assignment_id] = "assigned" if one.assignment_id in inserted else "busy"
-        _count(cursor, Counter(inserted.values()), now)
+        for round_id, count in Counter(inserted.values()).items():
+            held[round_id].bound = count
+        _count(cursor, {key: one for key, one in held.items() if one.bound or one.lost}, now)
         missed = [key for key, outcome in outcomes.items() if outcome != "assigned"]
         outcomes |= dict.fromkeys(_bound_before(missed), "assigned")
-    return outcomes
+    return Exchanged(outcomes, {key: one.window for key, one in held.items()})
 
 
 def _bound_before(assignment_ids: list[UUID]) -> list[UUID]:
@@ -61,17 +114,68 @@ def _bound_before(assignment_ids: list[UUID]) -> list[UUID]:
     return list(rows.values_list("id", flat=True))
 
 
-def _lock_free_slots(cursor: CursorWrapper, round_ids: list[UUID]) -> dict[UUID, int]:
+def _lock_rounds(
+    cursor: CursorWrapper, returns: Sequence[Return], bindings: Sequence[Binding]
+) -> dict[UUID, _Held]:
+    """Lock all rounds of the batch by id. A closed one, or of a job that stands, has no slot."""
     cursor.execute(
         """
-        SELECT r.id, r.target - r.assigned FROM jobs_round r
-        WHERE r.id = ANY(%s::uuid[]) AND r.status IN ('selecting', 'executing')
-          AND EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = r.job_id AND j.status = 'running')
+        SELECT r.id, r.tenant_id, r.job_id,
+            CASE WHEN r.status IN ('selecting', 'executing') AND EXISTS (
+                SELECT 1 FROM jobs_job j WHERE j.id = r.job_id AND j.status = 'running'
+            ) THEN r.target - r.assigned ELSE 0 END,
+            r.status, coalesce(r.deadline_at, r.selection_ends_at)
+        FROM jobs_round r
+        WHERE r.id = ANY(%s::uuid[]) OR r.id = ANY(ARRAY(
+            SELECT a.round_id FROM jobs_assignment a
+            WHERE a.id = ANY(%s::uuid[]) AND a.status = 'bound'
+        ))
         ORDER BY r.id FOR NO KEY UPDATE OF r
         """,
-        [round_ids],
+        [list({one.round_id for one in bindings}), [one.assignment_id for one in returns]],
     )
-    return dict(cursor.fetchall())
+    return {
+        round_id: _Held(tenant_id, job_id, free, Window(status, ends_at))
+        for round_id, tenant_id, job_id, free, status, ends_at in cursor.fetchall()
+    }
+
+
+def _end_returned(
+    cursor: CursorWrapper, held: dict[UUID, _Held], returns: Sequence[Return], now: datetime
+) -> None:
+    ordered = sorted(returns, key=lambda one: one.assignment_id)
+    cursor.execute(
+        """
+        UPDATE jobs_assignment a
+        SET status = v.status, code = v.code, message = v.message, ended_at = %s
+        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[])
+            AS v(id, device_id, status, code, message)
+        WHERE a.id = v.id AND a.device_id = v.device_id AND a.status = 'bound'
+            AND a.round_id = ANY(%s::uuid[])
+        RETURNING a.id, a.round_id, a.status, a.code
+        """,
+        [
+            now,
+            [one.assignment_id for one in ordered],
+            [one.device_id for one in ordered],
+            [one.status for one in ordered],
+            [one.code[:60] for one in ordered],
+            # A device's own words, which may quote anything; Postgres holds no NUL.
+            [one.message[:500].replace("\0", "\ufffd") for one in ordered],
+            list(held),
+        ],
+    )
+    new = []
+    for assignment_id, round_id, status, code in cursor.fetchall():
+        round_ = held[round_id]
+        round_.lost += 1
+        new.append(
+            events.New(
+                f"assignment.{status}", round_.tenant_id, round_.job_id, round_id, assignment_id,
+                {"code": code},
+            )
+        )  # fmt: skip
+    events.append_many(new, now=now)
 
 
 def _insert(cursor: CursorWrapper, wanted: list[Binding], now: datetime) -> dict[UUID, UUID]:
@@ -102,21 +206,26 @@ def _insert(cursor: CursorWrapper, wanted: list[Binding], now: datetime) -> dict
     return dict(cursor.fetchall())
 
 
-def _count(cursor: CursorWrapper, counts: Counter[UUID], now: datetime) -> None:
-    if not counts:
+def _count(cursor: CursorWrapper, moved: dict[UUID, _Held], now: datetime) -> None:
+    if not moved:
         return
     cursor.execute(
         """
-        UPDATE jobs_round r SET assigned = r.assigned + v.n
-        FROM unnest(%s::uuid[], %s::int[]) AS v(id, n)
+        UPDATE jobs_round r SET assigned = r.assigned + v.bound - v.lost, lost = r.lost + v.lost
+        FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS v(id, bound, lost)
         WHERE r.id = v.id RETURNING r.id, r.assigned >= r.target
         """,
-        [list(counts), list(counts.values())],
+        [
+            list(moved),
+            [one.bound for one in moved.values()],
+            [one.lost for one in moved.values()],
+        ],
     )
-    filled = [round_id for round_id, full in cursor.fetchall() if full]
-    for round_ in Round.objects.filter(id__in=filled, status=Round.Status.SELECTING):
-        rounds.start_executing(round_, now=now)
+    filled = [round_id for round_id, full in cursor.fetchall() if full and moved[round_id].bound]
     if filled:
+        for round_ in Round.objects.filter(id__in=filled, status=Round.Status.SELECTING):
+            rounds.start_executing(round_, now=now)
+    if filled or any(one.lost for one in moved.values()):
         hints.send("scheduling.plan", queue="scheduling")
-    for job in Job.objects.filter(rounds__in=list(counts)).distinct().only("id", "tenant_id"):
-        events.changed(tenant_id=job.tenant_id, job_id=job.id, kind="assignment.bound")
+    for tenant_id, job_id in {(one.tenant_id, one.job_id) for one in moved.values() if one.bound}:
+        events.changed(tenant_id=tenant_id, job_id=job_id, kind="assignment.bound")

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from core import events, hints, knobs
+from core.errors import PropiusError
 from jobs.models import Assignment, Round
 from jobs.services import assignments, rounds
 
@@ -34,6 +35,40 @@ def accept(*, assignment_id: UUID, device_id: UUID, now: datetime) -> None:
     if mine.filter(status=Assignment.Status.BOUND).update(lease_expires_at=lease):
         return
     assignments.raise_over(assignment_id, device_id)
+
+
+def accept_many(*, accepts: Sequence[tuple[UUID, UUID]], now: datetime) -> dict[UUID, PropiusError]:
+    """Take the first words of many devices, as (assignment, device), in one statement.
+
+    Returns what :func:`accept` would raise, by assignment.
+    """
+    if not accepts:
+        return {}
+    lease = now + timedelta(seconds=knobs.get().lease_s)
+    ids = [assignment_id for assignment_id, _ in accepts]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE jobs_assignment
+            SET accepted_at = coalesce(accepted_at, %s), lease_expires_at = %s
+            WHERE id IN (
+                SELECT a.id FROM jobs_assignment a
+                JOIN unnest(%s::uuid[], %s::uuid[]) AS v(id, device_id)
+                    ON a.id = v.id AND a.device_id = v.device_id
+                WHERE a.status = 'bound' ORDER BY a.id FOR NO KEY UPDATE OF a
+            ) RETURNING id
+            """,
+            [now, lease, ids, [device_id for _, device_id in accepts]],
+        )
+        taken = {assignment_id for (assignment_id,) in cursor.fetchall()}
+    faults: dict[UUID, PropiusError] = {}
+    for assignment_id, device_id in accepts:
+        if assignment_id not in taken:
+            try:
+                assignments.raise_over(assignment_id, device_id)
+            except PropiusError as error:
+                faults[assignment_id] = error
+    return faults
 
 
 def renew(*, progress: Sequence[Progress], now: datetime) -> set[UUID]:
