@@ -90,7 +90,7 @@ def append_many(found: Sequence[New], *, now: datetime) -> None:
 
 def changed(*, tenant_id: UUID | None, job_id: UUID | None, kind: str) -> None:
     """Hint to pages that something they show has changed, without a row."""
-    hints.publish(
+    hints.publish_soon(
         CHANNEL,
         {
             "tenant": str(tenant_id) if tenant_id else None,

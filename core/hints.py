@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from typing import Any
 
 import celery
@@ -23,6 +24,7 @@ COALESCE_MS = 1000
 EXPIRES_S = 60
 """After an hour without its worker a queue holds an hour of hints; the sweep says it all again."""
 
+MERGE_S = 0.25
 GATEWAYS = connections.PREFIX + "gateways"
 """Channel that every gateway listens on."""
 
@@ -52,6 +54,52 @@ def to_gateways(message: dict[str, Any]) -> None:
 def publish(channel: str, message: dict[str, Any]) -> None:
     """Publish ``message`` on ``channel`` once this transaction has committed."""
     transaction.on_commit(lambda: _publish(channel, message), robust=True)
+
+
+def publish_soon(channel: str, message: dict[str, Any]) -> None:
+    """Publish ``message`` once this transaction has committed; equal ones of a while are one.
+
+    The first goes at once. What follows within :data:`MERGE_S` goes at its end, all in one round
+    trip: pages that watch a busy job need to hear that it changed, not how often.
+    """
+    transaction.on_commit(lambda: _merge(channel, json.dumps(message)), robust=True)
+
+
+_merging = threading.Lock()
+_merged: set[tuple[str, str]] | None = None
+"""What is to be said at the end of the running while; None while none runs."""
+
+
+def _merge(channel: str, text: str) -> None:
+    global _merged
+    with _merging:
+        if _merged is not None:
+            _merged.add((channel, text))
+            return
+        _merged = set()
+        end = threading.Timer(MERGE_S, _say_merged)
+        end.daemon = True
+        end.start()
+    _publish_all({(channel, text)})
+
+
+def _say_merged() -> None:
+    global _merged
+    with _merging:
+        said, _merged = _merged or set(), None
+    _publish_all(said)
+
+
+def _publish_all(said: set[tuple[str, str]]) -> None:
+    if not said:
+        return
+    try:
+        with connections.soft_state().pipeline(transaction=False) as pipe:
+            for channel, text in said:
+                pipe.publish(channel, text)
+            pipe.execute()
+    except redis.exceptions.RedisError as error:
+        logger.warning("hint.lost", extra={"count": len(said), "error": str(error)})
 
 
 def _send(task: str, args: tuple[str, ...], queue: str) -> None:
