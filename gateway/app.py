@@ -7,6 +7,7 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
+from gateway import sockets
 from gateway.consumer import Connection, Receive
 from gateway.hub import Hub
 from gateway.limits import MAX_SOCKETS, pace
@@ -64,7 +65,7 @@ class Gateway:
         hub.sockets += 1
         SOCKETS.inc()
         try:
-            await Connection(hub, receive, send).run()
+            await Connection(hub, receive, send, sockets.of(scope)).run()
         finally:
             hub.sockets -= 1
             SOCKETS.dec()

@@ -30,6 +30,7 @@ from gateway.limits import (
 )
 from gateway.line import Line, Send
 from gateway.session import Session
+from gateway.sockets import DeviceSocket
 from gateway.states import State
 from gateway.threads import BROKEN
 from gateway.uploads import Upload
@@ -57,6 +58,7 @@ class Connection:
         "_rate",
         "_reader",
         "_receive",
+        "_socket",
         "_timers",
         "changes",
         "device",
@@ -75,10 +77,13 @@ class Connection:
         "upload",
     )
 
-    def __init__(self, hub: Hub, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, hub: Hub, receive: Receive, send: Send, socket: DeviceSocket | None = None
+    ) -> None:
         self.hub = hub
         self._receive = receive
-        self.line = Line(send, self._stuck)
+        self._socket = socket
+        self.line = Line(send, self._stuck, None if socket is None else socket.write)
         self.session_id = str(uuid7())
         self.session = Session(self.session_id, ping_s=knobs.get().ping_s)
         self.downloads = Downloads(self.line, hub.threads, self.fault)
@@ -108,35 +113,37 @@ class Connection:
         self._reader = asyncio.current_task()
         self.after(HELLO_S, ev.Faulted("hello_timeout", f"no hello within {HELLO_S:g} s"), "hello")
         self.feed(ev.Opened(secrets.token_hex(32)))
+        if self._socket is not None:
+            self._socket.on_frame = self._frame
         try:
             while True:
                 frame = await self._receive()
                 if frame["type"] == "websocket.disconnect":
                     break
-                self._frame(frame)
+                text = frame.get("text")
+                self._frame(frame["bytes"] if text is None else text)
         except asyncio.CancelledError:
             if not self._gave_up:
                 raise  # else it is our own doing: the device did not let the socket close
         finally:
             self._end()
 
-    def _frame(self, frame: MutableMapping[str, Any]) -> None:
+    def _frame(self, frame: str | bytes) -> None:
         if self.session.state is State.CLOSED:
             return
-        text = frame.get("text")
         try:
-            if text is None:
-                self.feed(ev.ChunkReceived(*wire.unpack_chunk(frame["bytes"])))
+            if isinstance(frame, bytes):
+                self.feed(ev.ChunkReceived(*wire.unpack_chunk(frame)))
                 return
             if not self._rate.allows(asyncio.get_running_loop().time()):
                 self.fault("rate_limited", "too many messages a second")
                 return
-            self.feed(ev.Received(wire.decode_from_device(text)))
+            self.feed(ev.Received(wire.decode_from_device(frame)))
         except wire.ProtocolError as error:
-            self._malformed(text, error)
+            self._malformed(frame, error)
 
-    def _malformed(self, text: str | None, error: wire.ProtocolError) -> None:
-        if text is not None and self.session.state is State.OPENED:
+    def _malformed(self, text: str | bytes, error: wire.ProtocolError) -> None:
+        if isinstance(text, str) and self.session.state is State.OPENED:
             spoken = hellos.spoken_protocol(text)
             if spoken is not None and spoken not in wire.SUPPORTED:
                 supported = ", ".join(map(str, wire.SUPPORTED))
@@ -253,6 +260,8 @@ class Connection:
         self.feed(ev.Disconnected())
         self._release(keep=True)
         self.line.drop()
+        if self._socket is not None:
+            self._socket.on_frame = None
         self._reader = None
 
     def _release(self, *, keep: bool) -> None:

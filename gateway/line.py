@@ -19,10 +19,16 @@ CHUNKS_QUEUED = 512 * 1024
 class Line:
     """Sends frames in order. ``stuck`` is called if the device does not take what it asked for."""
 
-    __slots__ = ("_closing", "_queue", "_queued", "_room", "_send", "_stuck", "_task")
+    __slots__ = ("_at_once", "_closing", "_queue", "_queued", "_room", "_send", "_stuck", "_task")
 
-    def __init__(self, send: Send, stuck: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        stuck: Callable[[], None],
+        at_once: Callable[[str], bool] | None = None,
+    ) -> None:
         self._send = send
+        self._at_once = at_once
         self._stuck = stuck
         self._queue: deque[MutableMapping[str, Any]] = deque()
         self._queued = 0
@@ -32,6 +38,9 @@ class Line:
 
     def text(self, frame: str) -> None:
         """Queue a control frame."""
+        is_next = self._task is None and not self._closing
+        if is_next and self._at_once is not None and self._at_once(frame):
+            return
         if self._queued + len(frame) > MAX_QUEUED:
             self.drop()
             self._stuck()

@@ -1,6 +1,7 @@
 """Run one ASGI application: `python -m propius_site.serve web|gateway`."""
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        # A line for each device that connects would be most of the log, and a cost.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         gc.collect()
         gc.freeze()
 
@@ -38,7 +41,7 @@ def main(name: str) -> None:
         host=settings.PROPIUS_BIND,
         port=port,
         loop="uvloop",
-        ws="websockets-sansio",
+        ws="gateway.sockets:DeviceSocket" if name == "gateway" else "websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_MESSAGE,
         ws_per_message_deflate=name == "web",  # parameters do not compress
         lifespan="off" if name == "web" else "on",
