@@ -9,9 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
-from core import connections, hints
+from core import connections, hints, statements
 from core.models import Event
 
 CHANNEL = connections.PREFIX + "events"
@@ -65,10 +63,10 @@ def append_many(found: Sequence[New], *, now: datetime) -> None:
     """Append many rows in one statement; a page hears once of each job and kind."""
     if not found:
         return
-    with connection.cursor() as cursor:
+    with statements.prepared() as cursor:
         cursor.execute(
-            f"""
-            INSERT INTO {Event._meta.db_table}
+            """
+            INSERT INTO core_event
                 (kind, tenant_id, job_id, round_id, assignment_id, data, at)
             SELECT e.kind, e.tenant_id, e.job_id, e.round_id, e.assignment_id, e.data, %s
             FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::jsonb[])

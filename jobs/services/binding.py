@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
+import psycopg
+from django.db import transaction
 
-from core import events, hints, knobs
+from core import events, hints, knobs, statements
 from jobs.models import Assignment, Round
 from jobs.services import rounds
 
 Outcome = Literal["assigned", "full", "busy"]
+Cursor = psycopg.Cursor[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def exchange(*, returns: Sequence[Return], bindings: Sequence[Binding], now: dat
     One commit costs as much as hundreds of rows, and a device that gives back asks again at once.
     What has ended otherwise is passed over.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), statements.prepared() as cursor:
         held = _lock_rounds(cursor, returns, bindings)
         if returns:
             _end_returned(cursor, held, returns, now)
@@ -115,7 +116,7 @@ def _bound_before(assignment_ids: list[UUID]) -> list[UUID]:
 
 
 def _lock_rounds(
-    cursor: CursorWrapper, returns: Sequence[Return], bindings: Sequence[Binding]
+    cursor: Cursor, returns: Sequence[Return], bindings: Sequence[Binding]
 ) -> dict[UUID, _Held]:
     """Lock all rounds of the batch by id. A closed one, or of a job that stands, has no slot."""
     cursor.execute(
@@ -141,7 +142,7 @@ def _lock_rounds(
 
 
 def _end_returned(
-    cursor: CursorWrapper, held: dict[UUID, _Held], returns: Sequence[Return], now: datetime
+    cursor: Cursor, held: dict[UUID, _Held], returns: Sequence[Return], now: datetime
 ) -> None:
     ordered = sorted(returns, key=lambda one: one.assignment_id)
     cursor.execute(
@@ -178,7 +179,7 @@ def _end_returned(
     events.append_many(new, now=now)
 
 
-def _insert(cursor: CursorWrapper, wanted: list[Binding], now: datetime) -> dict[UUID, UUID]:
+def _insert(cursor: Cursor, wanted: list[Binding], now: datetime) -> dict[UUID, UUID]:
     if not wanted:
         return {}
     cursor.execute(
@@ -206,7 +207,7 @@ def _insert(cursor: CursorWrapper, wanted: list[Binding], now: datetime) -> dict
     return dict(cursor.fetchall())
 
 
-def _count(cursor: CursorWrapper, moved: dict[UUID, _Held], now: datetime) -> None:
+def _count(cursor: Cursor, moved: dict[UUID, _Held], now: datetime) -> None:
     if not moved:
         return
     cursor.execute(

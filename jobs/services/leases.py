@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from core import events, hints, knobs
+from core import events, hints, knobs, statements
 from core.errors import PropiusError
 from jobs.models import Assignment, Round
 from jobs.services import assignments, rounds
@@ -46,7 +46,7 @@ def accept_many(*, accepts: Sequence[tuple[UUID, UUID]], now: datetime) -> dict[
         return {}
     lease = now + timedelta(seconds=knobs.get().lease_s)
     ids = [assignment_id for assignment_id, _ in accepts]
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), statements.prepared() as cursor:
         cursor.execute(
             """
             UPDATE jobs_assignment
