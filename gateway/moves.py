@@ -18,6 +18,9 @@ from gateway.registry import Listener
 
 logger = logging.getLogger(__name__)
 
+WAIT_S = 0.02
+"""For binds to go with; a commit of their own costs as much as hundreds of rows."""
+
 PATIENCE_S = 30.0
 """As long as a return is worth a try: an assignment that lasts longer without one has lapsed."""
 
@@ -36,7 +39,7 @@ class Batch:
 
 
 class Moves:
-    """What waits for the binder's next commit. ``wake`` tells it that there is something."""
+    """What waits for the binder's next commit. ``wake`` tells it that some has waited enough."""
 
     def __init__(self, leases: Leases, wake: Callable[[], None]) -> None:
         self._leases = leases
@@ -88,8 +91,9 @@ class Moves:
 
     def _open(self) -> Batch:
         if self._next is None:
-            self._next = Batch(asyncio.get_running_loop().create_future())
-            self._wake()
+            loop = asyncio.get_running_loop()
+            self._next = Batch(loop.create_future())
+            loop.call_later(WAIT_S, self._wake)
         return self._next
 
 
