@@ -33,7 +33,9 @@ class ApiError(Exception):
         text = self.detail or self.code
         for field, fault in self.errors.items():
             words = "; ".join(map(str, fault)) if isinstance(fault, list) else str(fault)
-            text += f"\n  {field}: {words}" if field else f"\n  {words}"
+            line = f"{field}: {words}" if field else words
+            if self.detail not in (words, line):  # the only fault is often the detail already
+                text += f"\n  {line}"
         return text
 
 
@@ -68,6 +70,7 @@ def unreachable(url: str, error: Exception) -> ApiError:
         return ApiError(
             0, "timeout", f"{url} does not answer in time; try again, check the network"
         )
-    return ApiError(
-        0, "unreachable", f"{url} cannot be reached ({error}); check the address and the network"
-    )
+    detail = f"{url} cannot be reached ({error}); check the address and the network"
+    if "WRONG_VERSION_NUMBER" in str(error):
+        detail = f"{url} does not speak https; try the address with http://"
+    return ApiError(0, "unreachable", detail)

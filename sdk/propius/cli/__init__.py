@@ -8,7 +8,7 @@ import typer
 
 from propius import __version__
 from propius.cli import device, job, profile, upload
-from propius.cli.words import explained
+from propius.cli.words import UserError, explained
 from propius.client import Client
 from propius.http_errors import ApiError
 
@@ -49,6 +49,8 @@ def login(
     ],
 ) -> None:
     """Remember the server and the token for the other commands, after trying them."""
+    if token.startswith("ppe_"):
+        raise UserError("this is an enrolment token, for devices; login wants an API token (ppt_…)")
     with Client(url, token) as client:
         try:
             tenant = f" for tenant {client.me()['tenant']}"

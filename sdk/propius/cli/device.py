@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from propius.agent import attributes, device, enrolment, identity
+from propius.agent import attributes, datasets, device, enrolment, identity
 from propius.agent.agent import Agent, AgentOptions
 from propius.agent.log_format import configure
 from propius.agent.pool_trainer import PoolTrainer
-from propius.cli.words import Output, OutputOption, explained, show_one
+from propius.cli.words import Output, OutputOption, UserError, explained, show_one
 from propius.training.pool import TrainerPool
 
 app = typer.Typer(help="Let this machine join a pool and work.", no_args_is_help=True)
 HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="The device's folder; each device has its own.")
+    Path | None,
+    typer.Option(
+        "--home",
+        help="The device's folder; each device has its own. Default: $PROPIUS_DEVICE_HOME, "
+        "else ~/.local/share/propius/device.",
+    ),
 ]
 
 
@@ -36,10 +42,14 @@ def enrol(
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
 ) -> None:
     """Join a pool: make a key on this device and register its public half."""
+    if token.startswith("ppt_"):
+        raise UserError("this is an API token, for propius login; a device wants ppe_…")
     folder = _home(home)
     done = enrolment.enrol(url, token, folder, name=name)
     typer.echo(f"device {done.device} has joined pool {done.pool}; its folder is {folder.path}")
-    typer.echo("next: write datasets.toml there, then start it: propius device run")
+    start = "propius device run" + (f" --home {shlex.quote(str(folder.path))}" if home else "")
+    write = "" if (folder / "datasets.toml").exists() else "write datasets.toml there, then "
+    typer.echo(f"next: {write}start it: {start}")
 
 
 @app.command()
@@ -51,8 +61,12 @@ def run(
 ) -> None:
     """Serve until Ctrl-C. Says first what it will do, and for whom."""
     folder = _home(home)
-    for line in device.load(folder.path).words():
+    one = device.load(folder.path)
+    for line in one.words():
         typer.echo(f"  {line}")
+    for name in one.datasets.names():
+        if not one.datasets.path(name).is_file():
+            typer.echo(f"  warning: data set {name} has no file {one.datasets.path(name)}")
     typer.echo(f"  training may use {memory_mb} MB, at low priority, in a process of its own")
     configure("INFO")
     asyncio.run(_run(folder.path, memory_mb, AgentOptions(slowdown=slowdown)))
@@ -95,5 +109,15 @@ def status(home: HomeOption = None, output: OutputOption = Output.TABLE) -> None
         return
     for line in one.words():
         typer.echo(line)
+    for name in one.datasets.names():
+        typer.echo(_private_words(one.datasets, name))
     typer.echo("it tells: " + ", ".join(f"{key} {value}" for key, value in sorted(told.items())))
     typer.echo(f"updates that wait to be sent: {waiting}")
+
+
+def _private_words(sets: datasets.Datasets, name: str) -> str:
+    try:
+        found = sets.private_attributes(name)
+    except datasets.DatasetError as error:
+        return f"warning: {error}"
+    return f"{name} (private): " + ", ".join(f"{key} {value}" for key, value in found.items())

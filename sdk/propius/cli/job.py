@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import tomllib
 from pathlib import Path
@@ -16,7 +17,15 @@ from propius.cli.words import Output, OutputOption, UserError, explained, show_o
 from propius.client import Client
 
 app = typer.Typer(help="Submit jobs, look at them, fetch their models.", no_args_is_help=True)
-JobArgument = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+def _job_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F-]+", text):
+        raise typer.BadParameter(f"{text!r} is no job id; `propius job list` shows the ids")
+    return text
+
+
+JobArgument = Annotated[str, typer.Argument(help="The job's id.", callback=_job_id)]
 ROUND_COLUMNS = ["number", "attempt", "kind", "status", "outcome", "reported", "demand", "metrics"]
 LIST_COLUMNS = ["id", "name", "status", "outcome", "version", "waiting"]
 
@@ -52,8 +61,11 @@ def submit(
     with profile.client() as client:
         found = client.submit_job(raw, idempotency_key=key or None)
         if wait:
+            if output is Output.TABLE:
+                typer.echo(f"job {found['id']}: {client.url}/jobs/{found['id']}/")
+                typer.echo("Ctrl-C ends the watching, not the job: propius job cancel does that")
             found = _watched(client, found["id"], quiet=output is Output.JSON)
-    show_one(found, output, without=["spec"])
+    _show_end(found, output)
     if found.get("outcome") in ("rejected", "failed") or (wait and not _completed(found)):
         raise typer.Exit(1)
 
@@ -84,7 +96,7 @@ def watch(job: JobArgument, output: OutputOption = Output.TABLE) -> None:
     """Print each round as it ends, until the job has finished."""
     with profile.client() as client:
         found = _watched(client, job, quiet=output is Output.JSON)
-    show_one(found, output, without=["spec"])
+    _show_end(found, output)
     if not _completed(found):
         raise typer.Exit(1)
 
@@ -115,9 +127,17 @@ def download(
     """Save a model version of a job."""
     if version != "latest" and not version.isdecimal():
         raise UserError(f"--version {version} is no number; give one, or latest")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent}")
     with profile.client() as client:
         saved = client.download(job, "latest" if version == "latest" else int(version), path)
     typer.echo(f"saved {saved} ({saved.stat().st_size} bytes)")
+
+
+def _show_end(job: dict[str, Any], output: Output) -> None:
+    show_one(job, output, without=["spec"])
+    if output is Output.TABLE and _completed(job):
+        typer.echo(f"its model: propius job download {job['id']} model.safetensors")
 
 
 def _completed(job: dict[str, Any]) -> bool:

@@ -19,14 +19,21 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
 @app.command()
 @explained
 def parameters(
     file: Annotated[Path, typer.Argument(help="A safetensors file.")],
 ) -> None:
     """Upload parameters; print their digest for the job file."""
+    if _is_zip(_existing(file)):
+        raise UserError(f"{file} is a program; upload it with: propius upload program {file}")
     with profile.client() as client:
-        typer.echo(client.upload_parameters(_existing(file)))
+        typer.echo(client.upload_parameters(file))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -49,6 +50,9 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             _fail("the job file has faults:\n" + "\n".join(lines))
         except (ApiError, UserError, IdentityError, OwnerFileError, AgentStopped) as error:
             _fail(str(error))
+        except BrokenPipeError:  # the reader, such as head, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
         except OSError as error:
             _fail(f"{error.filename or 'system'}: {error.strerror or error}")
         except KeyboardInterrupt:
@@ -96,7 +100,7 @@ def _print_json(value: Any) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -164,6 +164,10 @@ def test_a_wrong_token_or_address_fails_at_once_and_keeps_nothing(
         "login", "--url", "http://127.0.0.1:1", "--token", "x", status=1
     )
     assert "starts with http" in run("login", "--url", "localhost", "--token", "x", status=1)
+    assert "enrolment token" in run("login", "--url", server.url, "--token", "ppe_x", status=1)
+    assert "http://" in run(
+        "login", "--url", server.url.replace("http", "https"), "--token", "x", status=1
+    )
     assert not config.exists()
 
 
@@ -197,7 +201,9 @@ def test_submit_and_wait_prints_rounds_and_the_end(signed_in: Server, tmp_path: 
     path = tmp_path / "job.toml"
     path.write_text(SPEC)
     output = run("job", "submit", str(path), "--wait", "--idempotency-key", "k1")
+    assert f"/jobs/{JOB_ID}/" in output
     assert "round 1 train completed: 8 of 8 reported loss 0.25" in output
+    assert f"propius job download {JOB_ID}" in output
     _, _, headers, body = signed_in.asked[0]
     assert headers["Idempotency-Key"] == "k1"
     assert json.loads(body)["rounds"] == {"count": 3, "demand": 8}
@@ -212,7 +218,8 @@ def test_show_cancel_rounds(signed_in: Server) -> None:
     assert "completed" in run("job", "show", JOB_ID)
     assert "cancelled" in run("job", "cancel", JOB_ID)
     assert "loss 0.25" in run("job", "rounds", JOB_ID)
-    assert "no such thing" in run("job", "show", "other", status=1)
+    assert "no such thing" in run("job", "show", "0199", status=1)
+    assert "no job id" in run("job", "show", "digits", status=2)
 
 
 def test_download_saves_the_latest_version_whole(signed_in: Server, tmp_path: Path) -> None:
@@ -234,6 +241,8 @@ def test_uploads_print_the_digest(signed_in: Server, tmp_path: Path) -> None:
     assert len(signed_in.asked[0][3]) == 3_000_000
     assert run("upload", "program", str(path)).strip() == DIGEST
     assert "no file" in run("upload", "parameters", str(tmp_path / "none"), status=1)
+    path.write_bytes(b"PK\x03\x04")
+    assert "propius upload program" in run("upload", "parameters", str(path), status=1)
 
 
 def test_an_invalid_program_is_told_with_its_errors(signed_in: Server, tmp_path: Path) -> None:
@@ -259,6 +268,7 @@ def test_enrol_then_status(server: Server, tmp_path: Path) -> None:
     home = str(tmp_path / "device")
     output = run("device", "enrol", "--url", server.url, "--token", "enrol-me", "--home", home)
     assert "joined pool main" in output
+    assert f"propius device run --home {home}" in output
     sent = json.loads(server.asked[0][3])
     assert len(sent["public_key"]) == 64
     key = (tmp_path / "device" / "device.key").read_text()
@@ -285,6 +295,14 @@ def test_status_says_the_consents_in_words(tmp_path: Path) -> None:
     output = run("device", "status", "--home", str(device_home(tmp_path)))
     assert "tenants of this pool (acme, globex): programs and handlers on every data set" in output
     assert "anybody else: nothing" in output
+
+
+def test_status_names_a_data_set_without_its_file(tmp_path: Path) -> None:
+    home = device_home(tmp_path)
+    (home / "datasets.toml").write_text('[digits]\npath = "none.npz"\n')
+    output = run("device", "status", "--home", str(home))
+    assert "warning: data set 'digits'" in output
+    assert "none.npz" in output
 
 
 def test_run_without_a_device_says_how_to_enrol(tmp_path: Path) -> None:
