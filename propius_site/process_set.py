@@ -26,8 +26,9 @@ class StartFailed(RuntimeError):
 class Platform:
     """The process set of one PROPIUS_HOME."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, *, standby: bool = False) -> None:
         self.say = say
+        self.apps = [*supervision.APPS, *([supervision.STANDBY] if standby else [])]
         self.paths = paths.for_home(settings.PROPIUS_HOME)
         self.servers = supervision.servers(
             self.paths,
@@ -52,7 +53,7 @@ class Platform:
         ):
             variable = f"PROPIUS_{'WEB' if what == 'web site' else 'GATEWAY'}_PORT"
             ports.check(host=settings.PROPIUS_BIND, port=port, what=what, variable=variable)
-        self.supervisor.start([*self.servers, *supervision.APPS])
+        self.supervisor.start([*self.servers, *self.apps])
         self._start_servers()
         self.say("preparing the database")
         preparing.roles_and_database(settings.PROPIUS_HOME)
@@ -60,9 +61,9 @@ class Platform:
         _leave_database()
         if settings.PRODUCTION:
             self._collect_static()
-        for program in supervision.APPS:
+        for program in self.apps:
             self.supervisor.launch(program.name)
-        self.say("starting " + ", ".join(program.name for program in supervision.APPS))
+        self.say("starting " + ", ".join(program.name for program in self.apps))
         for what, port in (
             ("web", settings.PROPIUS_WEB_PORT),
             ("gateway", settings.PROPIUS_GATEWAY_PORT),
@@ -148,7 +149,7 @@ class Platform:
         if process and process.poll() is None:
             self.say("stopping")
             try:
-                self.supervisor.stop([program.name for program in supervision.APPS])
+                self.supervisor.stop([program.name for program in self.apps])
                 self.supervisor.stop([program.name for program in reversed(self.servers)])
             except OSError as error:
                 self.say(f"supervisord does not answer ({error}): ending it")

@@ -59,6 +59,8 @@ APPS = [
     Program("worker-batch", _module("propius_site.work", "batch"), "system"),
     Program("beat", _module("propius_site.work", "beat"), "system"),
 ]
+# Plans are fenced by version, so two planners at once do no harm; either goes on without the other.
+STANDBY = Program("worker-scheduling-2", _module("propius_site.work", "scheduling"), role="system")
 
 
 def configuration(paths: Paths, programs: list[Program]) -> str:

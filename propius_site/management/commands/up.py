@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from propius_site import ports, preparing
 from propius_site.embedded import folders
@@ -22,11 +22,18 @@ class Command(BaseCommand):
     help = "Start every process of the platform and keep them alive until Ctrl-C."
     requires_system_checks = []  # Postgres may not run yet
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--standby",
+            action="store_true",
+            help="a second scheduling worker, so that planning goes on if one is lost",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sig, _stop)
-        platform = Platform(self._say)
+        platform = Platform(self._say, standby=options["standby"])
         try:
             platform.start()
             self._say(f"ready after {time.monotonic() - began:.1f} s")
