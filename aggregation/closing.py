@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import torch
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
@@ -20,6 +22,7 @@ from aggregation import (
     folding,
     gathering,
     ownership,
+    privacy,
     recipes,
     retention,
     sums,
@@ -27,7 +30,7 @@ from aggregation import (
 )
 from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
 from aggregation.recipes import Recipe
-from aggregation.strategies import AllUpdates, StrategyError
+from aggregation.strategies import AllUpdates, StrategyError, WeightedSum
 from core import knobs
 from jobs.models import Round
 
@@ -36,12 +39,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """The next version's blobs, durable and not yet named by a row."""
+    """The next version's blobs, durable and not yet named by a row, and its metrics."""
 
     digest: str
     size_bytes: int
     state_digest: str
     state_bytes: int
+    metrics: Mapping[str, float]
 
 
 def close_round(*, round_id: UUID, now: datetime) -> bool:
@@ -108,9 +112,8 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
     count = sum(partial.count for partial in partials)
     if count != round_.reported:
         raise folding.Incomplete(f"partials hold {count} of {round_.reported} updates")
-    scalars = sums.merge_metrics(partial.metrics for partial in partials)
-    made = _make(round_, partials, scalars)
-    metrics = sums.means(scalars, cohort=cohort)
+    made = _make(round_, partials, cohort)
+    metrics = dict(made.metrics)
     with transaction.atomic():
         _lock(round_)
         _name(round_, made, now)
@@ -139,36 +142,73 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
         retention.apply(round_.job, now=now)
 
 
-def _make(round_: Round, partials: list[Partial], scalars: sums.Metrics) -> _Made:
+def _make(round_: Round, partials: list[Partial], cohort: int) -> _Made:
+    sweeping.ensure_first(round_.job, now=round_.opened_at)
     recipe = recipes.of(round_)
+    scalars = sums.merge_metrics(partial.metrics for partial in partials)
     if isinstance(recipe.strategy, AllUpdates):
-        return _gather(round_, recipe, recipe.strategy)
+        return _gather(round_, recipe, recipe.strategy, sums.means(scalars, cohort=cohort))
+    merged = _merged(recipe.strategy, partials, scalars)
+    if recipe.mechanism is None:
+        metrics = sums.means(scalars, cohort=cohort)
+        return _sum(recipe, recipe.strategy, partials, merged, metrics)
+    mechanism, rng = recipe.mechanism, privacy.entropy()
+    below, _, _ = scalars[privacy.UNCLIPPED]
+    after = mechanism.next_norm(below, merged.count, rng)
+    spent = privacy.metrics(
+        mechanism.settings, releases=round_.base_version + 1, norm=mechanism.norm
+    )
+
+    def settle(total: torch.Tensor, base: torch.Tensor) -> None:
+        mechanism.noise(total, rng)
+        total.add_(base, alpha=merged.weight)
+
+    carried = {privacy.CLIP: torch.tensor(after)} if mechanism.count_noise else {}
+    return _sum(recipe, recipe.strategy, partials, merged, spent, settle, carried)
+
+
+def _merged(strategy: WeightedSum, partials: list[Partial], scalars: sums.Metrics) -> sums.Merged:
     merged = sums.Merged(
         weight=sum(partial.weight for partial in partials),
         count=sum(partial.count for partial in partials),
     )
-    if recipe.strategy.by_steps:
+    if strategy.by_steps:
         steps, examples, _ = scalars[recipes.STEPS]
-        merged = dataclasses.replace(merged, examples=examples, steps=steps / examples)
+        return dataclasses.replace(merged, examples=examples, steps=steps / examples)
+    return merged
+
+
+def _sum(
+    recipe: Recipe,
+    strategy: WeightedSum,
+    partials: list[Partial],
+    merged: sums.Merged,
+    metrics: Mapping[str, float],
+    settle: sums.Settle | None = None,
+    carried: Mapping[str, torch.Tensor] | None = None,
+) -> _Made:
     store = blobs.store()
-    state = _state_before(round_)
     with store.writer() as writer, store.writer() as state_writer:
         sums.close(
             base=recipe.encoding.base,
             partials=[store.path(partial.digest) for partial in partials],
             merged=merged,
             rules=recipe.rules,
-            strategy=recipe.strategy,
-            state=store.path(state) if state else None,
+            strategy=strategy,
+            state=recipe.state,
             write=writer.write,
             write_state=state_writer.write,
+            settle=settle,
+            carried=carried,
         )
         digest = writer.commit()
-        kept = state_writer.commit() if recipe.strategy.keeps else ""
-    return _Made(digest, writer.size_bytes, kept, state_writer.size_bytes)
+        state = state_writer.commit() if strategy.keeps or carried else ""
+    return _Made(digest, writer.size_bytes, state, state_writer.size_bytes, metrics)
 
 
-def _gather(round_: Round, recipe: Recipe, strategy: AllUpdates) -> _Made:
+def _gather(
+    round_: Round, recipe: Recipe, strategy: AllUpdates, metrics: Mapping[str, float]
+) -> _Made:
     """Read every update of the round itself: raw ones stay until it is finished."""
     digests = Update.objects.filter(round=round_).order_by("sequence")
     paths = [blobs.store().path(one) for one in digests.values_list("digest", flat=True)]
@@ -183,14 +223,7 @@ def _gather(round_: Round, recipe: Recipe, strategy: AllUpdates) -> _Made:
             write=writer.write,
         )
         digest = writer.commit()
-    return _Made(digest, writer.size_bytes, "", 0)
-
-
-def _state_before(round_: Round) -> str:
-    first = sweeping.ensure_first(round_.job, now=round_.opened_at)
-    if not round_.base_version:
-        return first.state_digest
-    return ModelVersion.objects.get(job=round_.job, number=round_.base_version).state_digest
+    return _Made(digest, writer.size_bytes, "", 0, metrics)
 
 
 def _close_evaluation(round_: Round, cohort: int, now: datetime) -> None:

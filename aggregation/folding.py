@@ -6,13 +6,14 @@ Importing this imports torch: workers only.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
-from aggregation import blobs, claims, ownership, recipes, sums, sweeping
+from aggregation import blobs, claims, ownership, privacy, recipes, sums, sweeping
 from aggregation.decoding import Encoding
 from aggregation.models import Batch, Partial, Update
 from aggregation.recipes import Recipe
@@ -29,6 +30,14 @@ class AlreadyFolded(Exception):
 
 class Incomplete(RuntimeError):
     """The rows of a batch are not what its numbers say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalars:
+    """What a partial holds beside its tensors: the sum of weights, and of each metric."""
+
+    weight: float
+    metrics: sums.Metrics
 
 
 BROKEN = (
@@ -96,7 +105,7 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
         raise Incomplete(f"batch {batch.number} has {len(updates)} updates, not {expected}")
     recipe = recipes.of(batch.round)
     with blobs.store().writer() as writer:
-        weight = _write(recipe, updates, writer)
+        scalars = _write(recipe, updates, writer)
         digest = writer.commit()
     partial = Partial(
         tenant_id=batch.tenant_id,
@@ -105,17 +114,22 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
         digest=digest,
         size_bytes=writer.size_bytes,
         count=len(updates),
-        weight=weight,
-        metrics=sums.sum_metrics((one.weight, recipe.metrics(one.metrics)) for one in updates),
+        weight=scalars.weight,
+        metrics=scalars.metrics,
         created_at=now,
     )
     _commit(batch, partial, updates, now)
     return partial
 
 
-def _write(recipe: Recipe, updates: list[Update], writer: blobs.Writer) -> float:
-    """Write the batch's sum; returns the sum of weights in it."""
+def _write(recipe: Recipe, updates: list[Update], writer: blobs.Writer) -> Scalars:
+    """Write the batch's sum."""
     paths = [blobs.store().path(update.digest) for update in updates]
+    if recipe.mechanism is not None:
+        below = privacy.fold(paths, recipe.mechanism.norm, recipe.encoding, writer.write)
+        count = len(updates)
+        # No metrics: means without noise would tell what the noise on the model hides.
+        return Scalars(count, {privacy.UNCLIPPED: (below, count, count)})
     weights = [recipe.weight(update.weight, update.metrics) for update in updates]
     encoding = recipe.encoding
     if isinstance(recipe.strategy, AllUpdates):
@@ -123,7 +137,8 @@ def _write(recipe: Recipe, updates: list[Update], writer: blobs.Writer) -> float
         encoding = Encoding(encoding.codec, {}, encoding.base)
         paths = []
     sums.fold(paths, weights[: len(paths)], encoding, writer.write)
-    return sum(weights)
+    metrics = sums.sum_metrics((one.weight, recipe.metrics(one.metrics)) for one in updates)
+    return Scalars(sum(weights), metrics)
 
 
 @transaction.atomic

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from aggregation import blobs, expected, strategies
+import msgspec
+
+from aggregation import blobs, expected, privacy, strategies
 from aggregation.decoding import Encoding
+from aggregation.models import ModelVersion
+from aggregation.privacy import Mechanism
 from aggregation.strategies import AllUpdates, Strategy, WeightedSum
-from jobs.models import Round
+from jobs.models import Job, Round
+from propius.privacy import Privacy
 
 STEPS = "local_steps"
 """The metric in which a device says how many steps it took."""
@@ -19,11 +25,17 @@ STEPS = "local_steps"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What folding and closing a round need beside the bytes."""
+    """What folding and closing a round need beside the bytes.
+
+    ``state`` is the file of what the version before left behind, ``mechanism`` what makes the
+    round differentially private.
+    """
 
     strategy: Strategy
     encoding: Encoding
     rules: Mapping[str, str]
+    state: Path | None
+    mechanism: Mechanism | None
 
     def weight(self, weight: float, metrics: Mapping[str, float]) -> float:
         """Return the factor of an update in the sum."""
@@ -42,6 +54,7 @@ def of(round_: Round) -> Recipe:
     """Return the recipe of a train round. Raises StrategyError, BlobMissing."""
     job = round_.job
     settings = dict(job.spec["strategy"])
+    state = _state_before(round_)
     return Recipe(
         strategy=strategies.build(settings.pop("name"), settings),
         encoding=Encoding(
@@ -50,4 +63,21 @@ def of(round_: Round) -> Recipe:
             base=blobs.store().path(round_.base_digest),
         ),
         rules=expected.rules(job),
+        state=state,
+        mechanism=_mechanism(job, state),
     )
+
+
+def _mechanism(job: Job, state: Path | None) -> Mechanism | None:
+    asked = job.spec.get("privacy")
+    if asked is None:
+        return None
+    settings = msgspec.convert(asked, Privacy)
+    return privacy.mechanism(settings, state, job.spec["rounds"]["demand"])
+
+
+def _state_before(round_: Round) -> Path | None:
+    if not round_.base_version:
+        return None
+    before = ModelVersion.objects.get(job=round_.job, number=round_.base_version)
+    return blobs.store().path(before.state_digest) if before.state_digest else None

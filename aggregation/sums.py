@@ -22,6 +22,9 @@ from propius.tensors import TensorError, TensorInfo
 Write = Callable[[memoryview], object]
 """Takes a file's bytes from first to last."""
 
+Settle = Callable[[torch.Tensor, torch.Tensor], None]
+"""Takes a tensor of the merged partials and the base's; changes the first in place."""
+
 Metrics = dict[str, tuple[float, float, int]]
 """Name → sum of weight × value, sum of weights, count of reports that have it."""
 
@@ -83,11 +86,15 @@ def close(
     state: Path | None,
     write: Write,
     write_state: Write,
+    settle: Settle | None = None,
+    carried: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write the next version's parameters, and the strategy's state if it keeps any.
+    """Write the next version's parameters, and the state if there is any.
 
     Tensors by another rule than ``mean`` keep their bytes; partials are merged in the order given.
-    Memory is O(largest tensor).
+    Memory is O(largest tensor). ``settle`` makes the weighted sum, in place, of what the partials
+    hold where that is something else; ``carried`` are scalars that the state file keeps beside the
+    strategy's tensors.
 
     Raises
     ------
@@ -100,12 +107,13 @@ def close(
         kept = stack.enter_context(MappedTensors(state)) if state else None
         _check_partials(files, old.header, rules)
         write(memoryview(header_bytes(old.header)))
-        if strategy.keeps:
-            write_state(memoryview(header_bytes(_state_header(strategy, old.header, rules))))
+        _begin_state(strategy, old.header, rules, carried or {}, write_state)
         for name in old.header:
             tensor = old.tensor(name)
             if rules[name] == "mean":
                 total = _merged([file.tensor(name) for file in files])
+                if settle is not None:
+                    settle(total, tensor)
                 tensor, after = strategy.step(
                     name, tensor, merged.of(total), _state_of(kept, name, strategy.keeps)
                 )
@@ -179,15 +187,22 @@ def _merged(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-def _state_header(
-    strategy: WeightedSum, base: Mapping[str, TensorInfo], rules: Mapping[str, str]
-) -> dict[str, TensorInfo]:
-    return {
-        f"{name}/{key}": wide(info)
-        for name, info in base.items()
-        if rules[name] == "mean"
-        for key in strategy.keeps
-    }
+def _begin_state(
+    strategy: WeightedSum,
+    base: Mapping[str, TensorInfo],
+    rules: Mapping[str, str],
+    carried: Mapping[str, torch.Tensor],
+    write: Write,
+) -> None:
+    if not strategy.keeps and not carried:
+        return
+    header = {name: TensorInfo("F32", tuple(one.shape)) for name, one in carried.items()}
+    for name, info in base.items():
+        if rules[name] == "mean":
+            header |= {f"{name}/{key}": wide(info) for key in strategy.keeps}
+    write(memoryview(header_bytes(header)))
+    for one in carried.values():
+        write(tensor_bytes(one.float()))
 
 
 def _state_of(

@@ -1,5 +1,7 @@
 """How fast updates are folded, against torch's bare axpy over the same mapped files.
 
+Narrow ones go through a float32 buffer in both; the bare one leaves int8's scales out.
+
     .venv/bin/python -m benchmarks.fold
     .venv/bin/python -m benchmarks.fold --updates 4 --megabytes 1
 
@@ -9,6 +11,7 @@ Both read the same page cache on one thread. ``rss_growth_mb`` counts mapped pag
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import platform
 import subprocess
@@ -22,45 +25,63 @@ import numpy as np
 import torch
 
 from aggregation import sums
-from aggregation.tensor_files import MappedTensors
-from propius import arrays
+from aggregation.decoding import CHUNK_ITEMS, Encoding
+from aggregation.tensor_files import MappedTensors, in_chunks
+from propius import arrays, codec
+from propius.encodings import SCALE
 
 UPDATES = 20
 MEGABYTES = 100
 TENSORS = 8
 REPEATS = 3
 SEED = 0
-TARGETS = {"fp32_share_of_axpy": 0.5, "fp16_share_of_axpy": 0.5}
+ROWS = 25
+WIDTHS = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+TARGETS = {
+    "fp32_share_of_axpy": 0.5,
+    "fp16_share_of_axpy": 0.5,
+    "bf16_share_of_axpy": 0.5,
+    "int8_share_of_axpy": 0.4,
+}
 
 
-def make(folder: Path, updates: int, megabytes: float, dtype: type[np.floating[Any]]) -> list[Path]:
+def make(folder: Path, updates: int, megabytes: float, name: str) -> Encoding:
+    """Write updates of about ``megabytes`` each, and the model that they are about."""
     random = np.random.default_rng(SEED)
-    size = int(megabytes * 1e6 / np.dtype(dtype).itemsize / TENSORS)
-    paths = []
+    shape = (ROWS, int(megabytes * 1e6 / WIDTHS[name] / TENSORS / ROWS))
+    model = {f"layer{n}.weight": np.empty(shape, np.float32) for n in range(TENSORS)}
     for number in range(updates):
-        path = folder / f"{np.dtype(dtype).name}-{number}"
-        values: Any = random.standard_normal(size, dtype=np.float32).astype(dtype)
-        arrays.save_file({f"layer{n}.weight": values for n in range(TENSORS)}, path)
-        paths.append(path)
-    return paths
+        values: Any = random.standard_normal(shape, dtype=np.float32)
+        sent = codec.encode(dict.fromkeys(model, values), codec=name)
+        arrays.save_file(sent, folder / f"update-{number}")
+    return Encoding(name, arrays.describe(model), folder / "none")
 
 
 def axpy(paths: Sequence[Path], weights: Sequence[float]) -> None:
-    """The least that any fold must do: total += weight · update, whole tensors."""
+    """The least that any fold must do: total += weight · update, through one float32 buffer."""
     totals: dict[str, torch.Tensor] = {}
+    buffer = torch.empty(CHUNK_ITEMS)
     for path, weight in zip(paths, weights, strict=True):
         with MappedTensors(path) as file:
             for name in file.header:
-                update = file.tensor(name)
+                if name.endswith(SCALE):
+                    continue
+                update = file.tensor(name).reshape(-1)
                 if name not in totals:
                     totals[name] = torch.zeros(update.shape)
-                totals[name].add_(update, alpha=weight)
+                total = totals[name]
+                if update.dtype == torch.float32:
+                    total.add_(update, alpha=weight)
+                else:
+                    for part in in_chunks(len(update), CHUNK_ITEMS):
+                        piece = buffer[: part.stop - part.start].copy_(update[part])
+                        total[part].add_(piece, alpha=weight)
                 del update
 
 
-def fold(paths: Sequence[Path], weights: Sequence[float]) -> None:
+def fold(paths: Sequence[Path], weights: Sequence[float], encoding: Encoding) -> None:
     with tempfile.TemporaryFile(dir=paths[0].parent) as file:
-        sums.fold(paths, weights, file.write)
+        sums.fold(paths, weights, encoding, file.write)
 
 
 def best(work: Callable[[], None]) -> float:
@@ -92,12 +113,14 @@ def main() -> None:
     weights = [float(number % 7 + 1) for number in range(options.updates)]
     total = options.updates * options.megabytes * 1e6
     figures: dict[str, float] = {}
-    for name, dtype in (("fp32", np.float32), ("fp16", np.float16)):
+    for name in WIDTHS:
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            paths = make(Path(folder), options.updates, options.megabytes, dtype)
-            growth = peak_growth_mb(lambda: fold(paths, weights))  # noqa: B023 - called at once
-            ours = best(lambda: fold(paths, weights))  # noqa: B023 - called at once
-            bare = best(lambda: axpy(paths, weights))  # noqa: B023 - called at once
+            encoding = make(Path(folder), options.updates, options.megabytes, name)
+            paths = [Path(folder) / f"update-{number}" for number in range(options.updates)]
+            ours_of = functools.partial(fold, paths, weights, encoding)
+            growth = peak_growth_mb(ours_of)
+            ours = best(ours_of)
+            bare = best(functools.partial(axpy, paths, weights))
         figures[f"{name}_rss_growth_mb"] = growth
         figures[f"{name}_gb_per_s"] = round(total / ours / 1e9, 2)
         figures[f"{name}_axpy_gb_per_s"] = round(total / bare / 1e9, 2)

@@ -15,7 +15,17 @@ import msgspec.inspect
 from msgspec import Meta
 
 from propius import constraints
-from propius.strategies import AnyStrategy, FedAvg, FedNova, FedProx, Krum, MultiKrum
+from propius.privacy import AdaptiveClip, Privacy
+from propius.strategies import (
+    EQUAL_WEIGHTS,
+    AnyStrategy,
+    FedAvg,
+    FedNova,
+    FedProx,
+    Krum,
+    MultiKrum,
+    name_of,
+)
 from propius.training.config import TrainConfig
 
 SCHEMA = 1
@@ -119,6 +129,7 @@ class JobSpec(_Section, frozen=True, kw_only=True):
     constraints: Constraints = Constraints()
     strategy: AnyStrategy = FedAvg()
     codec: CodecName = "fp32"
+    privacy: Privacy | None = None
     retention: Retention = Retention()
     pools: Annotated[list[Name], Meta(max_length=50)] = []
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
@@ -173,8 +184,31 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             f"{spec.rounds.min_cohort} is above rounds.demand ({spec.rounds.demand}); "
             "no round could ever be released"
         )
-    errors |= _check_least(spec.rounds) | _check_strategy(spec)
+    errors |= _check_least(spec.rounds) | _check_strategy(spec) | _check_privacy(spec)
     return errors
+
+
+def _check_privacy(spec: JobSpec) -> dict[str, str]:
+    asked = spec.privacy
+    if asked is None:
+        return {}
+    if not isinstance(spec.strategy, EQUAL_WEIGHTS):
+        return {
+            "privacy": (
+                f"{name_of(type(spec.strategy))} is no sum of equal weights; allowed strategies: "
+                + ", ".join(name_of(one) for one in EQUAL_WEIGHTS)
+            )
+        }
+    if isinstance(asked.clip, AdaptiveClip) and asked.clip.count_noise is not None:
+        least = asked.noise_multiplier / 2
+        if asked.clip.count_noise <= least:
+            return {
+                "privacy.clip.count_noise": (
+                    f"{asked.clip.count_noise:g}; above half of the noise multiplier ({least:g}) "
+                    "is needed, else nothing of it is left for the model"
+                )
+            }
+    return {}
 
 
 def _check_strategy(spec: JobSpec) -> dict[str, str]:

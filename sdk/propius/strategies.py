@@ -105,3 +105,11 @@ AnyStrategy = (
     | Krum
     | MultiKrum
 )
+
+EQUAL_WEIGHTS = (FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam, FedYogi)
+"""Strategies on the sum of updates that may weigh all devices the same, as privacy wants."""
+
+
+def name_of(strategy: type[_Strategy]) -> str:
+    """Return what a job file calls a strategy."""
+    return str(strategy.__struct_config__.tag)

@@ -106,3 +106,31 @@ def test_local_tensors_are_not_taken_and_stay_as_they_are():
     with system_scope(), pytest.raises(uploads.UpdateRefused) as refused:
         upload(assignment, device, data)
     assert refused.value.code == "tensor_mismatch"
+
+
+def test_a_private_job_weighs_all_alike_and_tells_what_it_spent():
+    private = {"clip": {"kind": "fixed", "norm": 2.0}, "noise_multiplier": 1e-4}
+    world = make_world(privacy=private, strategy={"name": "fedavgm", "momentum": 0.0})
+    told = [{"loss": 1.0}] * 6
+    report(world, [0.5, 0.5, 0.5, 0.5, 0.5, ATTACK], examples=[1, 1, 1, 1, 1, 1e9], metrics=told)
+    # The last is clipped from norm 2e6 to 2, an element from 1e6 to 1.
+    np.testing.assert_allclose(weight_of(world), np.full((2, 2), 3.5 / 6), atol=1e-3)
+    report(world, [0.5] * 6, metrics=told)
+    with system_scope():
+        first, second = ModelVersion.objects.filter(job=world.job, number__gt=0).order_by("number")
+        assert set(first.metrics) == {"epsilon", "delta", "clip_norm"}
+        assert 0 < first.metrics["epsilon"] < second.metrics["epsilon"]
+
+
+def test_an_adaptive_norm_goes_on_from_the_version_before():
+    clip = {"kind": "adaptive", "norm": 1.0, "quantile": 0.5, "rate": 1.0, "count_noise": 1e-3}
+    world = make_world(privacy={"clip": clip, "noise_multiplier": 1e-3})
+    norms = []
+    for _ in range(2):
+        report(world, [5.0] * 6)
+        with system_scope():
+            version = ModelVersion.objects.filter(job=world.job).latest("number")
+            norms.append(version.metrics["clip_norm"])
+            assert list(arrays.load(path_of(version.state_digest))) == ["/clip"]
+    # All of them were clipped: the norm grows by e^½.
+    assert norms == [1.0, pytest.approx(np.exp(0.5), rel=1e-2)]

@@ -84,6 +84,14 @@ def test_normalising_twice_changes_nothing() -> None:
         ("strategy", {"name": "fedprox", "mu": 0}, "strategy.mu", "> 0.0"),
         ("strategy", {"name": "trimmed_mean", "share": 0.5}, "strategy.share", "< 0.5"),
         ("strategy", {"name": "krum", "attackers": 2}, "strategy.attackers", "at least 7 updates"),
+        ("privacy", {"clip": {"kind": "none"}}, "privacy.clip.kind", "allowed: fixed, adaptive"),
+        ("privacy", {"clip": {"kind": "fixed", "norm": 1}}, "privacy.noise_multiplier", "required"),
+        (
+            "privacy",
+            {"clip": {"kind": "adaptive", "count_noise": 0.5}, "noise_multiplier": 1},
+            "privacy.clip.count_noise",
+            "above half of the noise multiplier (0.5)",
+        ),
         ("constraints", {"public": {"cpu": {"mn": 1}}}, "constraints.public.cpu", "mn"),
         ("constraints", {"private": {"n": "x"}}, "constraints.private.n", "no condition"),
         ("constraints", {"public": [1]}, "constraints.public", "Expected `object`"),
@@ -111,6 +119,12 @@ def test_a_strategy_that_rules_training_needs_a_program(name: str) -> None:
     raw = changed("strategy", {"name": name})
     raw["workload"] = {"kind": "handler", "handler": "train", "dataset": "digits"}
     assert list(faults(raw)) == ["strategy.name"]
+
+
+def test_privacy_is_for_sums_of_equal_weights_only() -> None:
+    raw = changed("strategy", {"name": "median"})
+    raw["privacy"] = {"clip": {"kind": "fixed", "norm": 1}, "noise_multiplier": 1}
+    assert "median is no sum of equal weights; allowed strategies: fedavg" in faults(raw)["privacy"]
 
 
 def test_the_job_file_knows_every_codec() -> None:
