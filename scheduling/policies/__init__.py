@@ -14,15 +14,15 @@ from scheduling.policies.base import (
     SignatureSupply,
     Snapshot,
 )
+from scheduling.policies.fair import Fair
 from scheduling.policies.fifo import Fifo
+from scheduling.policies.irs import Irs
+from scheduling.policies.las import Las
+from scheduling.policies.propius import Propius
 from scheduling.policies.random import Random
 from scheduling.policies.srsf import Srsf
-
-REGISTRY: dict[str, Callable[[Mapping[str, Any]], Policy]] = {
-    "fifo": Fifo,
-    "random": Random,
-    "srsf": Srsf,
-}
+from scheduling.policies.srtf import Srtf
+from scheduling.policies.static import Static
 
 
 def make(name: str, parameters: Mapping[str, Any]) -> Policy:
@@ -31,6 +31,18 @@ def make(name: str, parameters: Mapping[str, Any]) -> Policy:
         raise BadParameters({"name": f"{name!r}; {', '.join(REGISTRY)} are allowed"})
     return REGISTRY[name](parameters)
 
+
+REGISTRY: dict[str, Callable[[Mapping[str, Any]], Policy]] = {
+    "fair": Fair,
+    "fifo": Fifo,
+    "irs": Irs,
+    "las": Las,
+    "propius": Propius,
+    "random": Random,
+    "srsf": Srsf,
+    "srtf": Srtf,
+    "static": Static,
+}
 
 __all__ = [
     "REGISTRY",

@@ -29,12 +29,15 @@ class OpenRound:
         Of the job and of the round, in seconds since 1970.
     quorum
         Answers that let the round succeed; 0 if all that it asks for.
+    bound
+        Devices bound to it or done with it.
     deadline_at
         When the round fails if it has not its quorum, in seconds since 1970.
     workload_s
-        What a device takes for a task, typically; 0 if nothing is known.
-    scheduling_s
-        How long the job's last round took to bind its devices; 0 if there was none.
+        What a task takes on the typical device; 0 if nothing is known.
+    scheduling_s, response_s
+        Of the job's last round: until its devices were bound, and from there to its end; 0 if
+        there was none.
     attained_s
         Device-seconds that the job has had so far.
     """
@@ -50,9 +53,11 @@ class OpenRound:
     submitted_at: float
     opened_at: float
     quorum: int = 0
+    bound: int = 0
     deadline_at: float = math.inf
     workload_s: float = 0.0
     scheduling_s: float = 0.0
+    response_s: float = 0.0
     attained_s: float = 0.0
 
 
@@ -61,7 +66,8 @@ class SignatureSupply:
     """Devices that meet exactly the constraint groups ``groups``.
 
     ``rate`` is in check-ins per second over the supply window; ``idle`` and ``busy`` count the
-    devices that are connected now.
+    devices that are connected now. ``tier`` is their speed class, 0 the fastest, if the
+    snapshot tells classes apart.
     """
 
     signature: str
@@ -69,26 +75,36 @@ class SignatureSupply:
     rate: float = 0.0
     idle: int = 0
     busy: int = 0
+    tier: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a tenant may have: its weight, guarantee and ceiling in devices, and what it holds."""
+    """What a tenant may have: its weight, guarantee and ceiling in devices, and what it holds.
+
+    ``used_s`` are its device-seconds so far, halved for every half-life that has passed since.
+    """
 
     weight: float = 1.0
     guarantee: int = 0
     ceiling: int | None = None
     held: int = 0
+    used_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a policy may know. ``now`` is in seconds since 1970."""
+    """All that a policy may know. ``now`` is in seconds since 1970.
+
+    ``tiers`` holds, for each speed class, the ratio of its p95 response time to the whole
+    fleet's; it is empty where classes are not told apart.
+    """
 
     now: float
     rounds: tuple[OpenRound, ...]
     supply: tuple[SignatureSupply, ...]
     shares: Mapping[str, Share] = field(default_factory=dict)
+    tiers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scheduling.policies.base import BadParameters, OpenRound, Plan, Snapshot, ordered_plan
-
-MAX_WAIT_S = 300.0
+from scheduling.policies import orders
+from scheduling.policies.base import OpenRound, Plan, Snapshot, ordered_plan
 
 
 class Srsf:
@@ -26,25 +25,14 @@ class Srsf:
     name = "srsf"
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
-        self.max_wait_s = _max_wait_s(parameters or {})
+        self.max_wait_s = orders.numbers(parameters or {}, orders.MAX_WAIT)["max_wait_s"]
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Return one order for all, least remaining demand first; O(R log R + Q·L)."""
 
         def need(one: OpenRound) -> tuple[int, float, float]:
-            if self.max_wait_s and snapshot.now - one.opened_at >= self.max_wait_s:
+            if orders.waited(one, snapshot.now, self.max_wait_s):
                 return 0, one.opened_at, 0.0
             return 1, float(one.remaining), one.submitted_at
 
         return ordered_plan(snapshot, need)
-
-
-def _max_wait_s(parameters: Mapping[str, Any]) -> float:
-    errors = {name: "unknown; max_wait_s is allowed" for name in parameters if name != "max_wait_s"}
-    value = parameters.get("max_wait_s", MAX_WAIT_S)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < float("inf"):
-        errors["max_wait_s"] = f"{value!r}; a number of seconds, 0 for never, is allowed"
-    if errors:
-        raise BadParameters(errors)
-    return float(value)

@@ -81,10 +81,12 @@ class Running:
                 priority=job.priority,
                 submitted_at=job.arrival_s,
                 opened_at=self.asked_at,
-                quorum=math.ceil(self.quorum),
+                quorum=math.ceil(self.quorum - 1e-9),
+                bound=self.demand - self.free,
                 deadline_at=self.closes_at,
                 workload_s=job.workload_s + TRANSFER_S,
                 scheduling_s=self.scheduling_s,
+                response_s=self.responses_s[-1] if self.responses_s else 0.0,
                 attained_s=self.attained,
             )
         return known
@@ -284,8 +286,7 @@ class Reference:
         )
         asking = self.asking
         queues = {
-            name: [asking[one] for one in ids if one in asking]
-            for name, ids in plan.queues.items()
+            name: [asking[one] for one in ids if one in asking] for name, ids in plan.queues.items()
         }
         walks = []
         for name in self.names:

@@ -59,5 +59,5 @@ def test_srsf_refuses_a_wait_that_is_no_duration(value):
 
 
 def test_an_unknown_policy_is_refused_with_those_that_there_are():
-    with pytest.raises(policies.BadParameters, match="fifo, random, srsf"):
+    with pytest.raises(policies.BadParameters, match="fifo, irs, las, propius"):
         policies.make("venn", {})

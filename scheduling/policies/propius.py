@@ -1,0 +1,158 @@
+"""Propius: least remaining work first, scarce devices kept, no device to a round beyond help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scheduling.policies import orders
+from scheduling.policies.base import OpenRound, Plan, Snapshot
+
+SCARCITY, STICKINESS = 3.0, 0.8
+HELP = 0.7
+REACH = 0.55
+TAIL = 2.0
+MEDIAN, SIGMA = 1.64, 0.76
+SQRT_HALF = math.sqrt(0.5)
+WAITED, HEADS, BEYOND = range(3)
+
+
+class Propius:
+    r"""Order rounds by what is left of their job, weighed by how scarce its devices are.
+
+    A signature serves its eligible rounds in three passes: what rounds need for their quorum,
+    then the slots beyond it, then the rounds that can no longer succeed.
+
+    1. *Index.* ``work · (1 - 0.8 · filled) · share³``, least first. ``work`` is rounds left ×
+       quorum: the shortest job first, counted in devices over all its rounds and not, as in
+       Venn, over the current one. ``filled`` is the filled part of the round's quorum: a
+       round that has begun is finished first, since half a round is worth nothing. ``share`` is
+       the part of all check-ins that its group may take: a device that a picky job could use goes
+       to a job that others can serve only if that is *much* shorter. (A power of 0 wastes scarce
+       devices, infinity is Venn's step B and starves short jobs of the large groups; 2 to 4 are
+       equally good.)
+    2. *The head of a round* is its quorum. The slots beyond shorten the wait for the slowest
+       devices of one round, and cost every waiting job a device: on a contended fleet they come
+       after the heads of all, on an uncontended one no head is waiting and they come at once. Nor
+       are they given so late that the device could hardly answer in time (2 typical tasks before
+       the deadline): each such device raises the number of answers that the round then needs.
+    3. *Help.* A round gets devices while 70 % of them can be expected to answer by its deadline,
+       if it has 55 % of its group's check-ins, and with response times spread as those of phones
+       (log-normal, median 1.64 × the typical task, σ 0.76). Others are served last.
+
+    A round that has been open for ``max_wait_s`` goes before all; so none starves.
+
+    Parameters
+    ----------
+    scarcity, stickiness
+        The power of ``share`` and the weight of ``filled``.
+    max_wait_s
+        Seconds; 0 turns it off.
+
+    Notes
+    -----
+    O(R log R + Q·L) like any order. Found on generated workloads (other arrivals, job mixes,
+    sessions and fleet sizes than the reference files); see docs/policies.md for the figures.
+    """
+
+    name = "propius"
+
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
+        values = orders.numbers(
+            parameters or {},
+            {
+                "scarcity": (SCARCITY, 0.0, 20.0),
+                "stickiness": (STICKINESS, 0.0, 1.0),
+                **orders.MAX_WAIT,
+            },
+        )
+        self.scarcity = values["scarcity"]
+        self.stickiness = values["stickiness"]
+        self.max_wait_s = values["max_wait_s"]
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        """Return one queue for each set of groups: heads, slots beyond, rounds beyond help."""
+        rates = orders.eligible_rates(snapshot.supply)
+        total = sum(one.rate for one in snapshot.supply)
+        weight = {
+            group: (rate / total if total > 0 else 1.0) ** self.scarcity
+            for group, rate in rates.items()
+        }
+        ranked = sorted(
+            (self._rank(one, snapshot.now, rates, weight), one.submitted_at, one.id, one)
+            for one in snapshot.rounds
+        )
+        return _one_order(snapshot, [one for _, _, _, one in ranked])
+
+    def _rank(
+        self, one: OpenRound, now: float, rates: Mapping[str, float], weight: Mapping[str, float]
+    ) -> tuple[bool, int, int, float]:
+        if orders.waited(one, now, self.max_wait_s):
+            return False, -one.priority, WAITED, one.opened_at
+        need = orders.quorum(one)
+        left = one.deadline_at - now
+        if one.bound >= need:
+            late = left < TAIL * one.workload_s
+            return late, -one.priority, BEYOND, one.submitted_at
+        missing = 1.0 - self.stickiness * one.bound / need
+        index = one.rounds_left * need * missing * weight.get(one.group, 1.0)
+        rate = rates.get(one.group, 0.0) * REACH
+        if left < math.inf and expected_answers(one, left, rate) < HELP * need:
+            return True, -one.priority, HEADS, index
+        return False, -one.priority, HEADS, index
+
+
+def expected_answers(one: OpenRound, left_s: float, rate: float) -> float:
+    """Return how many of a round's quorum can be expected to answer within ``left_s``.
+
+    ``rate`` is in devices per second. Those bound are taken to have begun a task's time ago.
+    """
+    median = MEDIAN * one.workload_s
+    missing = orders.quorum(one) - one.bound
+    binding = missing / rate if rate > 0 else math.inf
+    if binding > left_s:
+        return 0.0
+    if median <= 0:
+        return float(one.bound + missing)
+    bound = one.bound * _share(left_s + one.workload_s, median)
+    if binding < 1.0:
+        return bound + missing * _share(left_s, median)
+    area = _area(left_s, median) - _area(left_s - binding, median)
+    return bound + missing * area / binding
+
+
+def _share(time_s: float, median: float) -> float:
+    """Share of devices that have answered after ``time_s``."""
+    if time_s <= 0:
+        return 0.0
+    return 0.5 + 0.5 * math.erf(math.log(time_s / median) / SIGMA * SQRT_HALF)
+
+
+def _area(time_s: float, median: float) -> float:
+    """Integral of ``_share`` from 0 to ``time_s``."""
+    if time_s <= 0:
+        return 0.0
+    late = math.log(time_s / median) / SIGMA - SIGMA
+    mean = median * math.exp(SIGMA * SIGMA / 2)
+    return time_s * _share(time_s, median) - mean * (0.5 + 0.5 * math.erf(late * SQRT_HALF))
+
+
+def _one_order(snapshot: Snapshot, ranked: Sequence[OpenRound]) -> Plan:
+    """Serve every signature its eligible rounds in the order of ``ranked``.
+
+    Signatures that can take the same open rounds share a queue.
+    """
+    groups = {one.group for one in ranked}
+    queues: dict[str, tuple[str, ...]] = {}
+    signatures: dict[str, tuple[str, ...]] = {}
+    for supply in snapshot.supply:
+        mine = supply.groups & groups
+        if not mine:
+            signatures[supply.signature] = ()
+            continue
+        name = "+".join(sorted(mine))
+        if name not in queues:
+            queues[name] = tuple([one.id for one in ranked if one.group in mine])
+        signatures[supply.signature] = (name,)
+    return Plan(queues=queues, signatures=signatures)
