@@ -145,9 +145,9 @@ def _completed(job: dict[str, Any]) -> bool:
 
 
 def _watched(client: Client, job: str, *, quiet: bool, every_s: float = 1.0) -> dict[str, Any]:
-    """Print each finished round, and each new reason to wait; return the finished job."""
+    """Print each finished round, and each reason to wait that lasts; return the finished job."""
     told: set[str] = set()
-    waiting = ""
+    seen = waiting = ""
     while True:
         found = client.job(job)
         if not quiet:
@@ -156,9 +156,10 @@ def _watched(client: Client, job: str, *, quiet: bool, every_s: float = 1.0) -> 
                     told.add(one["id"])
                     typer.echo(_line(one))
             now = str((found.get("waiting") or {}).get("message", ""))
-            if now and now != waiting:
+            if now and now != waiting and now == seen:
                 typer.echo(f"  {now}")
                 waiting = now
+            seen = now
         if found["status"] == "finished":
             return found
         time.sleep(every_s)
