@@ -16,6 +16,7 @@ class SignIn(LoginView):
 
     template_name = "frontend/sign_in.html"
     redirect_authenticated_user = True
+    http_method_names = ["get", "head", "post", "options"]  # the base takes PUT for a POST
 
 
 @require_POST

@@ -1,0 +1,167 @@
+"""Who gets which status where: one row for each path and method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ROLES = ("viewer", "submitter", "admin", "owner")
+PERSONAS = (
+    "anonymous", *ROLES, "operator", "stranger", "device", "enrolment", "revoked",
+)  # fmt: skip
+"""Members by role; an operator of no tenant; another tenant's owner; and bearers of what is no
+API token: a device's key, an enrolment token, a revoked token."""
+NOBODY = ("anonymous", "device", "enrolment", "revoked")
+
+Statuses = dict[str, int]
+Body = Callable[[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What each persona gets, and what they send (keywords of Django's test client)."""
+
+    expected: Statuses
+    body: Body | None = None
+    audited: bool = True
+
+
+def rest(least: str, ok: int, *, stranger: int, body: Body | None = None, **more: Any) -> Row:
+    """A call of the API for the role ``least`` and those above it."""
+    allowed = ROLES[ROLES.index(least) :]
+    expected = dict.fromkeys(NOBODY, 401) | {"operator": 401, "stranger": stranger}
+    expected |= {role: ok if role in allowed else 403 for role in ROLES}
+    return Row(expected, body, **more)
+
+
+def public(ok: int, body: Body | None = None) -> Row:
+    """For everybody, whoever they are."""
+    return Row(dict.fromkeys(PERSONAS, ok), body)
+
+
+def page(least: str, ok: int, *, stranger: int, body: Body | None = None, **more: Any) -> Row:
+    """A page: who is not signed in is sent to do so; an operator of no tenant has none."""
+    row = rest(least, ok, stranger=stranger, body=body, **more)
+    return Row(row.expected | dict.fromkeys(NOBODY, 302) | {"operator": 403}, body, **more)
+
+
+def sends(**fields: Any) -> Body:
+    """A JSON body."""
+    return lambda world: {"data": json.dumps(fields), "content_type": "application/json"}
+
+
+def file(name: str) -> Body:
+    return lambda world: {
+        "data": getattr(world, name), "content_type": "application/octet-stream",
+    }  # fmt: skip
+
+
+def form(**fields: Any) -> Body:
+    """A form; a function among the fields is asked with the world."""
+    return lambda world: {
+        "data": {name: one(world) if callable(one) else one for name, one in fields.items()}
+    }
+
+
+def enrolment(world: Any) -> dict[str, Any]:
+    fields = {"token": world.secrets["enrolment"], "public_key": world.new_key, "sdk": "x"}
+    return sends(**fields)(world)
+
+
+def job_file(world: Any) -> dict[str, Any]:
+    return sends(**world.job_file)(world)
+
+
+_LATER = {"expires_at": "2099-01-01T00:00:00Z"}
+_JOB = "api/v1/jobs/<uuid:job_id>"
+_VERSIONS = f"{_JOB}/versions"
+
+ROWS: Mapping[str, Mapping[str, Row]] = {
+    # The API: about the caller and its tokens
+    "api/v1/schema/": {"GET": public(200)},
+    "api/v1/docs/": {"GET": public(200)},
+    "api/v1/me": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/tokens": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("admin", 201, stranger=201, body=sends(name="ci")),
+    },
+    "api/v1/tokens/<uuid:token_id>": {"DELETE": rest("admin", 204, stranger=404)},
+    # Pools and devices
+    "api/v1/attributes": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/pools": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("admin", 201, stranger=201, body=sends(name="new")),
+    },
+    "api/v1/pools/<uuid:pool_id>/enrolment-tokens": {
+        "GET": rest("viewer", 200, stranger=404),
+        "POST": rest("admin", 201, stranger=404, body=sends(name="x", max_uses=1, **_LATER)),
+    },
+    "api/v1/enrolment-tokens/<uuid:token_id>": {"DELETE": rest("admin", 204, stranger=404)},
+    "api/v1/devices": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/devices/enrol": {"POST": public(201, enrolment)},
+    "api/v1/devices/<uuid:device_id>": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/devices/<uuid:device_id>/revoke": {"POST": rest("admin", 200, stranger=404)},
+    # Jobs. The stranger has not uploaded the parameters: another tenant's cannot be named.
+    "api/v1/jobs": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("submitter", 201, stranger=422, body=job_file),
+    },
+    _JOB: {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/cancel": {"POST": rest("submitter", 200, stranger=404)},
+    f"{_JOB}/pause": {"POST": rest("submitter", 200, stranger=404)},
+    f"{_JOB}/resume": {"POST": rest("submitter", 409, stranger=404)},  # it is not paused
+    f"{_JOB}/clone": {"POST": rest("submitter", 201, stranger=404)},
+    f"{_JOB}/events": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/rounds": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
+    # Models
+    "api/v1/parameters": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("submitter", 201, stranger=201, body=file("new_parameters")),
+    },
+    "api/v1/parameters/<str:digest>": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/programs": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("submitter", 422, stranger=422, body=file("new_parameters")),  # no program
+    },
+    "api/v1/programs/<str:digest>": {"GET": rest("viewer", 404, stranger=404)},  # parameters only
+    _VERSIONS: {"GET": rest("viewer", 200, stranger=404)},
+    f"{_VERSIONS}/latest/download": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_VERSIONS}/<int:number>/download": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_VERSIONS}/<int:number>/pin": {"POST": rest("submitter", 200, stranger=404)},
+    # Pages
+    "": {"GET": page("viewer", 200, stranger=200)},
+    "sign-in/": {
+        "GET": Row(dict.fromkeys(PERSONAS, 302) | dict.fromkeys(NOBODY, 200)),
+        "POST": Row(
+            dict.fromkeys(PERSONAS, 302) | dict.fromkeys(NOBODY, 200),
+            form(username="x", password="x"),
+            audited=False,
+        ),
+    },
+    "sign-out/": {"POST": Row(dict.fromkeys(PERSONAS, 302), audited=False)},
+    "tenant/": {
+        "POST": Row(
+            page("viewer", 302, stranger=404).expected | {"operator": 404},
+            form(tenant=lambda world: str(world.tenant.id)),
+            audited=False,
+        )
+    },
+    "jobs/": {"GET": page("viewer", 200, stranger=200)},
+    "jobs/<uuid:job_id>/": {"GET": page("viewer", 200, stranger=404)},
+    "jobs/<uuid:job_id>/pause/": {"POST": page("submitter", 302, stranger=404)},
+    "jobs/<uuid:job_id>/resume/": {"POST": page("submitter", 302, stranger=404, audited=False)},
+    "jobs/<uuid:job_id>/cancel/": {"POST": page("submitter", 302, stranger=404)},
+    "devices/": {"GET": page("viewer", 200, stranger=200)},
+    "devices/pools/": {"POST": page("admin", 302, stranger=302, body=form(name="new"))},
+    "devices/tokens/": {
+        "POST": page(
+            "admin", 200, stranger=422,
+            body=form(name="x", max_uses=1, days=1, pool=lambda world: str(world.pool.id)),
+        )
+    },
+    "devices/tokens/<uuid:token_id>/revoke/": {"POST": page("admin", 302, stranger=404)},
+}  # fmt: skip
