@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +15,12 @@ from redis.commands.core import Script
 
 from core import connections
 from core.errors import Conflict
-from scheduling import keys, scripts
+from scheduling import keys, payload, scripts
 from scheduling.binding import PlanNotice
 
 
 class PlanSuperseded(Conflict):
-    """Something came between and nothing was published; ``by`` is version, epoch or late."""
+    """Something came between and nothing was published; ``by`` is version, base, epoch or late."""
 
     code = "plan_superseded"
 
@@ -33,7 +34,7 @@ class Begun:
     """What Redis held before the rows were read. ``epoch`` is empty if it has been emptied.
 
     ``pending`` are grants that had no outcome yet, as ``assignment:device``; ``known`` the rounds
-    whose devices seen are in Redis.
+    whose devices seen are in Redis; ``base`` the present plan's version if it is this process's.
     """
 
     epoch: str
@@ -41,6 +42,7 @@ class Begun:
     at_ms: int
     pending: tuple[str, ...]
     known: frozenset[UUID]
+    base: int = 0
 
     @property
     def pending_assignments(self) -> set[UUID]:
@@ -63,17 +65,6 @@ class PublishedRound:
     free: int
     info: Mapping[str, Any] = field(repr=False)
 
-    def as_payload(self) -> dict[str, Any]:
-        """Return what the script reads; the info goes through it as text."""
-        return {
-            "id": self.id,
-            "tenant": self.tenant,
-            "group": self.group,
-            "private": int(self.private),
-            "free": self.free,
-            "info": json.dumps(self.info),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Publication:
@@ -95,35 +86,48 @@ class Publication:
     rows: Sequence[str]
 
 
+_told = payload.Told()
+"""Of the plan that this process published last."""
+_taking = threading.Lock()
+
+
 def begin() -> Begun:
     """Take a plan version and note what is under way; before any row is read."""
-    epoch, version, at_ms, pending, known = _script("begin")(args=[keys.P])
+    told = _told
+    epoch, version, at_ms, pending, known, present = _script("begin")(args=[keys.P, told.version])
+    is_ours = told.version == int(present) and told.epoch == epoch.decode()
     return Begun(
         epoch=epoch.decode(),
         version=int(version),
         at_ms=int(at_ms),
         pending=tuple(one.decode() for one in pending),
-        known=frozenset(UUID(one.decode()) for one in known),
+        known=told.known if is_ours else frozenset(UUID(one.decode()) for one in known),
+        base=told.version if is_ours else 0,
     )
 
 
 def publish(begun: Begun, publication: Publication) -> PlanNotice:
     """Replace the plan in one step and tell the gateways. Raises PlanSuperseded."""
-    payload = json.dumps(_payload(begun, publication), separators=(",", ":"))
-    state, text = _script("publish")(args=[keys.P, payload])
+    global _told
+    with _taking:  # until the answer is here nobody knows what Redis holds
+        told, _told = _told, payload.Told()
+    if not begun.base or told.version != begun.base:
+        told = payload.Told()
+    text = json.dumps(_payload(begun, publication, told), separators=(",", ":"))
+    state, answer = _script("publish")(args=[keys.P, text])
     if state != b"ok":
         by = state.decode()
-        raise PlanSuperseded(by, f"plan {begun.version} is refused: {by} is {text.decode()!r}")
-    return PlanNotice.parse(text)
+        raise PlanSuperseded(by, f"plan {begun.version} is refused: {by} is {answer.decode()!r}")
+    notice = PlanNotice.parse(answer)
+    told.version, told.epoch = begun.version, notice.epoch
+    _told = told
+    return notice
 
 
-def _payload(begun: Begun, publication: Publication) -> dict[str, Any]:
-    # Queues name rounds by their place in the list, and signatures name queues by number: at
-    # 1 000 rounds and 500 signatures that is a tenth of the bytes.
-    place = {one.id: str(index) for index, one in enumerate(publication.rounds, start=1)}
-    number = {name: str(index) for index, name in enumerate(publication.queues)}
+def _payload(begun: Begun, publication: Publication, told: payload.Told) -> dict[str, Any]:
     return {
         "version": begun.version,
+        "base": told.version,
         "begun": begun.at_ms,
         "expected": begun.epoch,
         "new_epoch": secrets.token_hex(8),
@@ -131,15 +135,9 @@ def _payload(begun: Begun, publication: Publication) -> dict[str, Any]:
         "shuffled": int(publication.shuffled),
         "groups": publication.groups,
         "groups_text": publication.groups_text,
-        "rounds": [one.as_payload() for one in publication.rounds],
-        "queues": {
-            number[name]: " ".join(map(place.__getitem__, queue))
-            for name, queue in publication.queues.items()
-        },
-        "signatures": {
-            signature: " ".join(number[name] for name in names)
-            for signature, names in publication.signatures.items()
-        },
+        **payload.change(told, publication.rounds),
+        **payload.change_queues(told, publication.queues),
+        **payload.change_signatures(told, publication.signatures),
         "room": dict(publication.room),
         "seen": {round_id: list(devices) for round_id, devices in publication.seen.items()},
         "rows": list(publication.rows),

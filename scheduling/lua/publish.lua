@@ -1,4 +1,6 @@
--- publish PREFIX PAYLOAD -> {"ok", message} | {"epoch", present} | {"version", present} | {"late", age in ms}
+-- publish PREFIX PAYLOAD
+-- -> {"ok", message} | {"epoch", present} | {"version", present} | {"base", present} | {"late", age in ms}
+-- A payload with a base holds only what has changed since that plan, which must be the present one.
 -- Open slots of a round = free slots by its row - granted and not yet rows - rows too new for the
 -- reader. What is counted twice under-offers until the next plan; nothing is counted never.
 local STALE_MS, LATE_MS, KEPT_MS = 5000, 30000, 60000
@@ -8,6 +10,7 @@ local epoch = redis.call('GET', P .. 'epoch') or ''
 if epoch ~= plan.expected then return { 'epoch', epoch } end
 local present = redis.call('HGET', P .. 'plan', 'version') or '0'
 if plan.version <= tonumber(present) then return { 'version', present } end
+if plan.base > 0 and plan.base ~= tonumber(present) then return { 'base', present } end
 if now - plan.begun > LATE_MS then return { 'late', tostring(now - plan.begun) } end
 
 local is_row = {}
@@ -41,29 +44,50 @@ local function unseen(id)
   return count
 end
 
-local stays = {}
-for _, round in ipairs(plan.rounds) do stays[round.id] = true end
-for _, id in ipairs(redis.call('HKEYS', P .. 'plan:numbers')) do
-  if not stays[id] then
-    redis.call('UNLINK', P .. 'pending:' .. id, P .. 'settled:' .. id, P .. 'seen:' .. id)
+local function forget(id)
+  redis.call('UNLINK', P .. 'pending:' .. id, P .. 'settled:' .. id, P .. 'seen:' .. id)
+end
+
+local place = {}
+for at, id in ipairs(plan.ids) do place[id] = at end
+if plan.base == 0 then
+  for _, id in ipairs(redis.call('HKEYS', P .. 'plan:numbers')) do
+    if not place[id] then forget(id) end
+  end
+end
+for _, id in ipairs(plan.gone) do forget(id) end
+
+-- Only rounds that have been granted or settled lately have anything that rows may not show.
+local counts, taken = {}, {}
+for _, id in ipairs(redis.call('SMEMBERS', P .. 'touched')) do
+  local at = place[id]
+  if at then
+    local count = unseen(id)
+    counts[at] = count
+    taken[plan.tenants[at]] = (taken[plan.tenants[at]] or 0) + count
+  end
+  if redis.call('EXISTS', P .. 'pending:' .. id, P .. 'settled:' .. id) == 0 then
+    redis.call('SREM', P .. 'touched', id)
   end
 end
 
-local records, numbers, open, info = {}, {}, {}, {}
-local taken, slots = {}, {}
-for index, round in ipairs(plan.rounds) do
-  local name = tostring(index)
-  local count = unseen(round.id)
-  slots[index] = math.max(0, round.free - count)
-  taken[round.tenant] = (taken[round.tenant] or 0) + count
-  records[#records + 1] = name
-  records[#records + 1] = table.concat({ round.id, round.tenant, round.group, round.private }, ' ')
-  numbers[#numbers + 1] = round.id
-  numbers[#numbers + 1] = name
-  open[#open + 1] = round.id
-  open[#open + 1] = slots[index]
-  info[#info + 1] = round.id
-  info[#info + 1] = round.info
+local open, slots = {}, {}
+for at, id in ipairs(plan.ids) do
+  slots[at] = math.max(0, plan.free[at] - (counts[at] or 0))
+  open[#open + 1] = id
+  open[#open + 1] = slots[at]
+end
+
+local records, numbers, info = {}, {}, {}
+for _, new in ipairs(plan.new) do
+  local number, at, private, text = unpack(new)
+  local id = plan.ids[at]
+  records[#records + 1] = number
+  records[#records + 1] = table.concat({ id, plan.tenants[at], plan.groups_of[at], private }, ' ')
+  numbers[#numbers + 1] = id
+  numbers[#numbers + 1] = number
+  info[#info + 1] = id
+  info[#info + 1] = text
 end
 
 local room, room_of = {}, {}
@@ -87,24 +111,31 @@ local function replace(name, list)
   in_pieces('HSET', P .. name, list)
 end
 
-replace('plan:rounds', records)
-replace('plan:numbers', numbers)
+-- What is left out is there from the base.
+local function change(name, gone, list)
+  if plan.base == 0 then return replace(name, list) end
+  in_pieces('HDEL', P .. name, gone)
+  in_pieces('HSET', P .. name, list)
+end
+
+change('plan:rounds', plan.gone_numbers, records)
+change('plan:numbers', plan.gone, numbers)
+change('plan:info', plan.gone, info)
+change('plan:queues', plan.gone_queues, flat(plan.queues))
+change('plan:signatures', plan.gone_signatures, flat(plan.signatures))
 replace('plan:open', open)
-replace('plan:info', info)
 replace('plan:room', room)
-replace('plan:queues', flat(plan.queues))
-replace('plan:signatures', flat(plan.signatures))
 for id, devices in pairs(plan.seen) do in_pieces('SADD', P .. 'seen:' .. id, devices) end
 redis.call('UNLINK', P .. 'wanted')
 
 -- Slots that a signature could take: those of its groups, as far as their tenants may.
 local by_group = {}
-for index, round in ipairs(plan.rounds) do
-  local count = math.min(slots[index], room_of[round.tenant] or math.huge)
-  by_group[round.group] = (by_group[round.group] or 0) + count
+for at, group in ipairs(plan.groups_of) do
+  local count = math.min(slots[at], room_of[plan.tenants[at]] or math.huge)
+  by_group[group] = (by_group[group] or 0) + count
 end
 local reachable = {}
-for signature in pairs(plan.signatures) do
+for _, signature in ipairs(redis.call('HKEYS', P .. 'plan:signatures')) do
   local count = 0
   for group in string.gmatch(signature, '[^+]+') do count = count + (by_group[group] or 0) end
   if count > 0 then reachable[#reachable + 1] = string.format('%q:%d', signature, count) end

@@ -3,6 +3,7 @@
 -- plan:open      round -> slots neither bound nor granted  plan:room      tenant -> devices it may still take
 -- pending:ROUND  granted, not yet known to be a row        settled:ROUND  committed lately
 -- seen:ROUND     devices that had the round: never twice
+-- touched        rounds of which something is pending or settled
 local P = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -72,6 +73,7 @@ local function write_grants()
     local key = P .. 'pending:' .. id
     in_pieces('ZADD', key, granted)
     redis.call('EXPIRE', key, 120)
+    redis.call('SADD', P .. 'touched', id)
     redis.call('HSET', P .. 'plan:open', id, opens[id])
     if rooms[granted.tenant] ~= math.huge then
       redis.call('HSET', P .. 'plan:room', granted.tenant, rooms[granted.tenant])

@@ -9,6 +9,7 @@ for at = 2, #ARGV, 4 do
     -- even while it rebuilds what was emptied, so this is kept of rounds that are not known too.
     redis.call('ZADD', P .. 'settled:' .. round, now, member)
     redis.call('EXPIRE', P .. 'settled:' .. round, 120)
+    redis.call('SADD', P .. 'touched', round)
   end
   if redis.call('HEXISTS', P .. 'plan:numbers', round) == 1 then
     if outcome == 'assigned' then
