@@ -28,7 +28,8 @@ class Cast:
         self._target = target
 
     def wire(self, name: str, info: TensorInfo) -> dict[str, TensorInfo]:
-        wider = self._target is not None and info.dtype in ("F64", "F32")
+        # Differences are float32 or wider, whatever the model is.
+        wider = self._target is not None and (info.dtype in ("F64", "F32") or self.difference)
         return {name: TensorInfo(str(self._target) if wider else info.dtype, info.shape)}
 
     def encode(self, name: str, array: Array) -> dict[str, Array]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import get_args
 
 from propius import constraints, wire
 from propius.agent.consent import Consent
 from propius.agent.datasets import DatasetError, Datasets
 from propius.agent.refusals import Refusal
 from propius.agent.workloads import Workloads
+from propius.spec import CodecName
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class LocalJudge:
         )
 
     def _unsupported(self, kind: str, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        if isinstance(asked, wire.Assignment) and asked.codec not in get_args(CodecName):
+            return Refusal("unsupported", f"codec {asked.codec[:40]!r} is not known here")
         if kind == "program":
             if not self.workloads.programs:
                 return Refusal("unsupported", "programs do not run here: torch is not installed")

@@ -122,6 +122,11 @@ def test_the_judge_decides_on_the_device(
     assert code(judge(assignment(**changes))) == expected
 
 
+def test_a_codec_of_the_future_is_declined_before_the_work(tmp_path: Path) -> None:
+    judge = device.load(device_home(tmp_path)).judge()
+    assert code(judge(assignment(codec="int3"))) == "unsupported"
+
+
 def test_a_program_in_a_handlers_clothes_is_refused(tmp_path: Path) -> None:
     judge = device.load(device_home(tmp_path)).judge()
     assert code(judge(assignment())) is None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from propius import arrays
+from propius import arrays, codec, tensors
 from propius.agent.pool_trainer import PoolTrainer
 from propius.agent.trainer import LocalWork, TrainingError
 from propius.training.pool import TrainerPool
@@ -104,6 +104,19 @@ async def test_a_difference_codec_sends_what_training_changed(
     update = arrays.load(one.output)
     assert update["w"].tolist() == [127] * 4
     assert update["w@scale"].tolist() == pytest.approx([1 / 127])
+
+
+@pytest.mark.parametrize("name", sorted(codec.CODECS))
+async def test_a_half_precision_model_travels_in_every_codec(
+    tmp_path: Path, pool: TrainerPool, name: str
+) -> None:
+    one = remembering(tmp_path, "1", codec=name)
+    arrays.save_file({"w": np.full((3, 40), 0.5, np.float16)}, one.parameters)
+    await PoolTrainer(pool).run(one, timeout_s=20, progress=lambda part: None)
+    model = {"w": tensors.TensorInfo("F16", (3, 40))}
+    header = tensors.read_header(one.output)
+    tensors.check_matches(header, codec.on_the_wire(model, codec=name))
+    codec.check_values(one.output, codec=name, expected=model)
 
 
 async def test_what_top_k_left_out_comes_with_the_next_update(
