@@ -8,17 +8,21 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scheduling.policies import OpenRound, Plan, Policy, SignatureSupply, Snapshot
+from scheduling.policies import OpenRound, Plan, Policy, Share, Snapshot
+from scheduling.simulation.classes import (
+    TRANSFER_S,
+    TYPICAL_COMMUNICATION_KBPS,
+    TYPICAL_COMPUTATION_MS,
+    SupplyWindow,
+    divide,
+)
 from scheduling.simulation.traces import Fleet, SimulatedJob
 
 REOPEN_S = 0.1
 DISPATCH_S = 2.0
 QUORUM = 0.8
-TYPICAL_COMPUTATION_MS = 78.0
-TYPICAL_COMMUNICATION_KBPS = 13_736.0
-TRANSFER_S = 20.0
 REPLAN_S = 30.0
-SUPPLY_WINDOW_S = 86_400.0
+HALF_LIFE_S = 86_400.0
 HORIZON_S = 3.0e6
 
 OPEN, DEADLINE, DISPATCH, ANSWER = range(4)
@@ -28,7 +32,7 @@ class Running:
     """A job in the simulation: its current round and what is known of the rounds before."""
 
     __slots__ = (
-        "aborted", "answers", "asked_at", "attained", "attempt", "busy_s", "closes_at",
+        "aborted", "answers", "asked_at", "attained", "attempt", "bound", "busy_s", "closes_at",
         "demand", "dispatched", "filled_at", "finished_at", "free", "group", "id", "job", "known",
         "number", "opened_at", "quorum", "responses_s", "rounds_left", "scheduling_s", "waits_s",
     )  # fmt: skip
@@ -43,6 +47,7 @@ class Running:
         self.rounds_left = job.rounds
         self.attempt = 0
         self.aborted = 0
+        self.bound = 0
         self.free = 0
         self.dispatched = 0
         self.answers = 0
@@ -125,6 +130,7 @@ class Reference:
         policy: Policy,
         *,
         seed: int = 0,
+        tiers: int = 1,
         horizon_s: float = HORIZON_S,
     ) -> None:
         self.fleet = fleet
@@ -136,19 +142,21 @@ class Reference:
         self.heap: list[tuple[float, int, int, int, float]] = []
         self.order = 0
         self.plans = 0
-        self.names = [fleet.signature(number) for number in range(len(fleet.groups))]
-        self.window = SupplyWindow(fleet)
+        self.classes = divide(fleet, lots=getattr(policy, "lots", 1), tiers=tiers)
+        self.window = SupplyWindow(self.classes)
+        self.used = {one.job.tenant: (0.0, 0.0) for one in self.running}
         for place, one in enumerate(self.running):
             self._begin(place, one, one.job.arrival_s)
 
     def run(self) -> Outcome:
         """Replay until every job has finished, or to the horizon."""
         fleet, heap, window = self.fleet, self.heap, self.window
-        starts, ends, kinds = fleet.starts, fleet.ends, fleet.signatures
+        starts, ends, kinds = fleet.starts, fleet.ends, self.classes.kinds
         computation, communication = fleet.computation_ms, fleet.communication_kbps
         running, uniform, push = self.running, self.draw.random, heapq.heappush
         count = len(starts)
         left = len(running)
+        many = len(self.used) > 1
         events = check_ins = 0
         place, shift = 0, 0.0
         first = self.running[0].job.arrival_s if running else 0.0
@@ -170,6 +178,9 @@ class Reference:
                 one = running[number]
                 if what == DISPATCH:
                     one.dispatched += 1
+                    one.bound += 1
+                    if many:
+                        self._use(one.job, at)
                     if one.free > 0:
                         one.free -= 1
                         one.attained += one.job.workload_s + TRANSFER_S
@@ -243,7 +254,8 @@ class Reference:
             check_ins=check_ins,
             ended_at=ended_at,
             started_at=first,
-            available_s=0.0,
+            available_s=fleet.available_s(first, ended_at),
+            group_rates=fleet.group_rates(),
         )
 
     def _begin(self, place: int, one: Running, at: float) -> None:
@@ -282,6 +294,8 @@ class Reference:
                 now=now,
                 rounds=tuple(one.as_open_round() for one in self.asking.values()),
                 supply=self.window.supply(now),
+                shares=self._shares(now),
+                tiers=self.classes.ratios,
             )
         )
         asking = self.asking
@@ -289,7 +303,7 @@ class Reference:
             name: [asking[one] for one in ids if one in asking] for name, ids in plan.queues.items()
         }
         walks = []
-        for name in self.names:
+        for name in self.classes.names:
             named = plan.signatures.get(name, ())
             if len(named) == 1:
                 walks.append(queues[named[0]])
@@ -297,38 +311,16 @@ class Reference:
                 walks.append([one for queue in named for one in queues[queue]])
         return walks, plan.shuffled
 
+    def _use(self, job: SimulatedJob, now: float) -> None:
+        """Count a device for its tenant; what it had before halves every ``HALF_LIFE_S``."""
+        used, since = self.used[job.tenant]
+        decayed = used * 0.5 ** ((now - since) / HALF_LIFE_S)
+        self.used[job.tenant] = decayed + job.workload_s + TRANSFER_S, now
 
-class SupplyWindow:
-    """Check-ins by signature, as production measures them: a rate over the last day."""
-
-    def __init__(self, fleet: Fleet, *, window_s: float = SUPPLY_WINDOW_S) -> None:
-        self.counts = [0] * len(fleet.groups)
-        self.fleet = fleet
-        self.window_s = window_s
-        self.names = [fleet.signature(number) for number in range(len(fleet.groups))]
-        self._kept: tuple[SignatureSupply, ...] = ()
-        self._kept_until = -math.inf
-        self._marks: list[tuple[float, list[int]]] = []
-        self._began = math.nan
-
-    def supply(self, now: float) -> tuple[SignatureSupply, ...]:
-        """Return the measured rates; measured anew every five minutes."""
-        if now < self._kept_until:
-            return self._kept
-        if self._began != self._began:
-            self._began = now - 60.0
-        marks = self._marks
-        marks.append((now, list(self.counts)))
-        while len(marks) > 1 and marks[1][0] <= now - self.window_s:
-            marks.pop(0)
-        whole = now - marks[0][0] >= self.window_s
-        since, base = marks[0] if whole else (self._began, [0] * len(self.counts))
-        seconds = max(60.0, now - since)
-        self._kept = tuple(
-            SignatureSupply(name, groups, rate=(count - before) / seconds)
-            for name, groups, count, before in zip(
-                self.names, self.fleet.groups, self.counts, base, strict=True
-            )
-        )
-        self._kept_until = now + (300.0 if now - self._began > 3_600.0 else 60.0)
-        return self._kept
+    def _shares(self, now: float) -> dict[str, Share]:
+        if len(self.used) < 2:
+            return {}
+        return {
+            tenant: Share(used_s=used * 0.5 ** ((now - since) / HALF_LIFE_S))
+            for tenant, (used, since) in self.used.items()
+        }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ class Fleet:
         Milliseconds a sample and kbit/s, one a session.
     period_s
         A session's next repeat is this much later; infinite if sessions are not repeated.
+    devices, samples
+        Whose session it is and how many samples that device holds; unless given, every session
+        is another device's, with samples enough for any job.
     """
 
     starts: Sequence[float]
@@ -44,10 +48,30 @@ class Fleet:
     computation_ms: Sequence[float]
     communication_kbps: Sequence[float]
     period_s: float = PERIOD_S
+    devices: Sequence[int] | None = None
+    samples: Sequence[int] | None = None
 
     def signature(self, number: int) -> str:
         """Return the name of signature ``number``: its groups joined as production does."""
         return "+".join(sorted(self.groups[number]))
+
+    def available_s(self, since: float, until: float) -> float:
+        """Return the device-seconds online from ``since`` to ``until``."""
+        total, shift = 0.0, 0.0
+        while self.starts and self.starts[0] + shift < until:
+            for start, end in zip(self.starts, self.ends, strict=True):
+                total += max(0.0, min(end + shift, until) - max(start + shift, since))
+            shift += self.period_s
+        return total
+
+    def group_rates(self) -> dict[str, float]:
+        """Return the sessions per second that begin of devices meeting each group."""
+        span = self.period_s if self.period_s < math.inf else self.ends[-1] - self.starts[0]
+        rates: dict[str, float] = {}
+        for kind in self.signatures:
+            for group in self.groups[kind]:
+                rates[group] = rates.get(group, 0.0) + 1.0 / span
+        return rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +79,8 @@ class SimulatedJob:
     """A job of a trace: ``rounds`` rounds of ``participants`` devices, one after the other.
 
     ``workload_s`` is what a task takes on the typical device, ``deadline_s`` what a round may
-    take, both from the round's opening.
+    take from its opening. Under platform rules ``over_selection`` × ``participants`` are bound at
+    most, and a device serves only with ``min_samples``: a private constraint.
     """
 
     id: str
@@ -67,6 +92,8 @@ class SimulatedJob:
     workload_s: float
     tenant: str = "tenant"
     priority: int = 0
+    over_selection: float = 1.0
+    min_samples: int = 0
 
 
 def load_fleet(sessions: Path, capacity: Path, eligibility: Path) -> Fleet:

@@ -1,0 +1,318 @@
+"""The platform's rules: devices stay connected, take task after task, and are pushed to."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+
+from scheduling.policies import Policy, Snapshot
+from scheduling.simulation.classes import (
+    TRANSFER_S,
+    TYPICAL_COMMUNICATION_KBPS,
+    TYPICAL_COMPUTATION_MS,
+    SupplyWindow,
+    divide,
+)
+from scheduling.simulation.engine import HORIZON_S, REOPEN_S, REPLAN_S, Outcome, Running
+from scheduling.simulation.traces import Fleet, SimulatedJob
+
+LEASE_S = 30.0
+ONLINE, OPEN, DEADLINE, ANSWER, LOST, RETRY = range(6)
+
+
+class Session:
+    """A device while it is connected."""
+
+    __slots__ = ("begun_at", "device", "ends_at", "kind", "place", "seen")
+
+    def __init__(self, place: int, device: int, kind: int, ends_at: float) -> None:
+        self.place = place
+        self.device = device
+        self.kind = kind
+        self.ends_at = ends_at
+        self.begun_at = 0.0
+        self.seen: set[str] = set()
+
+
+class Platform:
+    """One run under the platform's rules.
+
+    A device waits in its signature's idle pool, serves a round once, and is free again when it
+    has answered, until its session ends. A round binds demand × over-selection devices, closes
+    when its demand has reported, or at its deadline with a quorum of 80 %. Short of that it is
+    extended once and its bound devices stay; then it is repeated. The slot of a device that left
+    comes back when its lease ends.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        jobs: Sequence[SimulatedJob],
+        policy: Policy,
+        *,
+        seed: int = 0,
+        horizon_s: float = HORIZON_S,
+    ) -> None:
+        self.fleet = fleet
+        self.policy = policy
+        self.horizon_s = horizon_s
+        self.draw = random.Random(seed)
+        self.classes = divide(fleet, lots=getattr(policy, "lots", 1))
+        self.window = SupplyWindow(self.classes)
+        self.running = [Running(number, job) for number, job in enumerate(jobs)]
+        self.asking: dict[str, Running] = {}
+        self.extended: set[str] = set()
+        self.idle: list[deque[Session]] = [deque() for _ in self.classes.names]
+        self.heap: list[tuple[float, int, int, int, str, Session | None]] = []
+        self.order = 0
+        self.now = 0.0
+        self.plans = 0
+        self.planned_at = -math.inf
+        self.dirty = True
+        self.walks: list[list[Running]] = [[] for _ in self.classes.names]
+        self.left = len(self.running)
+        for one in self.running:
+            self._push(one.job.arrival_s, OPEN, one.number, "", None)
+
+    def run(self) -> Outcome:
+        """Replay until every job has finished, or to the horizon."""
+        first = min((one.job.arrival_s for one in self.running), default=0.0)
+        fleet, place, shift = self.fleet, 0, 0.0
+        events = check_ins = 0
+        while self.left:
+            if place == len(fleet.starts):
+                place, shift = 0, shift + fleet.period_s
+            comes_at = fleet.starts[place] + shift
+            if self.heap and self.heap[0][0] <= comes_at:
+                self.now, _, what, number, round_id, session = heapq.heappop(self.heap)
+                self._on(what, self.running[number], round_id, session)
+            else:
+                self.now = comes_at
+                if self.now > self.horizon_s:
+                    break
+                self._check_in(place, fleet.ends[place] + shift)
+                check_ins += 1
+                place += 1
+            events += 1
+        return Outcome(
+            jobs=self.running,
+            events=events,
+            plans=self.plans,
+            check_ins=check_ins,
+            ended_at=self.now,
+            started_at=first,
+            available_s=fleet.available_s(first, self.now),
+            group_rates=fleet.group_rates(),
+        )
+
+    def take(self, session: Session) -> Running | None:
+        """Return the round that a free device is bound to; what a subclass may do otherwise."""
+        for one in self.walks[session.kind]:
+            if one.free and self.may(session, one):
+                return one
+        return None
+
+    def may(self, session: Session, one: Running) -> bool:
+        """Tell whether the device's own conditions allow the round."""
+        job = one.job
+        samples = self.fleet.samples
+        return (
+            one.id not in session.seen
+            and (samples is None or samples[session.place] >= job.min_samples)
+            and self.now + job.workload_s + TRANSFER_S <= session.ends_at
+        )
+
+    def waits(self, session: Session) -> None:
+        """Put a device without a round into its idle pool."""
+        self.idle[session.kind].append(session)
+
+    def drain(self) -> None:
+        """Offer what is open to the devices that wait; a class that finds nothing is left."""
+        for kind, pool in enumerate(self.idle):
+            if not pool or not any(one.free for one in self.walks[kind]):
+                continue
+            for _ in range(len(pool)):
+                session = pool.popleft()
+                if session.ends_at > self.now:
+                    self._offer(session)
+
+    def _check_in(self, place: int, ends_at: float) -> None:
+        devices = self.fleet.devices
+        kind = self.classes.kinds[place]
+        self.window.counts[kind] += 1
+        device = devices[place] if devices is not None else place
+        self._replan()
+        self._offer(Session(place, device, kind, ends_at))
+
+    def _on(self, what: int, one: Running, round_id: str, session: Session | None) -> None:
+        if what == OPEN:
+            self._open(one)
+        elif what == DEADLINE:
+            self._deadline(one, round_id)
+        elif what == LOST:
+            if round_id == one.id and one.id in self.asking:
+                one.free += 1
+                self.dirty = True
+        elif session is not None:
+            if what == ANSWER and round_id == one.id:
+                one.answers += 1
+                if one.answers >= one.demand:
+                    self._close(one, succeeded=True)
+            self._replan()
+            self._offer(session)
+        self._replan()
+
+    def _offer(self, session: Session) -> None:
+        if session.ends_at <= self.now:
+            return
+        one = self.take(session)
+        if one is None:
+            self.waits(session)
+            return
+        session.seen.add(one.id)
+        one.free -= 1
+        one.bound += 1
+        one.dispatched += 1
+        one.attained += one.job.workload_s + TRANSFER_S
+        if one.dispatched >= one.quorum and math.isnan(one.filled_at):
+            one.filled_at = self.now
+        self.dirty = self.dirty or not one.free
+        fleet, place = self.fleet, session.place
+        takes = (
+            one.job.workload_s * fleet.computation_ms[place] / TYPICAL_COMPUTATION_MS
+            + TRANSFER_S * TYPICAL_COMMUNICATION_KBPS / fleet.communication_kbps[place]
+        )
+        if self.now + takes <= session.ends_at:
+            one.busy_s += takes
+            self._push(self.now + takes, ANSWER, one.number, one.id, session)
+        else:
+            one.busy_s += session.ends_at - self.now
+            self._push(session.ends_at + LEASE_S, LOST, one.number, one.id, None)
+
+    def _open(self, one: Running) -> None:
+        one.answers = one.dispatched = 0
+        one.attempt += 1
+        one.filled_at = math.nan
+        one.opened_at = self.now
+        one.closes_at = self.now + one.job.deadline_s
+        one.ask(self.now)
+        one.free = math.ceil(one.demand * one.job.over_selection - 1e-9)
+        self.asking[one.id] = one
+        self.dirty = True
+        self._push(one.closes_at, DEADLINE, one.number, one.id, None)
+
+    def _deadline(self, one: Running, round_id: str) -> None:
+        if round_id != one.id or one.id not in self.asking:
+            return
+        if one.answers >= one.quorum:
+            self._close(one, succeeded=True)
+        elif one.id in self.extended:
+            self._close(one, succeeded=False)
+        else:
+            self.extended.add(one.id)
+            one.closes_at = self.now + one.job.deadline_s
+            one.known = None
+            self._push(one.closes_at, DEADLINE, one.number, one.id, None)
+
+    def _close(self, one: Running, *, succeeded: bool) -> None:
+        self.asking.pop(one.id, None)
+        self.dirty = True
+        one.id, one.free = "", 0
+        if succeeded:
+            filled_at = self.now if math.isnan(one.filled_at) else one.filled_at
+            one.scheduling_s = filled_at - one.opened_at
+            one.waits_s.append(one.scheduling_s)
+            one.responses_s.append(self.now - filled_at)
+            one.rounds_left -= 1
+        else:
+            one.aborted += 1
+        if one.rounds_left:
+            self._push(self.now + REOPEN_S, OPEN, one.number, "", None)
+        else:
+            one.finished_at = self.now
+            self.left -= 1
+
+    def _replan(self) -> None:
+        if not self.dirty and self.now - self.planned_at < REPLAN_S:
+            return
+        self.dirty, self.planned_at = False, self.now
+        self.plans += 1
+        rounds = tuple(one.as_open_round() for one in self.asking.values() if one.free)
+        plan = self.policy.plan(Snapshot(self.now, rounds, self.window.supply(self.now)))
+        self.walks = [
+            [self.asking[one] for one in plan.rounds_of(name)] for name in self.classes.names
+        ]
+        self.drain()
+
+    def _push(
+        self, at: float, what: int, number: int, round_id: str, session: Session | None
+    ) -> None:
+        self.order += 1
+        heapq.heappush(self.heap, (at, self.order, what, number, round_id, session))
+
+
+class FixedPartition(Platform):
+    """The paper's static partition: a device belongs to one job from its first check-in on.
+
+    Of the jobs that it is eligible for, the last that has not 1.2 × its demand of devices gets
+    it; when all have, one is drawn.
+    """
+
+    share = 1.2
+
+    def run(self) -> Outcome:
+        """Replay with the devices fixed."""
+        self.owner: dict[int, int | None] = {}
+        self.members = [0] * len(self.running)
+        return super().run()
+
+    def take(self, session: Session) -> Running | None:
+        """Return the round of the device's own job if that needs it."""
+        if session.device not in self.owner:
+            self.owner[session.device] = self._fixed(session)
+        number = self.owner[session.device]
+        if number is None:
+            return None
+        one = self.running[number]
+        return one if one.id and one.free and self.may(session, one) else None
+
+    def _fixed(self, session: Session) -> int | None:
+        groups = self.classes.groups[session.kind]
+        samples = self.fleet.samples
+        may = [
+            one.number
+            for one in self.running
+            if one.group in groups
+            and (samples is None or samples[session.place] >= one.job.min_samples)
+        ]
+        short = [n for n in may if self.members[n] < self.share * self.running[n].demand]
+        if not may:
+            return None
+        chosen = short[-1] if short else self.draw.choice(may)
+        self.members[chosen] += 1
+        return chosen
+
+
+class RandomSelection(Platform):
+    """No manager: a device draws a job, goes if eligible and needed, else waits 20 s.
+
+    It draws among all jobs: nobody tells it which have not begun yet or are done.
+    """
+
+    wait_s = 20.0
+
+    def take(self, session: Session) -> Running | None:
+        """Return the round of the job drawn, if the device may serve it."""
+        one = self.draw.choice(self.running)
+        fits = one.group in self.classes.groups[session.kind] and one.id and one.free
+        return one if fits and self.may(session, one) else None
+
+    def waits(self, session: Session) -> None:
+        """Try again in a while, whatever opens in between."""
+        self._push(self.now + self.wait_s, RETRY, 0, "", session)
+
+    def drain(self) -> None:
+        """Nobody tells the devices that a round has opened."""
