@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connection
 from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
 from clients import services as client_services
 from clients.models import Pool
@@ -34,6 +36,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create what is missing, and new tokens each time."""
+        try:
+            connection.ensure_connection()
+        except (OperationalError, PoolTimeout) as error:
+            raise CommandError(f"No Postgres answers: start `make up` first. ({error})") from None
         now = timezone.now()
         with system_scope():
             tenants = {slug: _tenant(slug, options["password"]) for slug in options["tenant"]}

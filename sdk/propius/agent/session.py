@@ -200,6 +200,8 @@ class Session:
         verdicts = {one.round: busy or self._judged(one) for one in offer.candidates}
         ranked = [identifier for identifier, refusal in verdicts.items() if refusal is None]
         refused = {identifier: one.code for identifier, one in verdicts.items() if one is not None}
+        for code, message in {(one.code, one.message) for one in verdicts.values() if one}:
+            self._out.note("offer.refused", code=code, reason=message)
         self._out.send(wire.Choose(offer=offer.offer, ranked=ranked[:32], refused=refused))
 
     def _ended(self, message: wire.Accepted | wire.Cancelled) -> None:
