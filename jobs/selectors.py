@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Count, F
 
 from jobs import states
@@ -31,7 +30,9 @@ class OpenRound:
     assigned: int
     reported: int
     remaining: int
+    quorum: int
     opened_at: datetime
+    deadline_at: datetime
     submitted_at: datetime
     priority: int
     rounds_left: int
@@ -137,31 +138,6 @@ def tenants_waiting() -> set[UUID]:
     return set(open_rounds.order_by().values_list("tenant_id", flat=True).distinct())
 
 
-def admitted_jobs(tenant_id: UUID) -> int:
-    """Return how many jobs of a tenant are admitted and have not finished."""
-    running = (Job.Status.RUNNING, Job.Status.PAUSED)
-    return Job.objects.filter(tenant_id=tenant_id, status__in=running).count()
-
-
-def device_seconds(
-    tenant_ids: Iterable[UUID], *, since: datetime, now: datetime
-) -> dict[UUID, float]:
-    """Return the seconds from ``since`` to ``now`` that each tenant held devices, added up."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT tenant_id, sum(extract(epoch FROM
-                least(coalesce(ended_at, %(now)s), %(now)s) - greatest(bound_at, %(since)s)))
-            FROM jobs_assignment
-            WHERE tenant_id = ANY(%(tenants)s::uuid[]) AND bound_at < %(now)s
-              AND (ended_at IS NULL OR ended_at > %(since)s)
-            GROUP BY tenant_id
-            """,
-            {"now": now, "since": since, "tenants": list(tenant_ids)},
-        )
-        return {tenant_id: float(seconds) for tenant_id, seconds in cursor.fetchall()}
-
-
 def current_round(job: Job) -> Round | None:
     """Return the job's train round that is not finished, if any."""
     rows = Round.objects.filter(job=job, kind=Round.Kind.TRAIN)
@@ -228,7 +204,9 @@ def _open(row: Round) -> OpenRound:
         assigned=row.assigned,
         reported=row.reported,
         remaining=row.target - row.assigned,
+        quorum=row.quorum,
         opened_at=row.opened_at,
+        deadline_at=row.deadline_at or row.selection_ends_at + timedelta(seconds=row.deadline_s),
         submitted_at=row.job.submitted_at,
         priority=row.job.priority,
         rounds_left=spec["rounds"]["count"] - row.number + 1,

@@ -11,7 +11,8 @@ from uuid import UUID
 from core import connections, knobs
 from jobs import selectors as job_selectors
 from jobs.selectors import OpenRound
-from scheduling import keys, policies, publishing, quotas, selectors, supply
+from jobs.usage import JobPast
+from scheduling import history, keys, policies, publishing, quotas, selectors, supply
 from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
     policy = active()
     snapshot = Snapshot(
         now=now.timestamp(),
-        rounds=tuple(_for_policy(one) for one in rounds if one.remaining > 0),
+        rounds=_for_policy([one for one in rounds if one.remaining > 0], now),
         supply=_supply(groups),
         shares={str(tenant_id): share for tenant_id, share in shares.items()},
     )
@@ -72,19 +73,34 @@ def policy_or_default(name: str, parameters: Mapping[str, Any]) -> Policy:
         return policies.make(selectors.DEFAULT_POLICY, {})
 
 
-def _for_policy(one: OpenRound) -> policies.OpenRound:
-    return policies.OpenRound(
-        id=str(one.id),
-        job=str(one.job_id),
-        tenant=str(one.tenant_id),
-        group=one.group,
-        demand=one.demand,
-        remaining=one.remaining,
-        rounds_left=one.rounds_left,
-        priority=one.priority,
-        submitted_at=one.submitted_at.timestamp(),
-        opened_at=one.opened_at.timestamp(),
-    )
+def _for_policy(rounds: Sequence[OpenRound], now: datetime) -> tuple[policies.OpenRound, ...]:
+    pasts = history.known().jobs({one.job_id for one in rounds}, now=now)
+    nothing = JobPast()
+    found = []
+    for one in rounds:
+        past = pasts.get(one.job_id, nothing)
+        found.append(
+            policies.OpenRound(
+                id=str(one.id),
+                job=str(one.job_id),
+                tenant=str(one.tenant_id),
+                group=one.group,
+                demand=one.demand,
+                remaining=one.remaining,
+                rounds_left=one.rounds_left,
+                priority=one.priority,
+                submitted_at=one.submitted_at.timestamp(),
+                opened_at=one.opened_at.timestamp(),
+                quorum=one.quorum,
+                bound=one.assigned,
+                deadline_at=one.deadline_at.timestamp(),
+                workload_s=past.workload_s,
+                scheduling_s=past.scheduling_s,
+                response_s=past.response_s,
+                attained_s=past.attained_s,
+            )
+        )
+    return tuple(found)
 
 
 def _published(rounds: Iterable[OpenRound]) -> Sequence[publishing.PublishedRound]:
@@ -144,6 +160,7 @@ def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
 def _shares(tenant_ids: set[UUID], held: dict[UUID, int], now: datetime) -> dict[UUID, Share]:
     rows = selectors.shares(tenant_ids)
     caps = quotas.caps(tenant_ids, now=now)
+    used = history.known().used_s(tenant_ids, now=now)
     found = {}
     for tenant_id in tenant_ids:
         row = rows.get(tenant_id)
@@ -156,5 +173,6 @@ def _shares(tenant_ids: set[UUID], held: dict[UUID, int], now: datetime) -> dict
             guarantee=guarantee if ceiling is None else min(guarantee, ceiling),
             ceiling=ceiling,
             held=held.get(tenant_id, 0),
+            used_s=used.get(tenant_id, 0.0),
         )
     return found

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from jobs import selectors as job_selectors
+from jobs import usage as job_usage
 from scheduling.models import TenantQuota, TenantShare
 from tenants import selectors as tenant_selectors
 
@@ -50,9 +51,9 @@ def month_began(now: datetime) -> datetime:
 
 def usage(tenant_id: UUID, *, now: datetime) -> Usage:
     """Return what a tenant uses of its quota."""
-    seconds = job_selectors.device_seconds([tenant_id], since=month_began(now), now=now)
+    seconds = job_usage.device_seconds([tenant_id], since=month_began(now), now=now)
     return Usage(
-        jobs=job_selectors.admitted_jobs(tenant_id),
+        jobs=job_usage.admitted_jobs(tenant_id),
         devices=job_selectors.bound_by_tenant().get(tenant_id, 0),
         device_hours=seconds.get(tenant_id, 0.0) / 3_600,
         stored_bytes=tenant_selectors.stored_bytes(tenant_id),
@@ -111,5 +112,5 @@ def _began(now: datetime) -> datetime:
 @functools.lru_cache(maxsize=4)
 def _hours(tenant_ids: frozenset[UUID], since: datetime, at: datetime) -> dict[UUID, float]:
     # The planner asks several times a second; the month's sum needs all of its assignments.
-    seconds = job_selectors.device_seconds(tenant_ids, since=since, now=at)
+    seconds = job_usage.device_seconds(tenant_ids, since=since, now=at)
     return {tenant_id: one / 3_600 for tenant_id, one in seconds.items()}

@@ -1,6 +1,7 @@
 """Plans over real rows: rebuilt after Redis was emptied, under shares, at a change of policy."""
 
 import asyncio
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from core import connections
 from jobs import services as job_services
 from jobs.constraints import Profile, signature
-from scheduling import keys, selectors, services
+from scheduling import history, keys, policies, selectors, services
 from scheduling.binding import Binder, Bound, Request, Settlement
 from scheduling.models import SharingPolicy
 from tenants.models import AuditEntry
@@ -264,3 +265,49 @@ def test_check_ins_are_counted_by_profile(fleet, redis):
     supply._rates.cache_clear()
     assert 0.5 <= rates[fleet.profile.key] <= 1.0
     assert {redis.ttl(key) > 0 for key in redis.keys(keys.P + "supply:*")} == {True}
+
+
+def test_a_policy_is_told_what_jobs_and_tenants_have_had(fleet, monkeypatch):
+    """Five devices for 10 s each in the first round, of which one failed; then 2 days pass."""
+    tenant = factories.tenant()
+    job = factories.job(tenant, rounds__demand=5, rounds__over_selection=1.2)
+    services.plan(now=NOW)
+    fleet.bind(6)
+    rows = list(job.rounds.get().assignments.all())
+    for row in rows[1:]:
+        job_services.accept(assignment_id=row.id, device_id=row.device_id, now=later(1))
+    mine = {"assignment_id": rows[0].id, "device_id": rows[0].device_id}
+    job_services.give_back(**mine, status="failed", code="x", message="", now=later(4))
+    for row in rows[1:]:
+        job_services.report(assignment_id=row.id, device_id=row.device_id, now=later(10))
+    job_services.complete_round(
+        round_id=rows[0].round_id, parameters_digest="b" * 64, parameters_size=1, version=1,
+        metrics={}, now=later(11),
+    )  # fmt: skip
+    seen = []
+    policy = policies.make("fifo", {})
+    plan = policy.plan
+    monkeypatch.setattr(
+        services.planning, "active",
+        lambda: SimpleNamespace(name="fifo", plan=lambda one: seen.append(one) or plan(one)),
+    )  # fmt: skip
+    services.plan(now=later(10 + 2 * 86_400))
+    (found,) = seen[-1].rounds
+    assert (found.workload_s, found.attained_s) == (10, 54)
+    assert (found.scheduling_s, found.response_s) == (0, 10)
+    assert (found.quorum, found.bound) == (5, 0)
+    assert found.deadline_at == later(11 + 10 + 20).timestamp()
+    (share,) = seen[-1].shares.values()
+    # What is two half-lives old counts a quarter.
+    assert share.used_s == pytest.approx(54 / 4, rel=0.001)
+
+
+def test_the_past_is_read_anew_after_some_seconds_only(fleet, django_assert_num_queries):
+    job = factories.job(factories.tenant())
+    known = history.History()
+    with django_assert_num_queries(2):
+        for second in (0, 5, 14):
+            known.jobs([job.id], now=later(second))
+            known.used_s([job.tenant_id], now=later(second))
+    with django_assert_num_queries(1):
+        known.jobs([job.id], now=later(15))
