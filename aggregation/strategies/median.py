@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from aggregation.strategies.base import AllUpdates
+from aggregation.strategies.base import AllUpdates, in_order
 from propius import strategies as settings
 
 
@@ -26,5 +26,5 @@ class Median(AllUpdates, settings.Median, frozen=True, kw_only=True):
     def combine(self, updates: torch.Tensor) -> torch.Tensor:
         """Sort each element over the updates and take the middle."""
         count = len(updates)
-        ranked = updates.sort(dim=0).values
+        ranked = in_order(updates)
         return ranked[(count - 1) // 2].lerp(ranked[count // 2], 0.5)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from aggregation.strategies.base import AllUpdates
+from aggregation.strategies.base import AllUpdates, in_order
 from propius import strategies as settings
 
 
@@ -28,4 +28,4 @@ class TrimmedMean(AllUpdates, settings.TrimmedMean, frozen=True, kw_only=True):
         count = len(updates)
         # A hair more, for 0.1 · 30 is 3 and not 2.9999….
         cut = min(int(self.share * count + 1e-9), (count - 1) // 2)
-        return updates.sort(dim=0).values[cut : count - cut].mean(dim=0)
+        return in_order(updates)[cut : count - cut].mean(dim=0)
