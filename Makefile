@@ -5,6 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 ARGS ?=
 NAME ?=
+CODE := core tenants clients jobs scheduling aggregation gateway frontend propius_site sdk/propius demo
 
 .PHONY: help setup setup-test up demo test lint bench clean
 
@@ -27,11 +28,12 @@ demo: setup ## two tenants train three models on 40 devices (ARGS=--exit ends wh
 test: setup-test ## run every test (ARGS="tests/unit -k name" narrows it down)
 	@exec $(PYTHON) -m pytest $(ARGS)
 
-lint: setup-test ## ruff, mypy, import-linter
+lint: setup-test ## ruff, mypy, import-linter, bandit
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/bandit -q -c pyproject.toml -r $(CODE) manage.py
 
 bench: setup ## run one benchmark: make bench NAME=bind
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... of:"; \

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import get_conditional_response
 
-from core import origin, rates
+from core import origin, problems, rates
 
 API = "/api/"
 
@@ -36,6 +36,9 @@ class ApiHeaders:
         response = self.get_response(request)
         if not request.path.startswith(API):
             return response
+        if response.status_code >= 400 and _is_html(response):
+            # Django's own refusals: a path that there is not, a host, a form's token.
+            return _as_problem(response)
         spent = getattr(request, "spent", None)
         if spent is not None:
             for name, value in rates.headers(*spent).items():
@@ -57,5 +60,14 @@ def _has_etag(request: HttpRequest, response: HttpResponse) -> bool:
         and response.status_code == 200
         and not response.streaming
         and not response.has_header("ETag")
-        and not response.headers.get("Content-Type", "").startswith("text/html")
+        and not _is_html(response)
     )
+
+
+def _is_html(response: HttpResponse) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html")
+
+
+def _as_problem(response: HttpResponse) -> HttpResponse:
+    problem = problems.of_status(response.status_code)
+    return JsonResponse(problem, status=response.status_code, content_type=problems.TYPE)

@@ -24,3 +24,12 @@ class CursorPages(CursorPagination):
         except (ValidationError, ValueError):
             # Well encoded, but what is in it is no key.
             raise NotFound(self.invalid_cursor_message) from None
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Describe a page, in the words of OpenAPI 3.1."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "properties": {"next": link, "previous": link, "results": schema},
+            "required": ["next", "previous", "results"],
+        }

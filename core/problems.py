@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from rest_framework.views import set_rollback
 
 from core import errors
 
+TYPE = "application/problem+json"
 _CODES = {
     400: "invalid", 401: "not_authenticated", 403: "forbidden", 404: "not_found",
     405: "method_not_allowed", 406: "not_acceptable", 415: "unsupported_media_type",
@@ -36,7 +38,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         problem,
         status=problem["status"],
         headers=headers,
-        content_type="application/problem+json",
+        content_type=TYPE,
     )
 
 
@@ -56,6 +58,11 @@ def as_problem(exc: Exception) -> dict[str, Any] | None:
         code = _CODES.get(exc.status_code, "error")
         return _problem(exc.status_code, exc.default_detail, code, str(exc.detail), {})
     return None
+
+
+def of_status(status: int) -> dict[str, Any]:
+    """Return the problem document of a refusal of which only the status is known."""
+    return _problem(status, http.HTTPStatus(status).phrase, _CODES.get(status, "error"), "", {})
 
 
 def _problem(

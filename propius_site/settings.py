@@ -38,6 +38,10 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
 SESSION_COOKIE_HTTPONLY = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION and _public.scheme == "https" else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True  # of the site's own host name
+SECURE_SSL_REDIRECT = PRODUCTION and _public.scheme == "https"
+# HSTS preload: only the owner of the whole domain may put it on the browsers' list.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 X_FRAME_OPTIONS = "DENY"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -137,7 +141,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "core.pagination.CursorPages",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.parsing.StrictJson"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "propius_site.openapi.Schema",
     "EXCEPTION_HANDLER": "core.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "PAGE_SIZE": 50,
@@ -146,6 +150,20 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Propius",
     "DESCRIPTION": "Many tenants train many models on one shared fleet of devices.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "propius_site.openapi.complete",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "ArtifactStatus": "jobs.models.Artifact.Status",
+        "DeviceStatus": "clients.models.Device.Status",
+        "JobStatus": "jobs.models.Job.Status",
+        "JobOutcome": "jobs.models.Job.Outcome",
+        "RoundStatus": "jobs.models.Round.Status",
+        "RoundOutcome": "jobs.models.Round.Outcome",
+        "RoundKind": "jobs.models.Round.Kind",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

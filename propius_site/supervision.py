@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-import xmlrpc.client
+import xmlrpc.client  # nosec B411 - speaks to our own supervisor, over a socket of ours
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

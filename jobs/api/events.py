@@ -22,6 +22,15 @@ from jobs.models import Job
 from tenants import scopes
 
 TYPE = "text/event-stream"
+SCHEMA = {
+    "type": "object",
+    "description": "One event. `data` is JSON: id, kind, at, job, round, assignment, device, data.",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "To resume after"},
+        "event": {"type": "string", "description": "Its kind, as in job.admitted"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 POLL_S = 0.5
 SETTLED = timedelta(seconds=1)
 """Events are numbered before they are committed: one told just now may have a smaller number

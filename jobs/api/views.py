@@ -10,7 +10,6 @@ from django.db import transaction
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -192,7 +191,7 @@ class JobEventsView(TenantView):
             ),
             OpenApiParameter("follow", bool, description="false: end after what is there now"),
         ],
-        responses={(200, events.TYPE): OpenApiTypes.STR, 204: None},
+        responses={(200, events.TYPE): events.SCHEMA, 204: None},
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Stream the job's events (server-sent events). 204: it has ended, and nothing is left."""

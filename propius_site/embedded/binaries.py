@@ -79,7 +79,7 @@ def _copied(packages: Path, valkey: Path) -> Path:
     shutil.copytree(packages / LIBRARIES, partial / LIBRARIES, symlinks=True)
     shutil.copy2(valkey, partial / "valkey-server")
     for folder, _, files in os.walk(partial):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # nosec B103 - programs that the servers' own user runs
         for name in files:
             path = Path(folder, name)
             if not path.is_symlink():

@@ -65,5 +65,6 @@ def for_home(home: Path) -> Paths:
     # Unix socket paths end at 107 bytes, so the sockets cannot live below a deep home.
     # Not XDG_RUNTIME_DIR: it is set in some terminals of a user and not in others.
     # Nor TMPDIR, for the same reason.
-    sockets = Path("/tmp") / f"propius-{os.geteuid()}-{key}"
+    # Its owner and mode are checked before it is used.
+    sockets = Path("/tmp") / f"propius-{os.geteuid()}-{key}"  # nosec B108
     return Paths(home, home / "state", sockets=sockets, control=sockets)

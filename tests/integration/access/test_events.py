@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import AsyncClient
 from django.utils import timezone
 
@@ -48,15 +49,15 @@ async def read(address, headers, **more):
 
 def test_it_tells_what_happened_and_resumes_after_the_last(world):
     job, headers = world
-    answer, told = asyncio.run(read(path(job, "?follow=false"), headers))
+    answer, told = async_to_sync(read)(path(job, "?follow=false"), headers)
     assert answer.headers["Content-Type"] == "text/event-stream"
     assert [kind for _, kind, _ in told][:2] == ["job.submitted", "job.admitted"]
     assert all(str(body["id"]) == number for number, _, body in told)
     first = told[0][0]
-    _, rest = asyncio.run(read(path(job, "?follow=false"), headers, **{"Last-Event-ID": first}))
+    _, rest = async_to_sync(read)(path(job, "?follow=false"), headers, **{"Last-Event-ID": first})
     assert rest == told[1:]
     accepted = {"Accept": "text/event-stream"}
-    answer, _ = asyncio.run(read(path(job, "?follow=false"), headers | accepted))
+    answer, _ = async_to_sync(read)(path(job, "?follow=false"), headers | accepted)
     assert answer.status_code == 200
 
 
@@ -79,11 +80,11 @@ def test_it_follows_until_the_job_has_ended_and_then_says_so(world, monkeypatch)
         await database_sync_to_async(cancel, thread_sensitive=False)()
         return await asyncio.wait_for(reading, 20)
 
-    _, told = asyncio.run(follow())
+    _, told = async_to_sync(follow)()
     assert told[-1][1] == "job.cancelled"
     assert not events._open
     last = {"Last-Event-ID": told[-1][0]}
-    answer, _ = asyncio.run(read(path(job), headers, **last))
+    answer, _ = async_to_sync(read)(path(job), headers, **last)
     assert answer.status_code == 204
 
 
