@@ -1,14 +1,16 @@
 """What is kept to explain and to replay: sampled plans, demand and supply by the minute."""
 
+import json
 import time
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from jobs.constraints import Profile
 from jobs.models import Round
-from scheduling import keys, recording, services
+from scheduling import keys, recording, replaying, services
 from scheduling.models import FleetMinute, PlanRecord, ProfileRecord
 from tenants.scopes import system_scope
 from tests.integration import factories
@@ -129,3 +131,58 @@ def test_recording_takes_less_than_a_hundredth_of_the_time(redis):
     assert len(str(row.supply)) + len(str(row.demand)) < 200_000
     assert min(took) < 0.6
     print(f"recording a minute: {1e3 * took[0]:.0f} ms, then {1e3 * min(took):.0f} ms")
+
+
+def recorded_hour(now):
+    """Record an hour: 12 check-ins a minute, first a job of 20 rounds, then a small one."""
+    fleet = Fleet(factories.pool(None, "everybody"), memory_mb=1024)
+    fleet.register()
+    tenant = factories.tenant()
+    began = now - timedelta(minutes=60)
+    large = factories.job(tenant, now=began, name="large", rounds__demand=30)
+    small = factories.job(tenant, now=began + MINUTE, name="small")
+    plain = {"attributes": {"memory_mb": 1024}, "workloads": fleet.profile.workloads}
+    ProfileRecord.objects.create(
+        key=fleet.profile.key, profile=plain | {"pool": str(fleet.pool.id)}, seen_at=now
+    )
+    groups = {large.constraint_group: large.spec["effective"]}
+    for minute in range(60):
+        rounds = []
+        for job, numbers in ((large, 20), (small, 1)):
+            if minute == (0 if job is large else 1):
+                shape = {
+                    "job": str(job.id), "tenant": str(tenant.id), "group": job.constraint_group,
+                    "kind": "train", "demand": job.spec["rounds"]["demand"], "priority": 0,
+                    "selection_s": 300, "deadline_s": 600, "after_s": 0,
+                }  # fmt: skip
+                rounds += [shape | {"number": number} for number in range(1, numbers + 1)]
+        FleetMinute.objects.create(
+            at=began + minute * MINUTE,
+            supply={fleet.profile.key: 12},
+            demand={"rounds": rounds, "groups": groups} if rounds else {},
+        )
+    return large, small
+
+
+def test_a_preview_replays_what_was_recorded_under_two_policies(capsys):
+    now = timezone.now()
+    large, small = recorded_hour(now)
+    fleet, jobs = replaying.recorded(since=now - timedelta(hours=1.1), now=now)
+    assert (len(fleet.starts), [(one.id, one.rounds) for one in jobs]) == (
+        720, [(str(large.id), 20), (str(small.id), 1)],
+    )  # fmt: skip
+    choose(policy="fifo")
+    call_command("policy_preview", "srsf", "--hours", "1.1", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["in force"]["policy"], found["preview"]["policy"]) == ("fifo", "srsf")
+    assert found["preview"]["finished"] == found["in force"]["finished"] == 2
+    assert found["preview"]["mean_completion_s"] < found["in force"]["mean_completion_s"]
+    call_command("policy_preview", "srsf", "--hours", "1.1")
+    assert "mean_completion_s" in capsys.readouterr().out
+
+
+def test_a_preview_says_what_it_lacks():
+    with pytest.raises(CommandError, match="no check-in or no round was recorded"):
+        call_command("policy_preview", "fifo")
+    with pytest.raises(CommandError, match="are allowed"):
+        call_command("policy_preview", "venn")
