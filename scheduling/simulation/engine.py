@@ -170,9 +170,8 @@ class Reference:
             if place == count:
                 place, shift = 0, shift + fleet.period_s
             now = starts[place] + shift
-            if now > self.horizon_s:
-                ended_at = self.horizon_s
-                break
+            over = now > self.horizon_s
+            now = self.horizon_s if over else now
             while heap[0][0] <= now:
                 at, _, what, number, more = heapq.heappop(heap)
                 one = running[number]
@@ -214,6 +213,9 @@ class Reference:
                     if not left:
                         break
             else:
+                if over:
+                    ended_at = now
+                    break
                 events += 1
                 check_ins += 1
                 kind = kinds[place]

@@ -86,13 +86,15 @@ class Platform:
             if place == len(fleet.starts):
                 place, shift = 0, shift + fleet.period_s
             comes_at = fleet.starts[place] + shift
-            if self.heap and self.heap[0][0] <= comes_at:
+            happens_at = self.heap[0][0] if self.heap else math.inf
+            if min(happens_at, comes_at) > self.horizon_s:
+                self.now = self.horizon_s
+                break
+            if happens_at <= comes_at:
                 self.now, _, what, number, round_id, session = heapq.heappop(self.heap)
                 self._on(what, self.running[number], round_id, session)
             else:
                 self.now = comes_at
-                if self.now > self.horizon_s:
-                    break
                 self._check_in(place, fleet.ends[place] + shift)
                 check_ins += 1
                 place += 1

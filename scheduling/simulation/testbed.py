@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import random
@@ -90,7 +91,7 @@ def _online(curve: list[float], threshold: float) -> list[tuple[float, float]]:
     """Return the spans in which the hourly curve, joined by lines, is above ``threshold``."""
     spans: list[tuple[float, float]] = []
     since = 0.0 if curve[0] > threshold else math.nan
-    for hour, (one, other) in enumerate(zip(curve, curve[1:], strict=False)):
+    for hour, (one, other) in enumerate(itertools.pairwise(curve)):
         if (one > threshold) == (other > threshold):
             continue
         at = (hour + (threshold - one) / (other - one)) * HOUR_S
