@@ -128,9 +128,7 @@ def test_a_device_that_accepts_what_is_anothers_or_nobodys_is_refused(fleet):
 def test_a_device_gets_no_round_that_its_signature_was_not_offered(fleet):
     private = {"constraints__private": {"classes": {"min": 2}}}
     fits = factories.job(factories.tenant(), **private)
-    above = factories.job(
-        factories.tenant(), constraints__public={"memory_mb": 9_999}, **private
-    )
+    above = factories.job(factories.tenant(), constraints__public={"memory_mb": 9_999}, **private)
     services.plan(now=NOW)
     wished = tuple(str(factories.open_round(one).id) for one in (above, fits))
     signature = fits.constraint_group
