@@ -53,5 +53,5 @@ class Channel:
             registry.cancel(message["cancelled"], message.get("code", "cancelled"))
         if "revoked" in message:
             registry.revoke(message["revoked"])
-        if "connected" in message:
-            registry.replaced(*message["connected"])
+        for device, session_id in message.get("connected", ()):
+            registry.replaced(device, session_id)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -14,47 +17,82 @@ from core.errors import PropiusError
 from gateway import details
 from gateway import events as ev
 from gateway import instructions as todo
-from gateway.limits import MAX_HELLOS, pace
-from gateway.threads import DatabaseAway
+from gateway.gathering import Gathering
+from gateway.limits import MAX_HELLOS
+from gateway.threads import DatabaseAway, Threads
 from jobs.constraints import Profile
 from propius import wire
 
 if TYPE_CHECKING:
     from gateway.consumer import Connection
 
-HELLOS_PER_S = 300.0
+HELLOS_PER_S = 500.0
+LONGEST_TURN_S = 60.0
+Found = clients.services.Connected | PropiusError
+
+
+class Hellos:
+    """Checks hellos many at a time, and gives those that are too many their turns."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.under_way = 0
+        self._turn = 0.0
+        self._connecting = Gathering[clients.services.Hello, Found](
+            lambda many: threads.rows(lambda: _connected(many), patience_s=10.0)
+        )
+        self.held = Gathering[UUID, wire.Assignment | None](
+            lambda many: threads.rows(lambda: _held(many))
+        )
+
+    async def connect(self, hello: wire.Hello, nonce: str) -> clients.services.Connected:
+        """Return the device. Raises what :func:`clients.services.connect` raises."""
+        found = await self._connecting.ask(
+            clients.services.Hello(
+                hello.device, hello.signature, nonce, hello.sdk, hello.attributes, hello.workloads
+            )
+        )
+        if isinstance(found, PropiusError):
+            raise found
+        return found
+
+    def turn(self) -> float:
+        """Return in how many seconds one more device may come: one after the other, not at once."""
+        now = asyncio.get_running_loop().time()
+        first = now + 1.0 + self.under_way / HELLOS_PER_S
+        self._turn = min(max(self._turn + 1.0 / HELLOS_PER_S, first), now + LONGEST_TURN_S)
+        return (self._turn - now) * random.uniform(1.0, 1.1)
 
 
 async def check(one: Connection, do: todo.Verify) -> None:
     """Answer a hello."""
     hub, hello = one.hub, do.hello
-    if hub.hellos >= MAX_HELLOS:
-        wait_s = pace(hub.hellos, HELLOS_PER_S)
+    if hub.hellos.under_way >= MAX_HELLOS:
+        wait_s = hub.hellos.turn()
         one.feed(ev.ComeBackLater(wait_s, "busy", "many devices sign in at once"))
         return
-    hub.hellos += 1
+    hub.hellos.under_way += 1
     try:
-        known = await hub.threads.rows(lambda: _connected(hello, do.nonce), patience_s=10.0)
+        known = await hub.hellos.connect(hello, do.nonce)
         if one.is_closed:
             return
         one.device, one.pool_id = str(known.device_id), str(known.pool_id)
         older = hub.registry.enter(one)
         if older is not None:
             await older.settled()
-        held = await hub.threads.rows(lambda: _held(known.device_id))
+        held = await hub.hellos.held.ask(known.device_id)
     except PropiusError as error:
         one.feed(ev.HelloRefused(error.code, error.detail, error.errors))
     except DatabaseAway:
-        wait_s = pace(hub.hellos, HELLOS_PER_S)
+        wait_s = hub.hellos.turn()
         one.feed(ev.ComeBackLater(wait_s, "unavailable", "the platform's database is away"))
     else:
         one.introduce(Profile(known.attributes, known.workloads, one.pool_id))
         if held is not None and not one.is_closed:
             hub.registry.hold(held.id, one)
         one.feed(ev.Verified(held))
-        await hub.tell_connected(one.device, one.session_id)
+        hub.tell_connected(one.device, one.session_id)
     finally:
-        hub.hellos -= 1
+        hub.hellos.under_way -= 1
 
 
 def spoken_protocol(text: str) -> int | None:
@@ -69,18 +107,13 @@ def spoken_protocol(text: str) -> int | None:
     return protocol if type(protocol) is int else None
 
 
-def _connected(hello: wire.Hello, nonce: str) -> clients.services.Connected:
-    return clients.services.connect(
-        device_id=hello.device,
-        signature=hello.signature,
-        nonce=nonce,
-        sdk=hello.sdk,
-        attributes=hello.attributes,
-        workloads=hello.workloads,
-        now=timezone.now(),
-    )
+def _connected(
+    hellos: Sequence[clients.services.Hello],
+) -> list[clients.services.Connected | PropiusError]:
+    return clients.services.connect_many(hellos=hellos, now=timezone.now())
 
 
-def _held(device_id: UUID) -> wire.Assignment | None:
-    detail = jobs.selectors.assignment_for_device(device_id)
-    return None if detail is None else details.assignment(detail, now=timezone.now())
+def _held(device_ids: Sequence[UUID]) -> list[wire.Assignment | None]:
+    now = timezone.now()
+    found = jobs.selectors.assignments_for_devices(device_ids)
+    return [details.assignment(found[one], now=now) if one in found else None for one in device_ids]

@@ -13,6 +13,7 @@ from core import connections, hints
 from core.ids import uuid7
 from gateway.binder import REDIS_AWAY, Binder
 from gateway.channel import Channel
+from gateway.hellos import Hellos
 from gateway.idle import IdlePool
 from gateway.leases import Leases
 from gateway.metrics import IDLE
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 SLICE = 500
+TELL_S = 0.05
 RESTART_S = 1.0
 
 
@@ -46,7 +48,8 @@ class Hub:
         self.binder = Binder(self.scripts, self.signer, self.threads, self.leases)
         self.presence = Presence(self)
         self.channel = Channel(self)
-        self.hellos = 0
+        self.hellos = Hellos(self.threads)
+        self._connected: list[tuple[str, str]] = []
         self.sockets = 0
         self._new: dict[str, Profile] = {}
         self._check_ins: Counter[str] = Counter()
@@ -137,11 +140,17 @@ class Hub:
     def _connections(self) -> list[Any]:
         return list(self.registry.devices.values())
 
-    async def tell_connected(self, device: str, session_id: str) -> None:
-        """Let other gateways close older sessions of the device."""
-        message = json.dumps({"connected": [device, session_id]})
+    def tell_connected(self, device: str, session_id: str) -> None:
+        """Let other gateways close older sessions of the device; many are told of at once."""
+        if not self._connected:
+            self.spawn(self._tell_connected())
+        self._connected.append((device, session_id))
+
+    async def _tell_connected(self) -> None:
+        await asyncio.sleep(TELL_S)
+        found, self._connected = self._connected, []
         try:
-            await self.redis.publish(hints.GATEWAYS, message)
+            await self.redis.publish(hints.GATEWAYS, json.dumps({"connected": found}))
         except REDIS_AWAY as error:
             logger.info("gateway.connected_untold", extra={"reason": str(error)})
 

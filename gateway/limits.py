@@ -7,7 +7,7 @@ import random
 HELLO_S = 10.0
 CLOSE_S = 10.0
 MAX_SOCKETS = 20_000
-MAX_HELLOS = 2_000
+MAX_HELLOS = 1_000
 """Hellos under check at once; more would wait longer than their devices do."""
 
 MESSAGES_PER_S = 1000.0

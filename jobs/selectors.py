@@ -110,6 +110,15 @@ def assignment_for_device(device_id: UUID) -> AssignmentDetail | None:
     return assignment_details([held.id]).get(held.id) if held else None
 
 
+def assignments_for_devices(device_ids: Iterable[UUID]) -> dict[UUID, AssignmentDetail]:
+    """Return, by device, what it holds; those that hold nothing are left out."""
+    held = Assignment.objects.filter(
+        device_id__in=list(device_ids), status=Assignment.Status.BOUND
+    ).values_list("id", flat=True)
+    found = list(held)
+    return {one.device_id: one for one in assignment_details(found).values()} if found else {}
+
+
 def assignments_known(assignment_ids: Iterable[UUID]) -> set[UUID]:
     """Return those that have a row."""
     return set(Assignment.objects.filter(id__in=list(assignment_ids)).values_list("id", flat=True))

@@ -22,9 +22,18 @@ class BadAttributes(Invalid):
 
 def check_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes in the types of the schema. Raises BadAttributes naming each fault."""
+    return check_against(schema(), attributes)
+
+
+def schema() -> dict[str, str]:
+    """Return the type of each attribute that devices may tell."""
+    return dict(AttributeDefinition.objects.values_list("name", "type"))
+
+
+def check_against(types: Mapping[str, str], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Do as :func:`check_attributes`, with the schema at hand."""
     if len(attributes) > MAX_ATTRIBUTES:
         raise BadAttributes(f"{len(attributes)} attributes; at most {MAX_ATTRIBUTES} allowed")
-    types = dict(AttributeDefinition.objects.values_list("name", "type"))
     known: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for name, value in attributes.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.db import transaction
 
 from clients.models import Device
-from clients.services.attributes import check_attributes
-from core import events, hints
-from core.errors import Forbidden, NotAuthenticated, NotFound
+from clients.services.attributes import check_against, schema
+from core import events, hints, statements
+from core.errors import Forbidden, NotAuthenticated, NotFound, PropiusError
 from propius import wire
 from tenants import services as tenant_services
+
+NOBODY = UUID(int=0)
 
 
 class DeviceUnknown(NotFound):
@@ -50,6 +53,18 @@ class Connected:
     workloads: dict[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a device says of itself, signed over its connection's nonce."""
+
+    device_id: str
+    signature: str
+    nonce: str
+    sdk: str
+    attributes: Mapping[str, Any]
+    workloads: Mapping[str, list[str]]
+
+
 def connect(
     *,
     device_id: str,
@@ -64,29 +79,88 @@ def connect(
 
     Raises DeviceUnknown, BadSignature, DeviceRevoked, BadAttributes.
     """
-    try:
-        device = Device.objects.select_related("pool").filter(id=UUID(device_id)).first()
-    except ValueError:
-        device = None
+    hello = Hello(device_id, signature, nonce, sdk, attributes, workloads)
+    (found,) = connect_many(hellos=[hello], now=now)
+    if isinstance(found, PropiusError):
+        raise found
+    return found
+
+
+def connect_many(*, hellos: Sequence[Hello], now: datetime) -> list[Connected | PropiusError]:
+    """Check many hellos with three statements; returns what :func:`connect` would return or raise.
+
+    After a restart all devices of a gateway come at once.
+    """
+    wanted = {key for one in hellos if (key := _uuid(one.device_id)) is not None}
+    devices = Device.objects.select_related("pool").in_bulk(wanted)
+    types = schema()
+    answers: list[Connected | PropiusError] = []
+    for one in hellos:
+        try:
+            device = devices.get(_uuid(one.device_id) or NOBODY)
+            answers.append(_checked(one, device, types))
+        except PropiusError as error:
+            answers.append(error)
+    genuine = {one.device_id: at for at, one in enumerate(answers) if isinstance(one, Connected)}
+    active = _note(hellos, answers, sorted(genuine), genuine, now)
+    for at, answer in enumerate(answers):
+        if isinstance(answer, Connected) and answer.device_id not in active:
+            answers[at] = DeviceRevoked("this device was revoked; ask the pool's admin")
+    return answers
+
+
+def _checked(hello: Hello, device: Device | None, types: Mapping[str, str]) -> Connected:
     if device is None:
-        raise DeviceUnknown(f"no device {device_id}; enrol it again")
-    _check_signature(device, signature, wire.proof(nonce, device_id))
-    known = check_attributes(attributes)
-    listed = {kind: sorted(names) for kind, names in workloads.items()}
-    # The row is asked again: a revocation may have come since it was read.
-    moved = Device.objects.filter(id=device.id, status=Device.Status.ACTIVE).update(
-        attributes=known, workloads=listed, sdk=sdk, connected_at=now, seen_at=now
-    )
-    if not moved:
-        raise DeviceRevoked("this device was revoked; ask the pool's admin")
+        raise DeviceUnknown(f"no device {hello.device_id}; enrol it again")
+    _check_signature(device, hello.signature, wire.proof(hello.nonce, hello.device_id))
     return Connected(
         device_id=device.id,
         name=device.name,
         pool_id=device.pool_id,
         pool_tenant_id=device.pool.tenant_id,
-        attributes=known,
-        workloads=listed,
+        attributes=check_against(types, hello.attributes),
+        workloads={kind: sorted(names) for kind, names in hello.workloads.items()},
     )
+
+
+def _note(
+    hellos: Sequence[Hello],
+    answers: Sequence[Connected | PropiusError],
+    ids: Sequence[UUID],
+    places: Mapping[UUID, int],
+    now: datetime,
+) -> set[UUID]:
+    """Write what devices told; return those that are active, in the rows as they are now."""
+    if not ids:
+        return set()
+    told = [(hellos[places[key]], answers[places[key]]) for key in ids]
+    with transaction.atomic(), statements.prepared() as cursor:
+        cursor.execute(
+            """
+            UPDATE clients_device d
+            SET attributes = v.attributes, workloads = v.workloads, sdk = v.sdk,
+                connected_at = %s, seen_at = %s
+            FROM unnest(%s::uuid[], %s::jsonb[], %s::jsonb[], %s::text[])
+                AS v(id, attributes, workloads, sdk)
+            WHERE d.id = v.id AND d.status = 'active' RETURNING d.id
+            """,
+            [
+                now,
+                now,
+                list(ids),
+                [json.dumps(one.attributes) for _, one in told if isinstance(one, Connected)],
+                [json.dumps(one.workloads) for _, one in told if isinstance(one, Connected)],
+                [hello.sdk for hello, _ in told],
+            ],
+        )
+        return {device_id for (device_id,) in cursor.fetchall()}
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _check_signature(device: Device, signature: str, signed: bytes) -> None:
