@@ -87,7 +87,10 @@ def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiTok
             .first()
         )
         if token is None or (token.expires_at and token.expires_at <= now):
-            raise BadToken("the token is unknown, expired or revoked; an admin makes one with POST /api/v1/tokens")
+            raise BadToken(
+                "the token is unknown, expired or revoked; "
+                "an admin makes one with POST /api/v1/tokens"
+            )
         if token.last_used_at is None or now - token.last_used_at > _USED_AT_STEP:
             ApiToken.objects.filter(id=token.id).update(last_used_at=now)
     principal = Principal(
