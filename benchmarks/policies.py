@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from scheduling.simulation import cases, metrics, sweep, testbed, traces
-from scheduling.simulation.engine import Outcome
-from scheduling.simulation.platform import FixedPartition, Platform, RandomSelection
+from scheduling.simulation.baselines import FixedPartition, RandomSelection
+from scheduling.simulation.platform import Platform
+from scheduling.simulation.running import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("PROPIUS_BENCH_DATA", ROOT.parent / "shared" / "data"))

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scheduling.simulation.engine import Outcome, Running
+from scheduling.simulation.running import Outcome, Running
 
 
 def report(outcome: Outcome) -> dict[str, Any]:

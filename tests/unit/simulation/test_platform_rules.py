@@ -4,7 +4,8 @@ import math
 
 from scheduling import policies
 from scheduling.simulation import generator
-from scheduling.simulation.platform import FixedPartition, Platform, RandomSelection
+from scheduling.simulation.baselines import FixedPartition, RandomSelection
+from scheduling.simulation.platform import Platform
 from scheduling.simulation.traces import Fleet, SimulatedJob
 
 

@@ -1,0 +1,96 @@
+"""A job while it is simulated, and what a simulation ends with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from scheduling.policies import OpenRound
+from scheduling.simulation.classes import TRANSFER_S
+from scheduling.simulation.traces import SimulatedJob
+
+QUORUM = 0.8
+
+
+class Running:
+    """A job in the simulation: its current round and what is known of the rounds before."""
+
+    __slots__ = (
+        "aborted", "answers", "asked_at", "attained", "attempt", "bound", "busy_s", "closes_at",
+        "demand", "dispatched", "filled_at", "finished_at", "free", "group", "id", "job", "known",
+        "number", "opened_at", "quorum", "responses_s", "rounds_left", "scheduling_s", "waits_s",
+    )  # fmt: skip
+
+    def __init__(self, number: int, job: SimulatedJob) -> None:
+        self.number = number
+        self.job = job
+        self.id = ""
+        self.group = job.group
+        self.demand = job.participants
+        self.quorum = job.participants * QUORUM
+        self.rounds_left = job.rounds
+        self.attempt = 0
+        self.aborted = 0
+        self.bound = 0
+        self.free = 0
+        self.dispatched = 0
+        self.answers = 0
+        self.opened_at = 0.0
+        self.asked_at = 0.0
+        self.filled_at = math.nan
+        self.closes_at = math.inf
+        self.finished_at = math.nan
+        self.attained = 0.0
+        self.busy_s = 0.0
+        self.scheduling_s = 0.0
+        self.waits_s: list[float] = []
+        self.responses_s: list[float] = []
+        self.known: OpenRound | None = None
+
+    def ask(self, now: float) -> None:
+        """Open the next attempt of the current round."""
+        self.id = f"{self.job.id}.{self.attempt}"
+        self.free = self.demand
+        self.asked_at = now
+        self.known = None
+
+    def as_open_round(self) -> OpenRound:
+        """Return what a policy sees of the round; made anew only when it has changed."""
+        known = self.known
+        if known is None or known.remaining != self.free:
+            job = self.job
+            known = self.known = OpenRound(
+                id=self.id,
+                job=job.id,
+                tenant=job.tenant,
+                group=self.group,
+                demand=self.demand,
+                remaining=self.free,
+                rounds_left=self.rounds_left,
+                priority=job.priority,
+                submitted_at=job.arrival_s,
+                opened_at=self.asked_at,
+                quorum=math.ceil(self.quorum - 1e-9),
+                bound=self.demand - self.free,
+                deadline_at=self.closes_at,
+                workload_s=job.workload_s + TRANSFER_S,
+                scheduling_s=self.scheduling_s,
+                response_s=self.responses_s[-1] if self.responses_s else 0.0,
+                attained_s=self.attained,
+            )
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a simulation ends with; metrics are made of it."""
+
+    jobs: Sequence[Running]
+    events: int
+    plans: int
+    check_ins: int
+    ended_at: float
+    started_at: float
+    available_s: float
+    group_rates: dict[str, float] = field(default_factory=dict)
