@@ -47,7 +47,7 @@ def accept_update(
 
     Raises jobs.services' StaleAssignment, RoundClosed, AssignmentOver; UpdateRefused; BlobMissing.
     """
-    _check(weight, metrics)
+    check_result(weight, metrics)
     reported = _report(assignment_id, device_id, Round.Kind.TRAIN, now)
     if isinstance(reported, Accepted):
         return reported
@@ -87,7 +87,7 @@ def accept_report(
 
     Raises as :func:`accept_update`.
     """
-    _check(weight, metrics)
+    check_result(weight, metrics)
     reported = _report(assignment_id, device_id, Round.Kind.EVALUATE, now)
     if isinstance(reported, Accepted):
         return reported
@@ -160,7 +160,8 @@ def _check_kind(round_: Round, wanted: str) -> None:
         )
 
 
-def _check(weight: float, metrics: Mapping[str, float]) -> None:
+def check_result(weight: float, metrics: Mapping[str, float]) -> None:
+    """Check what comes with an update or a report. Raises UpdateRefused (``bad_report``)."""
     errors = {}
     if not 0 < weight <= 1e9:
         errors["weight"] = f"{weight!r}; above 0 and at most 1e9 is allowed"

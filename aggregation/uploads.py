@@ -101,7 +101,7 @@ class UploadSink:
         self._wanted = wanted
         self._check_values = check_values
         self._hash = hashlib.sha256()
-        self._path = store.incoming / f"{assignment_id}-{digest[:16]}{SUFFIX}"
+        self._path = _begun_path(store, assignment_id, digest)
         for name in os.listdir(store.incoming):
             if name.startswith(f"{assignment_id}-") and name != self._path.name:
                 # One result an assignment: a device that changes its mind fills no disk.
@@ -226,6 +226,14 @@ class UploadSink:
         return position
 
 
+def begun_bytes(*, assignment_id: UUID, digest: str) -> int:
+    """Return how many bytes of an update have come and wait for the rest; 0 for none."""
+    try:
+        return _begun_path(blobs.store(), assignment_id, digest).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def clear_dead(*, idle_s: float) -> int:
     """Remove what was begun for assignments that have ended; returns how many files.
 
@@ -242,6 +250,10 @@ def clear_dead(*, idle_s: float) -> int:
     for path in paths:
         path.unlink(missing_ok=True)
     return len(paths)
+
+
+def _begun_path(store: blobs.BlobStore, assignment_id: UUID, digest: str) -> Path:
+    return store.incoming / f"{assignment_id}-{digest[:16]}{SUFFIX}"
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

@@ -47,9 +47,7 @@ class Details:
                 alike,
                 id=str(identifier),
                 deadline_s=lefts[round_id],
-                ticket=tickets.issue(
-                    assignment_id=identifier, direction="upload", digest="", now=now
-                ),
+                ticket=_ticket(alike, identifier, now),
             )
         while len(self._rounds) > MAX_ROUNDS:
             del self._rounds[next(iter(self._rounds))]  # the oldest: most likely closed
@@ -77,7 +75,7 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
     program = None
     if detail.program_digest is not None:
         program = wire.Blob(digest=detail.program_digest, size_bytes=detail.program_size)
-    return wire.Assignment(
+    told = wire.Assignment(
         id=str(detail.id),
         job=str(detail.job_id),
         job_name=detail.job_name,
@@ -96,5 +94,16 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
         start_s=knobs.get().start_lease_s,
         lease_s=knobs.get().lease_s,
         deadline_s=_left_s(window, spec["rounds"]["deadline_s"], now),
-        ticket=tickets.issue(assignment_id=detail.id, direction="upload", digest="", now=now),
+        ticket="",
+    )
+    return msgspec.structs.replace(told, ticket=_ticket(told, detail.id, now))
+
+
+def _ticket(told: wire.Assignment, assignment_id: UUID, now: datetime) -> str:
+    blobs = (told.parameters, told.program)
+    return tickets.issue(
+        assignment_id=assignment_id,
+        downloads=[one.digest for one in blobs if one is not None],
+        upload_bytes=told.max_update_bytes if told.kind == "train" else 0,
+        now=now,
     )

@@ -29,6 +29,13 @@ def port(env: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
+def path_prefix(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").rstrip("/")
+    if value and (not value.startswith("/") or any(one in value for one in " \r\n?#")):
+        raise ImproperlyConfigured(f"{name}={value!r}: a path as in /propius-blobs is allowed.")
+    return value
+
+
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -25,6 +25,8 @@ PROPIUS_PUBLIC_URL = os.environ.get("PROPIUS_PUBLIC_URL", f"http://127.0.0.1:{PR
 PROPIUS_GATEWAY_URL = os.environ.get(
     "PROPIUS_GATEWAY_URL", f"ws://127.0.0.1:{PROPIUS_GATEWAY_PORT}/"
 )
+# Where a reverse proxy serves $PROPIUS_HOME/blobs internally; empty: this process sends them.
+PROPIUS_X_ACCEL_PREFIX = environment.path_prefix(os.environ, "PROPIUS_X_ACCEL_PREFIX")
 
 # Security ---------------------------------------------------------------------------------------
 SECRET_KEY = os.environ.get("PROPIUS_SECRET_KEY", environment.DEVELOPMENT_SECRET)

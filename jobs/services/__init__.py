@@ -12,6 +12,7 @@ from jobs.services.assignments import (
     RoundClosed,
     StaleAssignment,
     give_back,
+    raise_over,
     report,
 )
 from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
@@ -71,6 +72,7 @@ __all__ = [
     "grant_demand",
     "hold",
     "pause",
+    "raise_over",
     "register_artifact",
     "reject",
     "renew",

@@ -68,6 +68,9 @@ def test_a_bad_value_names_the_variable_and_what_is_allowed() -> None:
         )
     with pytest.raises(ImproperlyConfigured, match="PROPIUS_WEB_PORT='http'"):
         environment.port({"PROPIUS_WEB_PORT": "http"}, "PROPIUS_WEB_PORT", 8000)
+    with pytest.raises(ImproperlyConfigured, match="X='blobs': a path as in /propius-blobs"):
+        environment.path_prefix({"X": "blobs"}, "X")
+    assert environment.path_prefix({"X": "/blobs/"}, "X") == "/blobs"
 
 
 def test_an_external_login_works_as_the_role_of_the_process() -> None:

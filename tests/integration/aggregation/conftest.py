@@ -24,3 +24,27 @@ def world():
     from tests.integration.aggregation import worlds
 
     return worlds.make_world()
+
+
+@pytest.fixture
+def plane():
+    """The data plane in this process, at the time of the tests."""
+    from aggregation.transfer import DataPlane
+    from tests.integration.aggregation.plane import elsewhere
+    from tests.integration.factories import NOW
+
+    one = DataPlane(elsewhere, clock=lambda: NOW)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def bound(world):
+    return [identifier for identifier, _ in world.bind(world.round())]
+
+
+@pytest.fixture
+def client(plane, bound):
+    from tests.integration.aggregation.plane import Client
+
+    return Client(plane, bound[0])
