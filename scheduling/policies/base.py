@@ -172,6 +172,13 @@ def ordered_plan(
     queues of at most L rounds: O(R log R + Q·L), the merge of sorted runs being near linear.
     """
     ordered = sorted(snapshot.rounds, key=lambda one: (-one.priority, key(one), one.id))
+    return plan_in_order(snapshot, ordered, shuffled=shuffled)
+
+
+def plan_in_order(
+    snapshot: Snapshot, ordered: Sequence[OpenRound], *, shuffled: bool = False
+) -> Plan:
+    """Serve every signature the rounds that it is eligible for in the order of ``ordered``."""
     ids = [one.id for one in ordered]
     places: dict[str, list[int]] = {}
     for place, one in enumerate(ordered):

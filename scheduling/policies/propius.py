@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from scheduling.policies import orders
-from scheduling.policies.base import OpenRound, Plan, Snapshot
+from scheduling.policies.base import OpenRound, Plan, Snapshot, plan_in_order
 
 SCARCITY, STICKINESS = 3.0, 0.8
 HELP = 0.7
@@ -38,7 +38,7 @@ class Propius:
        are they given so late that the device could hardly answer in time (2 typical tasks before
        the deadline): each such device raises the number of answers that the round then needs.
     3. *Help.* A round gets devices while 70 % of them can be expected to answer by its deadline,
-       if it has 55 % of its group's check-ins, and with response times spread as those of phones
+       if it has the devices that wait and 55 % of its group's check-ins, and with response times spread as those of phones
        (log-normal, median 1.64 × the typical task, σ 0.76). Others are served last.
 
     A round that has been open for ``max_wait_s`` goes before all; so none starves.
@@ -79,14 +79,25 @@ class Propius:
             group: (rate / total if total > 0 else 1.0) ** self.scarcity
             for group, rate in rates.items()
         }
-        ranked = sorted(
-            (self._rank(one, snapshot.now, rates, weight), one.submitted_at, one.id, one)
-            for one in snapshot.rounds
+        idle: dict[str, int] = {}
+        for supply in snapshot.supply:
+            if supply.idle:
+                for group in supply.groups:
+                    idle[group] = idle.get(group, 0) + supply.idle
+        now = snapshot.now
+        ordered = sorted(
+            snapshot.rounds,
+            key=lambda one: (self._rank(one, now, rates, weight, idle), one.submitted_at, one.id),
         )
-        return _one_order(snapshot, [one for _, _, _, one in ranked])
+        return plan_in_order(snapshot, ordered)
 
     def _rank(
-        self, one: OpenRound, now: float, rates: Mapping[str, float], weight: Mapping[str, float]
+        self,
+        one: OpenRound,
+        now: float,
+        rates: Mapping[str, float],
+        weight: Mapping[str, float],
+        idle: Mapping[str, int],
     ) -> tuple[bool, int, int, float]:
         if orders.waited(one, now, self.max_wait_s):
             return False, -one.priority, WAITED, one.opened_at
@@ -98,19 +109,20 @@ class Propius:
         missing = 1.0 - self.stickiness * one.bound / need
         index = one.rounds_left * need * missing * weight.get(one.group, 1.0)
         rate = rates.get(one.group, 0.0) * REACH
-        if left < math.inf and expected_answers(one, left, rate) < HELP * need:
-            return True, -one.priority, HEADS, index
-        return False, -one.priority, HEADS, index
+        # Where no check-in has been measured yet there is nothing to judge by.
+        judged = left < math.inf and rate > 0
+        lost = judged and expected_answers(one, left, rate, idle.get(one.group, 0)) < HELP * need
+        return lost, -one.priority, HEADS, index
 
 
-def expected_answers(one: OpenRound, left_s: float, rate: float) -> float:
+def expected_answers(one: OpenRound, left_s: float, rate: float, idle: int = 0) -> float:
     """Return how many of a round's quorum can be expected to answer within ``left_s``.
 
-    ``rate`` is in devices per second. Those bound are taken to have begun a task's time ago.
+    ``rate`` is in devices per second, ``idle`` are eligible and wait already. Those bound are taken to have begun a task's time ago.
     """
     median = MEDIAN * one.workload_s
     missing = orders.quorum(one) - one.bound
-    binding = missing / rate if rate > 0 else math.inf
+    binding = max(0.0, (missing - idle) / rate)
     if binding > left_s:
         return 0.0
     if median <= 0:
@@ -136,23 +148,3 @@ def _area(time_s: float, median: float) -> float:
     late = math.log(time_s / median) / SIGMA - SIGMA
     mean = median * math.exp(SIGMA * SIGMA / 2)
     return time_s * _share(time_s, median) - mean * (0.5 + 0.5 * math.erf(late * SQRT_HALF))
-
-
-def _one_order(snapshot: Snapshot, ranked: Sequence[OpenRound]) -> Plan:
-    """Serve every signature its eligible rounds in the order of ``ranked``.
-
-    Signatures that can take the same open rounds share a queue.
-    """
-    groups = {one.group for one in ranked}
-    queues: dict[str, tuple[str, ...]] = {}
-    signatures: dict[str, tuple[str, ...]] = {}
-    for supply in snapshot.supply:
-        mine = supply.groups & groups
-        if not mine:
-            signatures[supply.signature] = ()
-            continue
-        name = "+".join(sorted(mine))
-        if name not in queues:
-            queues[name] = tuple([one.id for one in ranked if one.group in mine])
-        signatures[supply.signature] = (name,)
-    return Plan(queues=queues, signatures=signatures)

@@ -109,6 +109,14 @@ class TestPropius:
         other = round_("other", left=50, quorum=10, deadline_at=NOW + 900, workload_s=50.0)
         assert plan("propius", [late, other], supply(g=1.0)).rounds_of("g") == ("other", "late")
 
+    def test_devices_that_wait_already_help_a_round_that_check_ins_could_not_fill(self):
+        late = round_("late", quorum=10, deadline_at=NOW + 600, workload_s=50.0)
+        other = round_("other", left=50, quorum=1, deadline_at=NOW + 9_000, workload_s=50.0)
+        devices = (SignatureSupply("g", frozenset("g"), rate=0.02),)
+        assert plan("propius", [late, other], devices).rounds_of("g") == ("other", "late")
+        waiting = (SignatureSupply("g", frozenset("g"), rate=0.02, idle=10),)
+        assert plan("propius", [late, other], waiting).rounds_of("g") == ("late", "other")
+
     def test_a_round_that_has_begun_is_finished_first(self):
         begun = round_("begun", demand=10, remaining=3, bound=7, left=2)
         new = round_("new", left=1)
