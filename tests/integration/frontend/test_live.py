@@ -26,7 +26,7 @@ async def test_it_pushes_what_changed_and_only_that(world):
     page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
     async with page as socket:
         first = await socket.receive(timeout=5)
-        assert first.count('hx-swap-oob="true"') == 6
+        assert first.count('hx-swap-oob="true"') == 7
         await database_sync_to_async(change)(world.job, assigned=2)
         news = await socket.receive(timeout=3)
         assert "2 of 6 devices bound" in news
