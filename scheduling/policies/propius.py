@@ -38,8 +38,9 @@ class Propius:
        are they given so late that the device could hardly answer in time (2 typical tasks before
        the deadline): each such device raises the number of answers that the round then needs.
     3. *Help.* A round gets devices while 70 % of them can be expected to answer by its deadline,
-       if it has the devices that wait and 55 % of its group's check-ins, and with response times spread as those of phones
-       (log-normal, median 1.64 × the typical task, σ 0.76). Others are served last.
+       if it has the devices that wait and 55 % of its group's check-ins, and with response times
+       spread as those of phones (log-normal, median 1.64 × the typical task, σ 0.76). Others are
+       served last.
 
     A round that has been open for ``max_wait_s`` goes before all; so none starves.
 
@@ -118,7 +119,8 @@ class Propius:
 def expected_answers(one: OpenRound, left_s: float, rate: float, idle: int = 0) -> float:
     """Return how many of a round's quorum can be expected to answer within ``left_s``.
 
-    ``rate`` is in devices per second, ``idle`` are eligible and wait already. Those bound are taken to have begun a task's time ago.
+    ``rate`` is in devices per second, ``idle`` are eligible and wait already. Those bound are
+    taken to have begun a task's time ago.
     """
     median = MEDIAN * one.workload_s
     missing = orders.quorum(one) - one.bound
