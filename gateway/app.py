@@ -17,6 +17,8 @@ from propius import wire
 
 Scope = dict[str, Any]
 SOCKETS_PER_S = 100.0
+MAX_SIGNING_IN = 1_500
+"""Sockets without a device yet; a challenge to more would be answered after its time."""
 
 
 class Gateway:
@@ -61,6 +63,12 @@ class Gateway:
             wait_s = pace(MAX_SOCKETS // 10, SOCKETS_PER_S)
             full = wire.Retry(after_s=wait_s, code="busy", message="this gateway is full")
             await _say(send, full, 1013)
+            return
+        if hub.sockets - len(hub.registry.devices) >= MAX_SIGNING_IN:
+            later = wire.Retry(
+                after_s=hub.hellos.turn(), code="busy", message="many devices sign in at once"
+            )
+            await _say(send, later, 1013)
             return
         hub.sockets += 1
         SOCKETS.inc()

@@ -45,6 +45,7 @@ def main(name: str) -> None:
         ws_max_size=MAX_WEBSOCKET_MESSAGE,
         ws_per_message_deflate=name == "web",  # parameters do not compress
         lifespan="off" if name == "web" else "on",
+        backlog=8192,  # after a restart all devices come at once; the kernel may allow fewer
         access_log=False,
         server_header=False,
         log_config=None,  # Django's settings configure the logs
