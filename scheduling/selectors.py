@@ -16,7 +16,7 @@ from jobs.models import Assignment, Job
 from scheduling import keys
 from scheduling.models import PlanRecord, SharingPolicy, TenantShare
 
-DEFAULT_POLICY = "srsf"
+DEFAULT_POLICY = "fair"
 
 
 @dataclass(frozen=True, slots=True)

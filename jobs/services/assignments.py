@@ -8,6 +8,8 @@ from typing import Literal, NoReturn
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import DateTimeField, Value
+from django.db.models.functions import Coalesce
 
 from core import events
 from core.errors import Conflict, NotFound
@@ -96,7 +98,10 @@ def report(*, assignment_id: UUID, device_id: UUID, now: datetime) -> Reported:
     moved = 0
     if round_.status in states.OPEN_ROUND:
         moved = Assignment.objects.filter(id=assignment_id, status=Assignment.Status.BOUND).update(
-            status=Assignment.Status.REPORTED, ended_at=now
+            status=Assignment.Status.REPORTED,
+            ended_at=now,
+            # Its acceptance may still wait in the gateway's next batch: a report says it too.
+            accepted_at=Coalesce("accepted_at", Value(now, DateTimeField())),
         )
     if not moved:
         raise_over(assignment_id, device_id)

@@ -5,9 +5,9 @@ from django.utils import timezone
 def fill(apps, schema_editor):
     policy = apps.get_model("scheduling", "SharingPolicy")
     policy.objects.create(
-        name="srsf",
-        parameters={},
-        reason="Default: small rounds first, and none waits for ever",
+        name="fair",
+        parameters={"within": "propius"},
+        reason="Default: equal shares between tenants, propius inside each",
         author="platform",
         created_at=timezone.now(),
     )

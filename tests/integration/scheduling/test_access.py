@@ -184,7 +184,7 @@ class TestConsole:
             assert selectors.record_behind(Assignment.objects.get()) == record
         assert (record.summary["rounds"], record.summary["slots"]) == (1, 6)
         page = operator.get(f"/admin/scheduling/planrecord/{record.pk}/change/").content.decode()
-        assert "Shortest remaining service first" in page
+        assert "Fair shares between tenants" in page
         assert f"device {device.id} to train round 1 of bound-one" in page
         assert str(job.id) in page
         listed = operator.get("/admin/scheduling/planrecord/").content.decode()
