@@ -8,9 +8,9 @@ Valkey), all on the same cores. Server CPU is that of all those processes, read 
 before and after a phase, and divided by the assignments that devices received in it.
 
 A device is never given the same round twice. So the endless source is 60 jobs of five tenants,
-each with one open round that asks for 100 000 devices: each device can be bound 60 times, and by
-the end the script passes over up to 60 rounds that a device has had. Every assignment told is
-looked up among the rows afterwards.
+each with one open round that asks for the whole fleet and binds up to three times as many, so that
+it is never full: each device can be bound 60 times, and by the end the script passes over up to 60
+rounds that a device has had. Every assignment told is looked up among the rows afterwards.
 
 Phases: **burst** (devices wait idle, jobs are submitted at once; from ``opened_at`` of a round to
 its last assignment at a device, the slowest round counts; devices accept; median of three),
@@ -34,7 +34,8 @@ from benchmarks import devices as fleets
 from benchmarks import process_set, result
 from benchmarks.devices import Device
 
-SOCKETS, ROUNDS, SECONDS, PER_S, DEMAND, TENANTS = 1_000, 60, 8.0, 500, 100_000, 5
+SOCKETS, ROUNDS, SECONDS, PER_S, TENANTS = 1_000, 60, 8.0, 500, 5
+OVER_SELECTION = 3.0
 BURST_DEVICES, BURST, BURSTS = 600, "70,70,70,70,70", 3
 WARM_UP_S = 2.0
 TARGETS = {
@@ -116,7 +117,7 @@ class Bench:
 
     # --- a steady stream --------------------------------------------------------------------------
 
-    async def closed(self, seconds: float) -> Figures:
+    async def closed(self, seconds: float, warm_up_s: float) -> Figures:
         """Let every socket bind and decline without a pause."""
         going = True
 
@@ -131,7 +132,7 @@ class Bench:
         self.hear(answer)
         for one in self.fleet:
             one.check_in()
-        await asyncio.sleep(WARM_UP_S)
+        await asyncio.sleep(warm_up_s)
         figures = await self._measured(seconds)
         going = False
         await self._quiet()
@@ -144,7 +145,9 @@ class Bench:
             before = len(self.told)
             await asyncio.sleep(1.0)
 
-    async def paced(self, seconds: float, per_s: float) -> tuple[Figures, list[float]]:
+    async def paced(
+        self, seconds: float, per_s: float, warm_up_s: float
+    ) -> tuple[Figures, list[float]]:
         """Let ``per_s`` devices a second check in; return each one's wait for its assignment."""
         free = deque(self.fleet)
         asked: dict[Device, float] = {}
@@ -172,7 +175,7 @@ class Bench:
 
         self.hear(answer)
         ticking = asyncio.create_task(clock())
-        await asyncio.sleep(WARM_UP_S)
+        await asyncio.sleep(warm_up_s)
         waits.clear()
         figures = await self._measured(seconds)
         ticking.cancel()
@@ -210,14 +213,20 @@ async def measure(platform: process_set.ProcessSet, options: argparse.Namespace)
     for _ in range(options.bursts):
         bursts.append(await bench.burst(min(options.burst_devices, options.sockets), demands))
     await asyncio.to_thread(
-        lambda: [world.submit(number, demand=DEMAND) for number in range(options.rounds)]
+        lambda: [
+            world.submit(number, demand=options.sockets, over_selection=OVER_SELECTION)
+            for number in range(options.rounds)
+        ]
     )
     await asyncio.to_thread(_all_open, options.rounds)
     await asyncio.sleep(1.5)
     bench.said.clear()
-    figures = await bench.closed(options.seconds)
-    paced, waits = await bench.paced(options.seconds, options.per_s)
+    figures = await bench.closed(options.seconds, options.warm_up_s)
+    paced, waits = await bench.paced(options.seconds, options.per_s, options.warm_up_s)
     rows = await asyncio.to_thread(_rows, bench.told)
+    for one in fleet:
+        one.wire.abort()
+    await asyncio.to_thread(world.cancel_all)
     return figures | {
         "paced_binds_per_s": paced["binds_per_s"],
         "paced_server_cpu_ms_per_bind": paced["server_cpu_ms_per_bind"],
@@ -259,7 +268,10 @@ def _opened(jobs: list[Any]) -> dict[bytes, float]:
 def _all_open(count: int) -> None:
     from jobs.models import Round
 
+    until = time.monotonic() + 60.0
     while Round.objects.filter(status=Round.Status.SELECTING).count() < count:
+        if time.monotonic() > until:
+            raise SystemExit("the platform did not admit all jobs within a minute")
         time.sleep(0.1)
 
 
@@ -277,6 +289,7 @@ def main() -> None:
     parser.add_argument("--sockets", type=int, default=SOCKETS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--warm-up-s", type=float, default=WARM_UP_S)
     parser.add_argument("--per-s", type=float, default=PER_S)
     parser.add_argument("--burst-devices", type=int, default=BURST_DEVICES)
     parser.add_argument("--burst", default=BURST, help="demand of each contending job's round")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from propius import wire
 
+OPEN_S = 15.0
 _UPGRADE = (
     "GET /device/v1 HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -36,9 +37,9 @@ def frame(opcode: int, payload: bytes) -> bytes:
 CHECK_IN = frame(TEXT, wire.encode(wire.CheckIn()).encode())
 
 
-def key_of(number: int) -> Ed25519PrivateKey:
-    """Return the key of device ``number``, the same in every run."""
-    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"device %d" % number).digest())
+def key_of(name: str) -> Ed25519PrivateKey:
+    """Return the key of the device ``name``, the same in every run."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
 
 
 class Device(asyncio.Protocol):
@@ -149,6 +150,16 @@ def field(payload: bytes, name: bytes) -> bytes:
     """Return the value of the first text field ``name``."""
     start = payload.index(b'"' + name + b'":"') + len(name) + 4
     return payload[start : payload.index(b'"', start)]
+
+
+async def try_to_sign_in(one: Device, port: int) -> bool:
+    """Sign in as an agent does, which does not wait for ever. Raises OSError, TimeoutError."""
+    try:
+        return await asyncio.wait_for(one.sign_in(port), OPEN_S)
+    except TimeoutError:
+        if one.wire is not None:
+            one.wire.abort()
+        raise
 
 
 async def sign_in(devices: Iterable[Device], port: int, *, at_once: int = 100) -> None:

@@ -11,7 +11,8 @@ say to what.
 empty gateway, by device (sockets' buffers in the kernel are not in it). ``bound_s`` is from the
 opening of the first of five rounds to the last assignment at a device. Then the gateway gets
 SIGKILL; supervisor starts another. A device comes back as the agent does: after 0.5 to 1.5 s at
-first, doubled with each refusal of the port up to 15 s, or when a ``retry`` tells it to.
+first, doubled with each try in vain up to 15 s, or when a ``retry`` tells it to; a connection that
+does not open within 15 s is such a try.
 ``back_s`` is from the kill until the last device has been welcomed. ``welcomes_per_s_max`` is the
 most that one second let in, ``unanswered`` counts connections that ended without a word.
 """
@@ -55,15 +56,17 @@ def room_for_devices() -> int:
     return files - SPARE_FILES
 
 
-async def measure(platform: process_set.ProcessSet, options: argparse.Namespace) -> Figures:
+async def measure(
+    platform: process_set.ProcessSet, options: argparse.Namespace, name: str = "bench"
+) -> Figures:
     """Fill the gateway, open demand, kill the gateway."""
     from benchmarks.world import World
 
     count = min(options.devices, room_for_devices())
     demand = options.demand * count // options.devices
-    world = await asyncio.to_thread(World, ROUNDS)
+    world = await asyncio.to_thread(World, ROUNDS, name)
     fleet = await asyncio.to_thread(world.devices, count)
-    figures = await _filled(platform, fleet)
+    figures = await _filled(platform, fleet, options.rest_s)
     bound, opened_s = await _opened(world, fleet, demand)
     told = [held for held in bound.values() if held]
     figures |= {"bound": len(told), "bound_s": opened_s}
@@ -73,7 +76,7 @@ async def measure(platform: process_set.ProcessSet, options: argparse.Namespace)
     return figures | {"told_without_row": len(told) - rows, "devices": count, "demand": demand}
 
 
-async def _filled(platform: process_set.ProcessSet, fleet: list[Device]) -> Figures:
+async def _filled(platform: process_set.ProcessSet, fleet: list[Device], rest_s: float) -> Figures:
     gateway = psutil.Process(platform.pid("gateway"))
     empty, at, used = gateway.memory_info().rss, time.monotonic(), platform.cpu_s()
     idle: set[Device] = set()
@@ -96,7 +99,7 @@ async def _filled(platform: process_set.ProcessSet, fleet: list[Device]) -> Figu
     await _until(lambda: len(idle) == len(fleet), 60.0)
     signed_in_s = time.monotonic() - at
     used_after = platform.cpu_s()
-    await asyncio.sleep(3.0)
+    await asyncio.sleep(rest_s)
     full = gateway.memory_info().rss
     return {
         "rss_kb_per_device": round((full - empty) / 1024 / len(fleet), 2),
@@ -152,10 +155,12 @@ async def _killed(platform: process_set.ProcessSet, fleet: list[Device]) -> Figu
         while True:
             await asyncio.sleep(wait_s * draw.uniform(0.5, 1.5))
             try:
-                if await one.sign_in(platform.gateway_port):
+                if await fleets.try_to_sign_in(one, platform.gateway_port):
                     welcomed.append(time.monotonic() - at)
                     return
-            except (OSError, TimeoutError):
+            except TimeoutError:
+                counts["timeouts"] += 1
+            except OSError:
                 counts["port_closed"] += 1
             else:
                 counts["retries" if one.retry_s else "unanswered"] += 1
@@ -171,7 +176,9 @@ async def _killed(platform: process_set.ProcessSet, fleet: list[Device]) -> Figu
         "first_back_s": round(min(welcomed), 2),
         "welcomes_per_s_max": max(by_second.values()),
         "told_to_return": counts["retries"],
+        "back_p99_s": round(sorted(welcomed)[int(0.99 * (len(welcomed) - 1))], 2),
         "port_closed": counts["port_closed"],
+        "timeouts": counts["timeouts"],
         "unanswered": counts["unanswered"],
     }
 
@@ -203,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--devices", type=int, default=DEVICES)
     parser.add_argument("--demand", type=int, default=DEMAND)
-    parser.add_argument("--rest-s", type=float, default=1.0, help="before the kill")
+    parser.add_argument("--rest-s", type=float, default=3.0, help="between phases")
     options = parser.parse_args()
     with process_set.running() as platform:
         figures = uvloop.run(measure(platform, options))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from propius_site.embedded import folders, paths
+from propius_site.embedded import folders, paths, processes
 from propius_site.supervision import Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +54,8 @@ class ProcessSet:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # However this process ends, the platform must not run on.
+            preexec_fn=lambda: processes.die_with_parent(signal.SIGINT),
         )
         until = time.monotonic() + START_S
         while not (_is_ready(self.web_port) and _is_ready(self.gateway_port)):

@@ -21,12 +21,13 @@ PARAMETERS = "a" * 64
 class World:
     """Tenants with parameters, and one shared pool."""
 
-    def __init__(self, tenants: int) -> None:
+    def __init__(self, tenants: int, name: str = "bench") -> None:
+        self.name = name
         now = timezone.now()
         self.tenants: list[UUID] = []
         for number in range(tenants):
             made = tenant_services.create_tenant(
-                slug=f"bench-{number}", name=f"Bench {number}", now=now
+                slug=f"{name}-{number}", name=f"{name} {number}", now=now
             )
             jobs_services.register_artifact(
                 tenant_id=made.id, kind=Artifact.Kind.PARAMETERS, digest=PARAMETERS,
@@ -34,12 +35,12 @@ class World:
                 tensors={"weight": {"shape": [2, 2], "dtype": "F32"}}, errors={}, now=now,
             )  # fmt: skip
             self.tenants.append(made.id)
-        self.pool = clients_services.create_pool(name="bench", tenant_id=None, now=now)
+        self.pool = clients_services.create_pool(name=name, tenant_id=None, now=now)
 
     def devices(self, count: int) -> list[Device]:
         """Enrol devices. In bulk, past the service, whose each would be a transaction."""
         now = timezone.now()
-        keys = [key_of(number) for number in range(count)]
+        keys = [key_of(f"{self.name} {number}") for number in range(count)]
         rows = [
             clients_models.Device(
                 id=uuid7(),
@@ -53,7 +54,7 @@ class World:
         clients_models.Device.objects.bulk_create(rows, batch_size=2000)
         return [Device(str(row.id), key) for row, key in zip(rows, keys, strict=True)]
 
-    def submit(self, number: int, *, demand: int, count: int = 1) -> Job:
+    def submit(self, number: int, *, demand: int, over_selection: float = 1.0) -> Job:
         """Submit a job as a tenant does; the platform admits it and opens its first round."""
         spec: dict[str, Any] = {
             "schema": 1,
@@ -61,7 +62,8 @@ class World:
             "workload": {"kind": "handler", "handler": "train", "dataset": "digits"},
             "parameters": PARAMETERS,
             "rounds": {
-                "count": count, "demand": demand, "selection_s": 3600, "deadline_s": 3600,
+                "count": 1, "demand": demand, "over_selection": over_selection,
+                "selection_s": 3600, "deadline_s": 3600,
             },
         }  # fmt: skip
         job, _ = jobs_services.submit(
@@ -77,3 +79,7 @@ class World:
         """End jobs."""
         for job in jobs:
             jobs_services.cancel(job_id=job.id, actor="bench", now=timezone.now())
+
+    def cancel_all(self) -> None:
+        """End every job, so that another benchmark finds a platform without demand."""
+        self.cancel(list(Job.objects.exclude(status=Job.Status.FINISHED)))

@@ -1,0 +1,75 @@
+"""The benchmarks of the control plane run, tiny; what they count is checked, never how fast."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BOTH = """
+import argparse, uvloop
+from benchmarks import bind, idle, process_set, result
+binds = argparse.Namespace(
+    sockets=20, rounds=60, seconds=0.6, per_s=20.0, burst_devices=12, burst="5,5", bursts=1,
+    warm_up_s=0.2,
+)
+idles = argparse.Namespace(devices=40, demand=25, rest_s=0.2)
+with process_set.running() as platform:
+    figures = uvloop.run(bind.measure(platform, binds))
+    print(result.line("bind", figures, bind.TARGETS))
+    figures = uvloop.run(idle.measure(platform, idles, "idle"))
+    print(result.line("idle", figures, idle.TARGETS))
+"""
+
+
+@pytest.fixture(scope="module")
+def bench() -> dict[str, str]:
+    """Run both on one process set, in a child: they set Django up for a platform of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH], cwd=ROOT, capture_output=True, text=True, timeout=90,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return {json.loads(line)["benchmark"]: line for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("name", ["bind", "idle"])
+def test_the_last_line_is_one_json_object_with_figures_and_targets(bench, name):
+    found = json.loads(bench[name])
+    assert found["benchmark"] == name
+    assert set(found["targets"]) <= set(found["figures"])
+    assert found["met"] == (not found["missed"])
+    assert found["commit"]
+    assert found["machine"]
+
+
+def test_every_assignment_told_has_a_row(bench):
+    for line in bench.values():
+        assert json.loads(line)["figures"]["told_without_row"] == 0
+
+
+def test_binds_are_counted_and_none_is_rejected(bench):
+    figures = json.loads(bench["bind"])["figures"]
+    assert figures["binds"] > 0
+    assert figures["told"] > figures["binds"]
+    assert figures["rejected_accepts"] == 0
+    assert figures["server_cpu_ms_per_bind"] > 0
+    assert "gateway" in figures["by_process"]
+
+
+def test_all_idle_devices_are_bound_as_far_as_demanded_and_come_back_after_a_kill(bench):
+    figures = json.loads(bench["idle"])["figures"]
+    assert figures["bound"] == figures["demand"] == 25
+    assert figures["back_s"] >= figures["first_back_s"] > 0
+
+
+def test_the_page_is_made_of_the_lines(bench, tmp_path):
+    page = report.page([json.loads(line) for line in bench.values()])
+    assert page.startswith("# Benchmarks")
+    for line in bench.values():
+        for name in json.loads(line)["targets"]:
+            assert f"`{name}`" in page
