@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -26,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from benchmarks import result
 
 ROUNDS, GROUPS, SIGNATURES, GROUPS_PER_SIGNATURE, REPEATS, SEED = 1_000, 100, 500, 10, 50, 7
 DRAWN = 10
@@ -135,7 +135,7 @@ def main() -> None:
                 server.terminate()
                 server.wait()
                 _forget(home)
-    print(json.dumps(_report(figures, vars(options))))
+    print(result.line("plan", figures | vars(options), {"total_ms": ("<=", TARGET_MS)}))
 
 
 def _wait_for_redis() -> None:
@@ -159,20 +159,6 @@ def _forget(home: str) -> None:
     from propius_site.embedded import folders, paths
 
     folders.remove(paths.for_home(Path(home)))
-
-
-def _report(figures: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
-    ask = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    return {
-        "benchmark": "plan",
-        "figures": figures | options,
-        "targets": {"total_ms": TARGET_MS},
-        "met": figures["total_ms"] <= TARGET_MS,
-        "commit": commit.strip(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version()},
-    }
 
 
 if __name__ == "__main__":
