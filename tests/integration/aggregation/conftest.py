@@ -44,7 +44,8 @@ def bound(world):
 
 
 @pytest.fixture
-def client(plane, bound):
+def carrier(plane, bound):
+    """A device that carries its parameters and update over HTTP."""
     from tests.integration.aggregation.plane import Client
 
     return Client(plane, bound[0])

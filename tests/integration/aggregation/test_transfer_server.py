@@ -42,7 +42,7 @@ def test_memory_stays_flat_under_a_body_of_200_mb(plane):
         )  # fmt: skip
         jobs.services.admit(job_id=job.id, numbers={}, now=NOW)
     world = worlds.World(tenant, job, [factories.device(pool) for _ in range(8)])
-    client = Client(plane, world.bind(world.round())[0][0])
+    carrier = Client(plane, world.bind(world.round())[0][0])
     text = json.dumps(
         {"weight": {"dtype": "F32", "shape": [items], "data_offsets": [0, 4 * items]}}
     ).encode()
@@ -53,12 +53,12 @@ def test_memory_stays_flat_under_a_body_of_200_mb(plane):
     for one in pieces:
         digest.update(one)
     said = {"Upload-Digest": digest.hexdigest(), "Upload-Length": str(len(header) + 4 * items)}
-    client.put(DATA, 0, b"x", headers=said, breaks=True)  # everything is imported, threads run
+    carrier.put(DATA, 0, b"x", headers=said, breaks=True)  # everything is imported, threads run
     with system_scope():
         (blobs.store().incoming / incoming()[0]).unlink()
     with _peak() as peak:
         began = time.monotonic()
-        answer = client.put(DATA, 0, *pieces, headers=said)
+        answer = carrier.put(DATA, 0, *pieces, headers=said)
         took_s = time.monotonic() - began
     assert answer.status == 200, answer.body
     print(f"200 MB up: {took_s:.2f} s, {200 / took_s:.0f} MB/s, +{peak.growth >> 10} KiB")
@@ -110,37 +110,37 @@ async def carry(http: httpx.AsyncClient, assignment: wire.Assignment, data: byte
     return b"".join(one.content for one in parts)
 
 
-def test_a_small_client_does_it_over_a_real_socket(client):
+def test_a_small_client_does_it_over_a_real_socket(carrier):
     async def main():
         config = uvicorn.Config(
-            client.plane, port=0, lifespan="off", log_config=None, access_log=False
+            carrier.plane, port=0, lifespan="off", log_config=None, access_log=False
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        auth = {"Authorization": f"Bearer {client.ticket}"}
+        auth = {"Authorization": f"Bearer {carrier.ticket}"}
         base = f"http://127.0.0.1:{port}/data/v1/"
         try:
             async with httpx.AsyncClient(base_url=base, headers=auth) as http:
                 assert (await http.head("parameters/" + "b" * 64)).status_code == 403
                 large = await http.put(
-                    f"updates/{client.assignment.id}", content=bytes(500_000),
+                    f"updates/{carrier.assignment.id}", content=bytes(500_000),
                     headers={"Authorization": "Bearer x"},
                 )  # fmt: skip
                 assert large.json()["code"] == "bad_ticket"
-                return await carry(http, client.assignment, DATA)
+                return await carry(http, carrier.assignment, DATA)
         finally:
             server.should_exit = True
             await serving
 
     found = asyncio.run(main())
-    assert sha256(found) == client.assignment.parameters.digest
+    assert sha256(found) == carrier.assignment.parameters.digest
     assert len(updates()) == 1
 
 
-def test_the_web_application_serves_it_before_its_limit_on_bodies(client):
+def test_the_web_application_serves_it_before_its_limit_on_bodies(carrier):
     from propius_site import asgi
 
     headers = {"Authorization": "Bearer x", "Content-Length": str(1 << 31)}

@@ -24,8 +24,8 @@ from tests.integration.factories import NOW
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_update_is_durable_and_counted_before_the_answer(client, bound):
-    answer = client.put(DATA)
+def test_an_update_is_durable_and_counted_before_the_answer(carrier, bound):
+    answer = carrier.put(DATA)
     assert answer.status == 200
     assert wire.decode_from_gateway(answer.body) == wire.Accepted(assignment=str(bound[0]))
     (update,) = updates()
@@ -34,108 +34,108 @@ def test_an_update_is_durable_and_counted_before_the_answer(client, bound):
     assert not incoming()
 
 
-def test_a_repeat_answers_the_same_and_sends_no_byte(client):
-    first = client.put(DATA)
-    head = client.head(DATA)
+def test_a_repeat_answers_the_same_and_sends_no_byte(carrier):
+    first = carrier.put(DATA)
+    head = carrier.head(DATA)
     assert (head.headers["upload-complete"], head.headers["upload-offset"]) == (
         "?1", str(len(DATA)),
     )  # fmt: skip
-    again = client.put(DATA, len(DATA), b"")
+    again = carrier.put(DATA, len(DATA), b"")
     assert (again.status, again.body) == (first.status, first.body)
-    whole = client.put(DATA)
+    whole = carrier.put(DATA)
     assert (whole.status, whole.body, whole.taken) == (first.status, first.body, 0)
     assert len(updates()) == 1
 
 
-def test_it_resumes_where_the_connection_broke(client):
-    assert client.head(DATA).headers["upload-offset"] == "0"
-    assert client.put(DATA, 0, DATA[:30], DATA[30:50], breaks=True).status == 0
-    head = client.head(DATA)
+def test_it_resumes_where_the_connection_broke(carrier):
+    assert carrier.head(DATA).headers["upload-offset"] == "0"
+    assert carrier.put(DATA, 0, DATA[:30], DATA[30:50], breaks=True).status == 0
+    head = carrier.head(DATA)
     assert head.status == 200
     assert (head.headers["upload-complete"], head.headers["upload-offset"]) == ("?0", "50")
-    assert client.put(DATA, 50).status == 200
+    assert carrier.put(DATA, 50).status == 200
     assert blobs.store().path(updates()[0].digest).read_bytes() == DATA
 
 
-def test_it_may_come_in_several_requests(client):
-    part = client.put(DATA, 0, DATA[:50])
+def test_it_may_come_in_several_requests(carrier):
+    part = carrier.put(DATA, 0, DATA[:50])
     assert (part.status, part.headers["upload-offset"]) == (202, "50")
     assert not updates()
-    assert client.put(DATA, 50).status == 200
+    assert carrier.put(DATA, 50).status == 200
 
 
-def test_another_offset_is_refused_with_the_right_one(client):
-    client.put(DATA, 0, DATA[:50])
+def test_another_offset_is_refused_with_the_right_one(carrier):
+    carrier.put(DATA, 0, DATA[:50])
     for offset in (0, 49, 51):
-        refused = client.put(DATA, offset)
+        refused = carrier.put(DATA, offset)
         assert refused.code == (409, "offset_mismatch")
         assert refused.headers["upload-offset"] == "50"
-    assert client.put(DATA, 50).status == 200
+    assert carrier.put(DATA, 50).status == 200
 
 
-def test_more_than_allowed_or_announced_is_refused(client):
-    most = client.assignment.max_update_bytes
-    large = client.put(DATA, headers={"Upload-Length": str(most + 1)})
+def test_more_than_allowed_or_announced_is_refused(carrier):
+    most = carrier.assignment.max_update_bytes
+    large = carrier.put(DATA, headers={"Upload-Length": str(most + 1)})
     assert large.code == (413, "too_large")
     assert str(most) in large.problem["detail"]
-    assert client.put(DATA, 0, DATA + b"x").code == (413, "too_large")
-    announced = client.put(DATA, 0, headers={"Content-Length": str(len(DATA) + 1)})
+    assert carrier.put(DATA, 0, DATA + b"x").code == (413, "too_large")
+    announced = carrier.put(DATA, 0, headers={"Content-Length": str(len(DATA) + 1)})
     assert announced.code == (413, "too_large")
-    assert not incoming() or incoming() == [f"{client.assignment.id}-{sha256(DATA)[:16]}.update"]
-    assert client.put(DATA).status == 200
+    assert not incoming() or incoming() == [f"{carrier.assignment.id}-{sha256(DATA)[:16]}.update"]
+    assert carrier.put(DATA).status == 200
 
 
-def test_a_wrong_digest_leaves_nothing_behind(client):
-    refused = client.put(DATA, 0, bytes(len(DATA)))
+def test_a_wrong_digest_leaves_nothing_behind(carrier):
+    refused = carrier.put(DATA, 0, bytes(len(DATA)))
     assert refused.code == (422, "digest_mismatch")
     assert not incoming()
     assert not updates()
-    assert client.put(DATA).status == 200
+    assert carrier.put(DATA).status == 200
 
 
-def test_a_bad_update_never_counts(client):
+def test_a_bad_update_never_counts(carrier):
     infinite = worlds.update(np.inf)
-    refused = client.put(infinite)
+    refused = carrier.put(infinite)
     assert refused.code == (422, "not_finite")
     assert "tensors.weight" in refused.problem["errors"]
-    assert client.put(arrays.save({"other": np.zeros(1, np.float32)})).code == (
+    assert carrier.put(arrays.save({"other": np.zeros(1, np.float32)})).code == (
         422, "tensor_mismatch",
     )  # fmt: skip
     assert not updates()
     assert not incoming()
 
 
-def test_a_full_disk_is_told_and_nothing_is_kept(client):
+def test_a_full_disk_is_told_and_nothing_is_kept(carrier):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
     try:
-        refused = client.put(DATA, 0, DATA[:30], DATA[30:])
+        refused = carrier.put(DATA, 0, DATA[:30], DATA[30:])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert refused.code == (507, "storage_full")
     assert not incoming()
     assert not updates()
-    assert client.put(DATA).status == 200
+    assert carrier.put(DATA).status == 200
 
 
-def test_a_closed_round_takes_no_update_and_reads_no_byte(client, bound, plane):
+def test_a_closed_round_takes_no_update_and_reads_no_byte(carrier, bound, plane):
     with system_scope():
         assignment = Assignment.objects.get(id=bound[0])
         jobs.services.cancel(job_id=assignment.job_id, actor="test", now=NOW)
-    late = client.put(DATA)
+    late = carrier.put(DATA)
     assert (late.code, late.taken) == ((409, "assignment_over"), 0)
     with system_scope():
         Assignment.objects.filter(id=bound[0]).update(code="round_closed")
-    late = client.put(DATA)
+    late = carrier.put(DATA)
     assert (late.code, late.taken) == ((409, "round_closed"), 0)
-    assert client.head(DATA).status == 409
+    assert carrier.head(DATA).status == 409
     assert not incoming()
 
 
-def test_a_round_that_closes_meanwhile_ends_the_upload(client, bound):
-    others = [Client(client.plane, one) for one in bound[1:]]
+def test_a_round_that_closes_meanwhile_ends_the_upload(carrier, bound):
+    others = [Client(carrier.plane, one) for one in bound[1:]]
 
     def pieces():
         yield DATA[:50]
@@ -153,63 +153,63 @@ def test_a_round_that_closes_meanwhile_ends_the_upload(client, bound):
         connection.close()
 
     headers = {
-        "Authorization": f"Bearer {client.ticket}", "Upload-Digest": sha256(DATA),
+        "Authorization": f"Bearer {carrier.ticket}", "Upload-Digest": sha256(DATA),
         "Upload-Length": str(len(DATA)), "Update-Weight": "1",
     }  # fmt: skip
     path = f"/data/v1/updates/{bound[0]}"
-    answer = asyncio.run(exchange(client.plane, "PUT", path, headers, pieces()))
+    answer = asyncio.run(exchange(carrier.plane, "PUT", path, headers, pieces()))
     assert answer.code == (409, "round_closed")
     assert len(updates()) == len(others)
 
 
-def test_a_ticket_is_for_one_assignment_and_direction(client, bound):
-    assert client.put(DATA, to=str(bound[1])).code == (403, "wrong_ticket")
-    client.ticket = tickets.issue(
+def test_a_ticket_is_for_one_assignment_and_direction(carrier, bound):
+    assert carrier.put(DATA, to=str(bound[1])).code == (403, "wrong_ticket")
+    carrier.ticket = tickets.issue(
         assignment_id=bound[0], downloads=[sha256(DATA)], upload_bytes=0, now=NOW
     )
-    refused = client.put(DATA)
+    refused = carrier.put(DATA)
     assert refused.code == (403, "wrong_ticket")
     assert refused.problem["errors"] == {"direction": "upload; the ticket opens downloads only"}
-    client.ticket = tickets.issue(
+    carrier.ticket = tickets.issue(
         assignment_id=UUID(int=5), downloads=[], upload_bytes=9999, now=NOW
     )
-    assert client.put(DATA, to=str(UUID(int=5))).code == (404, "stale_assignment")
+    assert carrier.put(DATA, to=str(UUID(int=5))).code == (404, "stale_assignment")
 
 
-def test_headers_out_of_range_are_named(client):
+def test_headers_out_of_range_are_named(carrier):
     for name, value in (
         ("Upload-Digest", "x"), ("Upload-Length", "-1"), ("Upload-Length", "many"),
         ("Upload-Offset", "1.5"), ("Update-Weight", "0"), ("Update-Weight", "nan"),
         ("Update-Metrics", "{"), ("Update-Metrics", '{"loss": "low"}'),
     ):  # fmt: skip
-        refused = client.put(DATA, headers={name: value})
+        refused = carrier.put(DATA, headers={name: value})
         assert refused.status in (400, 422), value
         assert name.lower().split("-")[1] in refused.problem["detail"].lower()
     assert not incoming()
 
 
 def test_an_upload_that_moves_keeps_its_lease_and_one_that_stalls_is_let_go(
-    client, bound, monkeypatch
+    carrier, bound, monkeypatch
 ):
     monkeypatch.setenv("PROPIUS_LEASE_S", "0.3")
     knobs.get.cache_clear()
-    client.put(DATA, 0, DATA[:30], DATA[30:50], pause_s=0.15)
+    carrier.put(DATA, 0, DATA[:30], DATA[30:50], pause_s=0.15)
     with system_scope():
         held = Assignment.objects.get(id=bound[0])
     assert held.phase == "uploading"
     assert held.lease_expires_at == NOW + timedelta(seconds=0.3)
-    stalled = client.put(DATA, 50, pause_s=1.0)
+    stalled = carrier.put(DATA, 50, pause_s=1.0)
     assert stalled.code == (408, "upload_stalled")
 
 
-def test_one_assignment_has_few_transfers_at_once(client):
+def test_one_assignment_has_few_transfers_at_once(carrier):
     async def crowd():
-        headers = {"Authorization": f"Bearer {client.ticket}"}
-        path = f"/data/v1/parameters/{client.assignment.parameters.digest}"
+        headers = {"Authorization": f"Bearer {carrier.ticket}"}
+        path = f"/data/v1/parameters/{carrier.assignment.parameters.digest}"
         return await asyncio.gather(
-            *(exchange(client.plane, "GET", path, headers) for _ in range(6))
+            *(exchange(carrier.plane, "GET", path, headers) for _ in range(6))
         )
 
     answers = asyncio.run(crowd())
     assert sorted(one.status for one in answers) == [200] * 4 + [429] * 2
-    assert client.get(client.assignment.parameters.digest).status == 200
+    assert carrier.get(carrier.assignment.parameters.digest).status == 200
