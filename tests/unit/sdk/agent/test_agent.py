@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -410,5 +411,7 @@ async def test_no_private_name_or_value_ever_leaves(home: Path) -> None:
     }
     heard = b"\n".join(one.heard)
     assert len(heard) > 1000
+    # A signature is random hex, new at each run: any three digits stand in it now and then.
+    heard = re.sub(rb'"signature":"[0-9a-f]{128}"', b"", heard)
     for secret in (*private, "oncology-west-7", "137", ":41", ": 41", "8675", "digits.npz"):
         assert secret.encode() not in heard, secret
