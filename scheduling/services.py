@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+import redis
+from django.db import connection, transaction
 
 from core import connections, hints
 from core.errors import Invalid
@@ -199,7 +200,27 @@ def set_quota(
 
 
 def sweep(*, now: datetime) -> None:
-    """Find every row whose hint was lost: leases, windows, deadlines, waiting jobs, demand."""
+    """Find every row whose hint was lost: leases, windows, deadlines, waiting jobs, demand.
+
+    A step that fails is logged and holds up no other. Raises only where the later ones could not
+    succeed either: Postgres or Redis is away, or the caller's transaction is broken.
+    """
+    steps: tuple[Callable[..., object], ...] = (
+        _sweep_rounds, admission.admit_new, _admit_queued, _forget_profiles, plan,
+        recording.minutes,
+    )  # fmt: skip
+    for step in steps:
+        try:
+            step(now=now)
+        except (redis.ConnectionError, redis.TimeoutError):
+            raise
+        except Exception:
+            if connection.in_atomic_block or not connection.is_usable():
+                raise
+            logger.exception("sweep.step", extra={"step": step.__name__.lstrip("_")})
+
+
+def _sweep_rounds(*, now: datetime) -> None:
     client = connections.soft_state()
     if not client.exists(keys.SWEEP):
         # We were away, or Redis was emptied: devices could not renew, so silence proves nothing.
@@ -208,9 +229,12 @@ def sweep(*, now: datetime) -> None:
     job_services.sweep(now=now)
     # Only after a sweep that reached the rows, so that Postgres away counts as an outage too.
     client.set(keys.SWEEP, now.isoformat(), ex=OUTAGE_S)
-    admission.admit_new(now=now)
-    if client.set(keys.QUEUED, b"1", nx=True, ex=QUEUED_S):
+
+
+def _admit_queued(*, now: datetime) -> None:
+    if connections.soft_state().set(keys.QUEUED, b"1", nx=True, ex=QUEUED_S):
         admission.admit_queued(now=now)
+
+
+def _forget_profiles(*, now: datetime) -> None:
     supply.forget_old_profiles()
-    plan(now=now)
-    recording.minutes(now=now)
