@@ -99,7 +99,7 @@ class Bench:
             work.missing.pop(blob.digest, None)
             if not work.missing:
                 work.move(Stage.WORKING)
-                self.out.do(Train(work.assignment))
+                self.out.do(Train(work.assignment, self.out.now - work.taken_at))
             return False
         if event.error.code == "digest_mismatch" and blob.digest not in work.mismatched:
             work.mismatched.add(blob.digest)

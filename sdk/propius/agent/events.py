@@ -141,9 +141,13 @@ class StartUpload:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Run the assignment's workload; everything it needs has been downloaded."""
+    """Run the assignment's workload; everything it needs has been downloaded.
+
+    ``since_s`` is how long ago the assignment came, of which its deadline speaks.
+    """
 
     assignment: wire.Assignment
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,16 @@ class PoolTrainer:
         finally:
             raw.unlink(missing_ok=True)
             start.unlink(missing_ok=True)
-        return LocalOutcome(float(max(1, done.examples)), _metrics(work, done), done.seconds)
+        return LocalOutcome(
+            _weight(work, done), _metrics(work, done), done.seconds, done.processed, done.train_s
+        )
+
+
+def _weight(work: LocalWork, done: Done) -> float:
+    adaptive = work.assignment.workload.get("adaptive") or {}
+    if work.assignment.kind == "train" and adaptive.get("weigh") == "processed":
+        return float(max(1, done.processed))
+    return float(max(1, done.examples))
 
 
 def _metrics(work: LocalWork, done: Done) -> dict[str, float]:
@@ -61,6 +70,11 @@ def _task(work: LocalWork, start: str, output: str) -> ProgramTask | HandlerTask
     }
     if one.workload.get("kind") == "program":
         config = msgspec.convert(one.workload.get("train", {}), TrainConfig)
+        if work.plan is not None:
+            config = msgspec.structs.replace(config, batch_size=work.plan.batch_size)
+            common["max_steps"] = work.plan.max_steps
+            common["min_steps"] = work.plan.min_steps
+            common["stop_after_s"] = work.plan.stop_after_s
         return ProgramTask(program_path=str(work.program), config=config, seed=one.seed, **common)
     settings = {"seed": one.seed, **one.workload.get("config", {})}
     return HandlerTask(handler=str(work.handler), config=settings, **common)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from propius import wire
+from propius.adaptive import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class LocalWork:
         What this device remembers of the job; may not exist yet.
     remembered
         Where to write what it shall remember once this update is accepted.
+    plan
+        How much to do, if the job lets devices adapt.
     """
 
     assignment: wire.Assignment
@@ -40,18 +43,22 @@ class LocalWork:
     output: Path
     memory: Path | None = None
     remembered: Path | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LocalOutcome:
     """What the work gave; the update, if any, is in :attr:`LocalWork.output`.
 
-    ``seconds`` is how long the work itself took, without waiting for a turn.
+    ``seconds`` is how long the work itself took, without waiting for a turn; ``processed`` and
+    ``train_s`` are the examples and the seconds of its steps, 0 if they were not counted.
     """
 
     weight: float
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    processed: int = 0
+    train_s: float = 0.0
 
 
 class TrainingError(Exception):

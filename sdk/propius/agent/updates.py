@@ -42,7 +42,7 @@ def write(work: LocalWork, trained: Path) -> None:
     TensorError
         If a value does not fit the codec.
     """
-    chosen = codec.get(work.assignment.codec)
+    chosen = codec.get(work.plan.codec if work.plan else work.assignment.codec)
     tensors = arrays.load(trained)
     patterns = _patterns(work)
     memory = {LOCAL + name: one for name, one in tensors.items() if _matches(name, patterns)}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
@@ -50,9 +53,13 @@ class Programs:
         parameters = arrays.load(task.parameters_path)
         if task.action == "evaluate":
             return _done(torch_trainer.evaluate(program, parameters, data))
-        result = torch_trainer.train(program, parameters, data, task.config, task.seed)
+        began = time.monotonic()
+        result = torch_trainer.train(
+            program, parameters, data, task.config, task.seed, _enough(task, began)
+        )
+        train_s = time.monotonic() - began
         write_output(task.output_path, arrays.save(result.parameters))
-        return _done(result)
+        return msgspec.structs.replace(_done(result), train_s=train_s)
 
     def check(self, task: CheckTask) -> Done:
         """One step of each graph on random data of the declared shapes, two examples."""
@@ -69,7 +76,25 @@ class Programs:
 
 
 def _done(result: TrainResult) -> Done:
-    return Done(examples=result.examples, metrics=result.metrics, steps=result.steps)
+    return Done(
+        examples=result.examples,
+        processed=result.processed,
+        metrics=result.metrics,
+        steps=result.steps,
+    )
+
+
+def _enough(task: ProgramTask, began: float) -> Callable[[int], bool] | None:
+    """Return what ends training early: the plan's steps, or its time."""
+    if task.max_steps is None and task.stop_after_s is None:
+        return None
+    last = inf if task.max_steps is None else task.max_steps
+    ends_at = inf if task.stop_after_s is None else began + task.stop_after_s
+
+    def enough(steps: int) -> bool:
+        return steps >= last or (steps >= task.min_steps and time.monotonic() >= ends_at)
+
+    return enough
 
 
 def random_data(manifest: Manifest) -> dict[str, Array]:

@@ -27,7 +27,8 @@ class ProgramTask(_Message, tag="program", tag_field="kind", frozen=True):
 
     ``data_path`` is an ``.npz`` or ``.safetensors`` file with arrays named ``x_train``,
     ``y_train``, ``x_val``, … for the program's inputs ``x``, ``y``; ``split`` says which are used.
-    ``train`` writes all tensors to ``output_path`` as safetensors.
+    ``train`` writes all tensors to ``output_path`` as safetensors. It ends after ``max_steps``,
+    and at the first step after ``stop_after_s`` of training that is at least number ``min_steps``.
     """
 
     action: Literal["train", "evaluate"]
@@ -38,6 +39,9 @@ class ProgramTask(_Message, tag="program", tag_field="kind", frozen=True):
     output_path: str | None = None
     config: TrainConfig = TrainConfig()
     seed: int = 0
+    max_steps: int | None = None
+    min_steps: int = 1
+    stop_after_s: float | None = None
 
 
 class HandlerTask(_Message, tag="handler", tag_field="kind", frozen=True):
@@ -78,9 +82,11 @@ class Request(_Message, frozen=True):
 
 
 class Done(_Message, tag="done", tag_field="kind", frozen=True):
-    """The task's outcome. ``seconds`` is wall time in the child."""
+    """The task's outcome. ``seconds`` is wall time in the child, ``train_s`` that of the steps."""
 
     examples: int = 0
+    processed: int = 0
+    train_s: float = 0.0
     metrics: dict[str, float] = {}
     steps: int = 0
     seconds: float = 0.0

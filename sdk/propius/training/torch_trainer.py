@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +28,16 @@ class TrainingDiverged(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What local training gave: all tensors, the weight, means over the examples seen."""
+    """What local training gave: all tensors, the weight, means over the examples seen.
+
+    ``processed`` counts an example as often as it was seen; ``examples`` those that there are.
+    """
 
     parameters: dict[str, Array]
     examples: int
     metrics: dict[str, float]
     steps: int
+    processed: int = 0
 
 
 class _Means:
@@ -42,12 +46,12 @@ class _Means:
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._sums: dict[str, float] = {"loss": 0.0}
-        self._examples = 0
+        self.examples = 0
 
     def add(
         self, outputs: Mapping[str, Tensor], inputs: Mapping[str, Tensor], examples: int
     ) -> None:
-        self._examples += examples
+        self.examples += examples
         self._sums["loss"] += outputs[self._manifest.loss].item() * examples
         for metric in self._manifest.metrics:
             target = inputs[metric.target]
@@ -57,7 +61,7 @@ class _Means:
             self._sums[metric.kind] = self._sums.get(metric.kind, 0.0) + share
 
     def values(self) -> dict[str, float]:
-        return {name: value / max(self._examples, 1) for name, value in self._sums.items()}
+        return {name: value / max(self.examples, 1) for name, value in self._sums.items()}
 
 
 def train(
@@ -66,6 +70,7 @@ def train(
     data: Mapping[str, Array],
     config: TrainConfig,
     seed: int,
+    enough: Callable[[int], bool] | None = None,
 ) -> TrainResult:
     """Train locally.
 
@@ -79,6 +84,8 @@ def train(
         Arrays by the names of the program's inputs, the examples first.
     config, seed
         How; the seed rules the order of examples and dropout. Uses torch's global generator.
+    enough
+        Asked after each step, with the number of steps so far, whether to end early.
 
     Raises
     ------
@@ -107,7 +114,9 @@ def train(
             means.add(outputs, inputs, len(chosen))
         state.update(updates)
         steps += 1
-    return TrainResult(_finite(state), examples, means.values(), steps)
+        if enough is not None and enough(steps):
+            break
+    return TrainResult(_finite(state), examples, means.values(), steps, means.examples)
 
 
 def evaluate(
