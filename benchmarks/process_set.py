@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ START_S = 120.0
 class ProcessSet:
     """The whole process set of one PROPIUS_HOME, real gateway, Redis and Postgres."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self.paths = paths.for_home(home)
         self.web_port, self.gateway_port = _free_ports(2)
         kept = {
@@ -42,6 +42,7 @@ class ProcessSet:
             "PROPIUS_WEB_PORT": str(self.web_port),
             "PROPIUS_GATEWAY_PORT": str(self.gateway_port),
             "PROPIUS_LOG_LEVEL": "WARNING",
+            **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -94,10 +95,10 @@ class ProcessSet:
 
 
 @contextmanager
-def running() -> Iterator[ProcessSet]:
+def running(**environment: str) -> Iterator[ProcessSet]:
     """Run a process set, and make this process a client of its database as the system role."""
     home = Path(tempfile.mkdtemp(prefix="propius-bench-"))
-    platform = ProcessSet(home)
+    platform = ProcessSet(home, environment)
     os.environ.update(platform.environment)
     os.environ |= {"PROPIUS_DB_ROLE": "system", "DJANGO_SETTINGS_MODULE": "propius_site.settings"}
     try:
