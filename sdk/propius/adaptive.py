@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-CODE = "too_slow"
+TOO_SLOW = "too_slow"
 SMOOTHING = 0.5
 """How much of what is known of a device the newest measurement replaces."""
 

@@ -40,6 +40,7 @@ from propius.agent.events import (
 )
 from propius.agent.execution import Execution
 from propius.agent.introduction import Introduction
+from propius.agent.pace import Pace
 from propius.agent.session import Session
 from propius.agent.spool import Spool
 from propius.agent.trainer import Trainer
@@ -119,6 +120,7 @@ class Agent:
             folder / "cache", folder / "partial", max_bytes=self.options.cache_bytes
         )
         self._cache.clear_partials()
+        self._pace = Pace(folder / "pace.json")
         self.session = self._make_session()
         self._execution = Execution(
             trainer=trainer,
@@ -126,6 +128,7 @@ class Agent:
             cache=self._cache,
             device=self.device,
             slowdown=self.options.slowdown,
+            pace=self._pace,
             emit=self._apply,
         )
         self._connection: Connection | None = None
@@ -150,7 +153,7 @@ class Agent:
         )
         waiting = self._spool.newest()
         held = work.held(*waiting, now=self._clock()) if waiting else None
-        return Session(introduction, one.judge(), held=held)
+        return Session(introduction, self._pace.judging(one.judge()), held=held)
 
     async def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -191,18 +194,14 @@ class Agent:
             socket = await dialling
         except Unreachable as error:
             wait_s = self._backoff.next()
-            fields: dict[str, object] = {"reason": str(error), "retry_s": round(wait_s, 1)}
+            fields = {"reason": str(error), "retry_s": round(wait_s, 1)}
             self._log(Note("session.unreachable", fields), logging.WARNING)
             return wait_s
         except asyncio.CancelledError:
             if self._stopping.is_set():
                 return 0.0
             raise
-        connection = Connection(
-            socket,
-            on_message=self._received,
-            on_chunk=self._received_chunk,
-        )
+        connection = Connection(socket, on_message=self._received, on_chunk=self._received_chunk)
         self._connection = connection
         self._downloads = Downloads(self._cache, send=connection.send, emit=self._apply)
         self._uploads = Uploads(send_frame=connection.send_frame, emit=self._apply)
@@ -234,6 +233,7 @@ class Agent:
             self._downloads.receive(transfer, offset, payload)
 
     def _apply(self, event: Event) -> None:
+        self._pace.saw(event, self._clock())
         for instruction in self.session.handle(event, self._clock()):
             self._execute(instruction)
         self._arm()
@@ -249,8 +249,8 @@ class Agent:
             case StartUpload(assignment=assignment):
                 if self._uploads is not None:
                     self._uploads.start(instruction, self._spool.update(assignment))
-            case Train(assignment):
-                self._execution.start(assignment)
+            case Train(assignment, since_s):
+                self._execution.start(assignment, since_s=since_s)
             case CancelTraining(assignment):
                 self._cancel(assignment)
             case Forget(assignment):

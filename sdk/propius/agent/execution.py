@@ -6,18 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from propius import wire
+from propius.adaptive import TOO_SLOW
 from propius.agent.cache import BlobCache
 from propius.agent.device import Device
 from propius.agent.events import Event, Failed, Finished, TrainingFinished, TrainingProgress
+from propius.agent.pace import Pace
 from propius.agent.spool import Spool
 from propius.agent.trainer import LocalWork, Trainer, TrainingError
 
 log = logging.getLogger(__name__)
 
 
-TELLING = frozenset({"trainer_timeout", "training_diverged", "update_too_large", "out_of_range"})
+TELLING = frozenset(
+    {"trainer_timeout", "training_diverged", "update_too_large", "out_of_range", TOO_SLOW}
+)
 """Failures whose words come from the SDK and speak of the model only."""
 
 
@@ -32,6 +37,7 @@ class Execution:
         cache: BlobCache,
         device: Device,
         slowdown: float,
+        pace: Pace,
         emit: Callable[[Event], None],
     ) -> None:
         self._trainer = trainer
@@ -39,12 +45,13 @@ class Execution:
         self._cache = cache
         self._device = device
         self._slowdown = max(1.0, slowdown)
+        self._pace = pace
         self._emit = emit
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, assignment: wire.Assignment) -> None:
-        """Begin to work on an assignment; its end comes as an event."""
-        task = asyncio.create_task(self._run(assignment))
+    def start(self, assignment: wire.Assignment, *, since_s: float = 0.0) -> None:
+        """Begin to work on an assignment that came ``since_s`` ago; its end comes as an event."""
+        task = asyncio.create_task(self._run(assignment, since_s))
         self._tasks[assignment.id] = task
         task.add_done_callback(lambda _: self._ended(assignment.id, task))
 
@@ -66,10 +73,10 @@ class Execution:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, assignment: wire.Assignment) -> None:
+    async def _run(self, assignment: wire.Assignment, since_s: float) -> None:
         outcome: Finished | Failed
         try:
-            outcome = await self._work(assignment)
+            outcome = await self._work(assignment, since_s)
         except TrainingError as error:
             log.warning("training.failed %s: %s", error.code, error, extra=_ids(assignment))
             outcome = Failed(error.code, _public(error))
@@ -83,31 +90,55 @@ class Execution:
             outcome = Failed("agent_error", f"{type(error).__name__} in the agent")
         self._emit(TrainingFinished(assignment.id, outcome))
 
-    async def _work(self, assignment: wire.Assignment) -> Finished:
-        workload, program = assignment.workload, assignment.program
-        handler = str(workload.get("handler"))
+    async def _work(self, assignment: wire.Assignment, since_s: float) -> Finished:
         started = time.monotonic()
+        work = self._local(assignment)
+        work = await self._planned(work, left_s=assignment.deadline_s - since_s)
         done = await self._trainer.run(
-            LocalWork(
-                assignment=assignment,
-                parameters=self._cache.path(assignment.parameters.digest),
-                program=self._cache.path(program.digest) if program else None,
-                dataset=self._device.datasets.path(str(workload["dataset"])),
-                handler=self._device.workloads.handler(handler, assignment.kind),
-                output=self._spool.update(assignment.id),
-                memory=self._spool.memory(assignment.job),
-                remembered=self._spool.remembered(assignment.id),
-            ),
+            work,
             # An extended round gives its deadline again; the gateway cancels when it is over.
             timeout_s=max(1.0, 2 * assignment.deadline_s),
             progress=lambda part: self._emit(TrainingProgress(assignment.id, part)),
         )
+        self._pace.trained(assignment.workload, done, slowdown=self._slowdown)
         if self._slowdown > 1:
             took = done.seconds or time.monotonic() - started
             await asyncio.sleep(took * (self._slowdown - 1))
         return await asyncio.to_thread(
             self._spool.save, assignment, weight=done.weight, metrics=done.metrics
         )
+
+    def _local(self, assignment: wire.Assignment) -> LocalWork:
+        workload, program = assignment.workload, assignment.program
+        handler = str(workload.get("handler"))
+        return LocalWork(
+            assignment=assignment,
+            parameters=self._cache.path(assignment.parameters.digest),
+            program=self._cache.path(program.digest) if program else None,
+            dataset=self._device.datasets.path(str(workload["dataset"])),
+            handler=self._device.workloads.handler(handler, assignment.kind),
+            output=self._spool.update(assignment.id),
+            memory=self._spool.memory(assignment.job),
+            remembered=self._spool.remembered(assignment.id),
+        )
+
+    async def _planned(self, work: LocalWork, *, left_s: float) -> LocalWork:
+        """Fit the work into the time left, if the job allows it."""
+        if not work.assignment.workload.get("adaptive"):
+            return work
+        known = self._device.datasets.private_attributes(str(work.assignment.workload["dataset"]))
+        examples = known.get("examples")
+        plan = await asyncio.to_thread(
+            self._pace.plan,
+            work,
+            left_s=left_s,
+            examples=int(examples) if isinstance(examples, int) else None,
+        )
+        if plan is None:
+            return work
+        log.info("training.planned %s", plan, extra=_ids(work.assignment))
+        stop_after_s = plan.stop_after_s / self._slowdown
+        return replace(work, plan=replace(plan, stop_after_s=stop_after_s))
 
 
 def _ids(assignment: wire.Assignment) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from propius import wire
-from propius.agent.events import CloseAndRetry, Stop
+from propius.adaptive import TOO_SLOW
+from propius.agent.events import CloseAndRetry, Refusal, Stop
 
 PROTOCOL = frozenset(
     {"bad_frame", "bad_message", "too_long", "out_of_order", "digest_unknown", "offset_mismatch"}
@@ -17,6 +17,9 @@ MAX_FAULTS = 5
 FAULT_MEMORY_S = 3600.0
 MAX_FAULT_WAIT_S = 60.0
 MAX_REMEMBERED = 1000
+
+PASSING = frozenset({TOO_SLOW, "busy", "condition", "preparing"})
+"""Refusals for now only: the next round may leave more time, or meet the owner's conditions."""
 
 FIXES = {
     "protocol_unsupported": "install a matching SDK: pip install --upgrade propius-sdk",
@@ -31,14 +34,6 @@ FIXES = {
     "bad_attributes": "correct attributes.toml in the device's folder",
 }
 """Fatal refusals that only a person can mend, with what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why this device does not take something; ``message`` says nothing private."""
-
-    code: str
-    message: str
 
 
 Judge = Callable[[wire.Assignment | wire.Candidate], Refusal | None]

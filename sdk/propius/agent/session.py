@@ -13,6 +13,7 @@ from propius.agent import refusals
 from propius.agent.bench import Bench
 from propius.agent.events import (
     CloseAndRetry,
+    ConditionsChanged,
     Connected,
     Disconnected,
     DownloadFinished,
@@ -29,6 +30,7 @@ from propius.agent.events import (
 )
 from propius.agent.introduction import Introduction
 from propius.agent.outbox import Outbox
+from propius.agent.pulse import Pulse
 from propius.agent.refusals import Judge, Refusal
 from propius.agent.work import Work
 
@@ -67,12 +69,11 @@ class Session:
         self.refused: dict[tuple[str, str], Refusal] = {}
         self.declines = 0
         self.faults = refusals.Faults()
-        self.ping_s = 30.0
+        self._pulse = Pulse()
         self._out = Outbox()
         self.bench = Bench(self._out, held)
         self._check_in_at: float | None = None
-        self._heard_at = 0.0
-        self._pinged_at: float | None = None
+        self._unwilling: Refusal | None = None
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take one event; return what to do, in order."""
@@ -80,18 +81,18 @@ class Session:
         online = self.line is Line.READY
         match event:
             case MessageReceived(message):
-                self._heard()
+                self._pulse.heard(now)
                 self._message(message)
             case Connected():
                 self.line = Line.GREETING
                 self._out.spoke_at = now
-                self._heard()
+                self._pulse.heard(now)
             case Disconnected():
                 self.line = Line.OFFLINE
                 self._check_in_at = None
                 self.bench.disconnected()
             case TransferProgress():
-                self._heard()
+                self._pulse.heard(now)
                 self.bench.transferred(event)
             case DownloadFinished():
                 if self.bench.downloaded(event, online=online):
@@ -104,6 +105,8 @@ class Session:
             case TrainingFinished():
                 if self.bench.trained(event, online=online):
                     self._over(later=True)
+            case ConditionsChanged():
+                self._conditions_changed(event, online=online)
             case Timer():
                 self._timer(now)
             case StopRequested():
@@ -113,11 +116,11 @@ class Session:
     def wake_at(self) -> float | None:
         """Return when the session next wants a :class:`Timer`, or ``None`` for never."""
         if self.line is Line.OFFLINE:
-            return self.bench.give_up_at()
+            return self.bench.ends_at()
         if self.line is not Line.READY:
-            return self._heard_at + HANDSHAKE_S
-        work = self.bench.work
-        due = [self._ping_due(), self._check_in_at, work.progress_at if work else None]
+            return self._pulse.heard_at + HANDSHAKE_S
+        ping_at = self._pulse.due(self._out.spoke_at)
+        due = [ping_at, self._check_in_at, self.bench.progress_at(), self.bench.give_back_at]
         return min(at for at in due if at is not None)
 
     def _message(self, message: wire.FromGateway) -> None:
@@ -155,7 +158,7 @@ class Session:
         if self.line is not Line.PROVING:
             return
         self.line = Line.READY
-        self.ping_s = max(1.0, message.ping_s)
+        self._pulse.ping_s = max(1.0, message.ping_s)
         self._out.do(ResetBackoff())
         self._out.note("session.ready", session=message.session)
         work, resume = self.bench.work, message.resume
@@ -218,7 +221,8 @@ class Session:
         # Too late for a round that asked for more devices than it needs: nobody's fault.
         late = message.code == "round_closed"
         event = "assignment.late" if late else "session.refused"
-        self._out.note(event, code=message.code, message=message.message, errors=message.errors)
+        said = {"code": message.code, "message": message.message, "errors": message.errors}
+        self._out.note(event, assignment=message.assignment or "", **said)
         if message.fatal:
             self._faulted(message)
         elif message.assignment is None:
@@ -235,37 +239,38 @@ class Session:
         self._out.do(answer)
 
     def _timer(self, now: float) -> None:
-        work = self.bench.work
+        if self.bench.overdue() and self.bench.give_back(online=self.line is Line.READY):
+            self._over()
         if self.line is Line.OFFLINE:
-            give_up_at = self.bench.give_up_at()
-            if work and give_up_at is not None and now >= give_up_at:
-                self._out.note("assignment.given_up", assignment=work.assignment.id)
-                self.bench.drop()
-            return
-        if self.line is not Line.READY:
-            if now >= self._heard_at + HANDSHAKE_S:
+            self.bench.give_up()
+        elif self.line is not Line.READY:
+            if now >= self._pulse.heard_at + HANDSHAKE_S:
                 self._out.do(CloseAndRetry("the gateway does not answer"))
-            return
+        else:
+            self._ready_timer(now)
+
+    def _ready_timer(self, now: float) -> None:
         if self._check_in_at is not None and now >= self._check_in_at:
             self._check_in()
-        if work is not None and now >= work.progress_at:
+        progress_at = self.bench.progress_at()
+        if progress_at is not None and now >= progress_at:
             self.bench.progress()
-        if now >= self._ping_due():
-            if self._pinged_at is not None:
+        if now >= self._pulse.due(self._out.spoke_at):
+            if self._pulse.pinged_at is not None:
                 self._out.do(CloseAndRetry("the gateway fell silent"))
                 return
-            self._pinged_at = now
+            self._pulse.pinged(now)
             self._out.send(wire.Ping())
 
-    def _ping_due(self) -> float:
-        if self._pinged_at is not None:
-            # Not counted from the last word heard: a laptop that slept has heard nothing either.
-            return self._pinged_at + self.ping_s
-        return min(self._heard_at, self._out.spoke_at) + self.ping_s
-
-    def _heard(self) -> None:
-        self._heard_at = self._out.now
-        self._pinged_at = None
+    def _conditions_changed(self, event: ConditionsChanged, *, online: bool) -> None:
+        was, self._unwilling = self._unwilling, event.refusal
+        self._out.note("conditions.changed", reason=event.words)
+        if event.refusal is not None:
+            self.bench.pause(event.grace_s)
+        elif was is not None:
+            self.bench.go_on(online=online)
+            if online and self.bench.work is None:
+                self._check_in()
 
     def _stop_requested(self) -> None:
         work = self.bench.work
@@ -279,8 +284,8 @@ class Session:
     def _judged(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
         # By kind: a handler without `evaluate` may still train for the job.
         key = asked.job, asked.kind
-        refusal = self.refused.get(key) or self.judge(asked)
-        if refusal is not None:
+        refusal = self._unwilling or self.refused.get(key) or self.judge(asked)
+        if refusal is not None and refusal.code not in refusals.PASSING:
             refusals.remember(self.refused, key, refusal)
         return refusal
 
@@ -294,7 +299,8 @@ class Session:
 
     def _check_in(self) -> None:
         self._check_in_at = None
-        self._out.send(wire.CheckIn())
+        if self._unwilling is None:
+            self._out.send(wire.CheckIn())
 
     def _check_in_later(self) -> None:
         """Wait longer with each refusal in a row: the same round may be all there is."""

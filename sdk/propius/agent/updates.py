@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from propius import arrays, codec
+from propius.adaptive import Adaptive, allowed_codecs
 from propius.agent.trainer import LocalWork, TrainingError
 from propius.arrays import Array
 from propius.program import container
-from propius.tensors import TensorError
+from propius.tensors import ITEM_BYTES, TensorError, read_header
 
 LOCAL, RESIDUAL = "local/", "residual/"
 
@@ -46,7 +48,7 @@ def write(work: LocalWork, trained: Path) -> None:
     tensors = arrays.load(trained)
     patterns = _patterns(work)
     memory = {LOCAL + name: one for name, one in tensors.items() if _matches(name, patterns)}
-    tensors = _averaged(work, tensors, patterns)
+    tensors = _averaged(work, tensors)
     if chosen.difference:
         tensors = _differences(work, tensors)
     if chosen.remembers:
@@ -68,15 +70,36 @@ def write(work: LocalWork, trained: Path) -> None:
     work.output.write_bytes(content)
 
 
-def _averaged(
-    work: LocalWork, tensors: Mapping[str, Array], patterns: list[str]
-) -> dict[str, Array]:
+def sizes(work: LocalWork, adaptive: Adaptive) -> dict[str, float]:
+    """Return how many bytes the update would have, by codec, in the job's order."""
+    model = read_header(work.parameters)
+    chosen = set(_names(work, {name: info.dtype in codec.FLOATS for name, info in model.items()}))
+    kept = {name: info for name, info in model.items() if name in chosen}
+    return {
+        name: float(
+            sum(
+                prod(info.shape) * ITEM_BYTES[info.dtype]
+                for info in codec.on_the_wire(kept, codec=name).values()
+            )
+        )
+        for name in allowed_codecs(work.assignment.codec, adaptive.codecs)
+    }
+
+
+def _names(work: LocalWork, floats: Mapping[str, bool]) -> list[str]:
+    """Return the tensors that travel, of those whose names say whether they are floats."""
     if work.program is not None:
         rules = container.load(work.program).rules()
-        names = [name for name in tensors if rules.get(name) == "mean"]
+        names = [name for name in floats if rules.get(name) == "mean"]
     else:
-        names = [name for name, array in tensors.items() if array.dtype.kind == "f"]
-    return {name: tensors[name] for name in names if not _matches(name, patterns)}
+        names = [name for name, is_float in floats.items() if is_float]
+    patterns = _patterns(work)
+    return [name for name in names if not _matches(name, patterns)]
+
+
+def _averaged(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    floats = {name: array.dtype.kind == "f" for name, array in tensors.items()}
+    return {name: tensors[name] for name in _names(work, floats)}
 
 
 def _differences(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:
