@@ -6,7 +6,7 @@ the work was cut into batches' workers and whenever one of them died.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +15,10 @@ from pathlib import Path
 import torch
 
 from aggregation.decoding import CHUNK_ITEMS, Encoding, opened, rows, slices, wide
+from aggregation.scalars import Metrics as Metrics
+from aggregation.scalars import means as means
+from aggregation.scalars import merge_metrics as merge_metrics
+from aggregation.scalars import sum_metrics as sum_metrics
 from aggregation.strategies.base import Sum, WeightedSum
 from aggregation.tensor_files import DTYPES, MappedTensors, header_bytes, tensor_bytes
 from propius.tensors import TensorError, TensorInfo
@@ -24,9 +28,6 @@ Write = Callable[[memoryview], object]
 
 Settle = Callable[[torch.Tensor, torch.Tensor], None]
 """Takes a tensor of the merged partials and the base's; changes the first in place."""
-
-Metrics = dict[str, tuple[float, float, int]]
-"""Name → sum of weight × value, sum of weights, count of reports that have it."""
 
 # Workers are processes. More threads in one would cut tensors at other places, and with them the
 # bits of the elements that fall between two vectors.
@@ -127,35 +128,6 @@ def close(
             # No view may outlive its file.
             del tensor
             old.release(name)
-
-
-def sum_metrics(reports: Iterable[tuple[float, Mapping[str, float]]]) -> Metrics:
-    """Sum the scalars of reports, each ``(weight, metrics)``."""
-    sums: Metrics = {}
-    for weight, metrics in reports:
-        for name, value in metrics.items():
-            total, weights, count = sums.get(name, (0.0, 0.0, 0))
-            sums[name] = (total + weight * value, weights + weight, count + 1)
-    return sums
-
-
-def merge_metrics(parts: Iterable[Metrics]) -> Metrics:
-    """Add sums of scalars."""
-    sums: Metrics = {}
-    for part in parts:
-        for name, (total, weights, count) in part.items():
-            before = sums.get(name, (0.0, 0.0, 0))
-            sums[name] = (before[0] + total, before[1] + weights, before[2] + count)
-    return sums
-
-
-def means(sums: Metrics, *, cohort: int) -> dict[str, float]:
-    """Return weighted means of the scalars that at least ``cohort`` reports have."""
-    return {
-        name: total / weights
-        for name, (total, weights, count) in sorted(sums.items())
-        if count >= cohort
-    }
 
 
 def _fold_tensor(
