@@ -1,13 +1,14 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from frontend.views import accounts, devices, jobs, overview
+from frontend.views import accounts, devices, jobs, joining, overview, settings
 
 app_name = "frontend"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("sign-in/", accounts.SignIn.as_view(), name="sign-in"),
     path("sign-out/", LogoutView.as_view(next_page="frontend:sign-in"), name="sign-out"),
+    path("join/", joining.join, name="join"),
     path("tenant/", accounts.choose_tenant, name="choose-tenant"),
     path("jobs/", jobs.job_list, name="jobs"),
     path("jobs/<uuid:job_id>/", jobs.job, name="job"),
@@ -18,4 +19,20 @@ urlpatterns = [
     path("devices/pools/", devices.create_pool, name="create-pool"),
     path("devices/tokens/", devices.create_token, name="create-token"),
     path("devices/tokens/<uuid:token_id>/revoke/", devices.revoke_token, name="revoke-token"),
+    path("settings/", settings.people, name="settings"),
+    path("settings/invitations/", settings.invite, name="settings-invite"),
+    path(
+        "settings/invitations/<uuid:invitation_id>/revoke/",
+        settings.uninvite,
+        name="settings-uninvite",
+    ),
+    path("settings/members/<int:member_id>/", settings.set_member, name="settings-member"),
+    path("settings/tokens/", settings.tokens, name="settings-tokens"),
+    path("settings/tokens/new/", settings.create_token, name="settings-token-create"),
+    path(
+        "settings/tokens/<uuid:token_id>/revoke/",
+        settings.revoke_token,
+        name="settings-token-revoke",
+    ),
+    path("settings/audit/", settings.audit, name="settings-audit"),
 ]

@@ -49,3 +49,8 @@ class Principal:
     def may(self, scope: str) -> bool:
         """Tell whether this principal holds ``scope``."""
         return scope in self.scopes
+
+
+def acting_role(principal: Principal) -> str:
+    """Return the role in which someone changes members: a token is at most an admin."""
+    return principal.role or Role.ADMIN

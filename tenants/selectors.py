@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import connection
@@ -19,3 +20,8 @@ def stored_bytes(tenant_id: UUID) -> int:
         )
         row = cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def invitation_path(secret: str) -> str:
+    """Return the page at which an invitation is accepted."""
+    return "/join/?" + urlencode({"invitation": secret})

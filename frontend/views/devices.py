@@ -17,6 +17,7 @@ from clients import services as client_services
 from core.errors import NotFound, PropiusError
 from frontend.access import member_page
 from frontend.selectors import devices as device_selectors
+from frontend.views.forms import tell
 from frontend.views.pages import page
 from tenants.access import READ_DEVICES, WRITE_DEVICES, Principal
 
@@ -64,7 +65,7 @@ def create_pool(request: HttpRequest, principal: Principal) -> HttpResponse:
             name=name, tenant_id=principal.tenant_id, actor=principal.name, now=timezone.now()
         )
     except PropiusError as error:
-        _tell(form, error)
+        tell(form, error)
         return _page(request, principal, pool_form=form, status=422)
     messages.success(request, f"Created the pool {name}. Make an enrolment token to add devices.")
     return redirect("frontend:devices")
@@ -90,7 +91,7 @@ def create_token(request: HttpRequest, principal: Principal) -> HttpResponse:
             now=now,
         )
     except PropiusError as error:
-        _tell(form, error)
+        tell(form, error)
         return _page(request, principal, token_form=form, status=422)
     response = _page(request, principal, new_token=token, secret=secret)
     response.headers["Cache-Control"] = "no-store"
@@ -120,9 +121,3 @@ def _page(
     shown |= {"devices": found, "may_write": principal.may(WRITE_DEVICES)}
     template = "frontend/devices/page.html"
     return page(request, principal, template, {**shown, "fleet": found.fleet}, status=status)
-
-
-def _tell(form: forms.Form, error: PropiusError) -> None:
-    """Put a service's faults where the form shows them."""
-    for field, text in (error.errors or {"": error.detail}).items():
-        form.add_error(field if field in form.fields else None, text)

@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from core.strict import StrictSerializer
 from tenants.access import ALL_SCOPES, Principal
-from tenants.models import ApiToken
+from tenants.models import ApiToken, AuditEntry, Invitation, Member, Role
 
 
 class CallerSerializer(serializers.Serializer[Principal]):
@@ -55,3 +55,63 @@ class CreatedTokenSerializer(TokenSerializer):
     def get_secret(self, token: ApiToken) -> str:
         """Return the secret, which the view knows and the row does not."""
         return str(self.context["secret"])
+
+
+class MemberSerializer(serializers.ModelSerializer[Member]):
+    """A person in the tenant."""
+
+    username = serializers.CharField(source="user.username", read_only=True)
+
+    class Meta:
+        model = Member
+        fields = ["id", "username", "role", "created_at"]
+        read_only_fields = fields
+
+
+class NewRoleSerializer(StrictSerializer):
+    """The role that a member gets."""
+
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class InvitationSerializer(serializers.ModelSerializer[Invitation]):
+    """An invitation without its link."""
+
+    class Meta:
+        model = Invitation
+        fields = [
+            "id", "name", "role", "created_by", "created_at", "expires_at", "accepted_at",
+            "accepted_by", "revoked_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class NewInvitationSerializer(StrictSerializer):
+    """Whom to invite, as what, and for how long."""
+
+    name = serializers.CharField(max_length=150)
+    role = serializers.ChoiceField(choices=Role.choices)
+    days = serializers.IntegerField(min_value=1, max_value=30, default=7)
+
+
+class CreatedInvitationSerializer(InvitationSerializer):
+    """An invitation just created, with the link that is shown once."""
+
+    link = serializers.SerializerMethodField()
+
+    class Meta(InvitationSerializer.Meta):
+        fields = [*InvitationSerializer.Meta.fields, "link"]
+        read_only_fields = fields
+
+    def get_link(self, invitation: Invitation) -> str:
+        """Return the link, which the view knows and the row does not."""
+        return str(self.context["link"])
+
+
+class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    """Who changed what, when and from where."""
+
+    class Meta:
+        model = AuditEntry
+        fields = ["id", "at", "actor", "action", "target", "detail", "address"]
+        read_only_fields = fields

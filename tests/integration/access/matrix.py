@@ -88,6 +88,17 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "POST": rest("admin", 201, stranger=201, body=sends(name="ci")),
     },
     "api/v1/tokens/<uuid:token_id>": {"DELETE": rest("admin", 204, stranger=404)},
+    "api/v1/members": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/members/<int:member_id>": {
+        "PATCH": rest("admin", 200, stranger=404, body=sends(role="submitter")),
+        "DELETE": rest("admin", 204, stranger=404),
+    },
+    "api/v1/invitations": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("admin", 201, stranger=201, body=sends(name="Eve", role="viewer")),
+    },
+    "api/v1/invitations/<uuid:invitation_id>": {"DELETE": rest("admin", 204, stranger=404)},
+    "api/v1/audit": {"GET": rest("viewer", 200, stranger=200)},
     # Pools and devices
     "api/v1/attributes": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/pools": {
@@ -164,4 +175,30 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         )
     },
     "devices/tokens/<uuid:token_id>/revoke/": {"POST": page("admin", 302, stranger=404)},
+    "join/": {
+        "GET": Row(dict.fromkeys(PERSONAS, 404)),  # without an invitation
+        "POST": Row(
+            # Whoever is signed in joins; who is not needs a name and a password.
+            dict.fromkeys(PERSONAS, 302) | dict.fromkeys(NOBODY, 422),
+            form(invitation=lambda world: world.invitation),
+        ),
+    },
+    "settings/": {"GET": page("viewer", 200, stranger=200)},
+    "settings/invitations/": {
+        "POST": page(
+            "admin", 200, stranger=200, body=form(name="Eve", role="viewer", days=1)
+        )
+    },
+    "settings/invitations/<uuid:invitation_id>/revoke/": {
+        "POST": page("admin", 302, stranger=404)
+    },
+    "settings/members/<int:member_id>/": {
+        "POST": page("admin", 302, stranger=404, body=form(role="submitter"))
+    },
+    "settings/tokens/": {"GET": page("viewer", 200, stranger=200)},
+    "settings/tokens/new/": {
+        "POST": page("admin", 200, stranger=200, body=form(name="x", scopes="jobs:read"))
+    },
+    "settings/tokens/<uuid:token_id>/revoke/": {"POST": page("admin", 302, stranger=404)},
+    "settings/audit/": {"GET": page("viewer", 200, stranger=200)},
 }  # fmt: skip

@@ -51,6 +51,7 @@ class World:
     pool: Any
     job_file: dict
     arguments: dict[str, Any]
+    invitation: str = ""
     new_key: str = KEYS[1]
     new_parameters: bytes = arrays.save({"w": np.ones(3, np.float32)})
     sessions: dict[str, str] = field(default_factory=dict)
@@ -99,6 +100,11 @@ def world(db, monkeypatch):
             pool=pool, name="x", max_uses=9, created_by="x", now=now,
             expires_at=now + timedelta(hours=1),
         )  # fmt: skip
+        invitation, invitation_secret = services.create_invitation(
+            tenant_id=tenant.id, name="Eve", role="submitter", by_role="owner", actor="x",
+            expires_at=now + timedelta(hours=1), now=now,
+        )  # fmt: skip
+        member_id = tenant.members.get(user=factories.member(tenant, "viewer")).id
         made = World(
             tenant,
             pool,
@@ -107,12 +113,16 @@ def world(db, monkeypatch):
                 "<uuid:job_id>": trained.job.id, "<uuid:pool_id>": pool.id,
                 "<uuid:device_id>": device.id, "<int:number>": 1,
                 "<str:digest>": trained.job.parameters_digest,
+                "<uuid:invitation_id>": invitation.id, "<int:member_id>": member_id,
             },
+            invitation=invitation_secret,
             secrets={
                 "device": KEYS[0], "enrolment": enrolment_secret, "revoked": revoked_secret
             },
         )  # fmt: skip
-    made.tokens = {"api/v1/tokens/": token.id, "": enrolment.id}
+    made.tokens = {
+        "api/v1/tokens/": token.id, "settings/tokens/": token.id, "": enrolment.id,
+    }  # fmt: skip
     people = {role: factories.member(tenant, role) for role in ROLES}
     people["stranger"] = factories.member(factories.tenant(), "owner")
     people["operator"] = User.objects.create_superuser("operator", password="x")

@@ -1,0 +1,71 @@
+"""What the settings show of a tenant's people, tokens and audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+
+from tenants.models import ApiToken, AuditEntry, Invitation, Member, Role
+
+AUDIT_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Members with the owners first, and invitations that are open."""
+
+    members: list[Member]
+    invitations: list[Invitation]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLine:
+    """One API token and whether it still opens anything."""
+
+    token: ApiToken
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """One page of the audit and what may be chosen to narrow it."""
+
+    entries: Page[AuditEntry]
+    actions: list[str]
+
+
+def people(*, now: datetime) -> People:
+    """Return the tenant's people; of invitations only those with which one can still join."""
+    ranks = list(Role.values)
+    members = sorted(
+        Member.objects.select_related("user"),
+        key=lambda one: (ranks.index(one.role), one.user.get_username()),
+    )
+    invitations = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now)
+    return People(members, list(invitations.order_by("expires_at")))
+
+
+def tokens(*, now: datetime) -> list[TokenLine]:
+    """Return the tenant's API tokens: those that work first, each group newest first."""
+    found = [TokenLine(one, _state(one, now)) for one in ApiToken.objects.order_by("-id")]
+    return sorted(found, key=lambda one: one.state != "active")
+
+
+def audit(*, asked: str, action: str, number: Any) -> AuditPage:
+    """Return a page of the audit whose actor or target holds ``asked``, of one action or of all."""
+    rows = AuditEntry.objects.order_by("-id")
+    if asked:
+        rows = rows.filter(target__icontains=asked) | rows.filter(actor__icontains=asked)
+    if action:
+        rows = rows.filter(action=action)
+    actions = AuditEntry.objects.order_by("action").values_list("action", flat=True).distinct()
+    return AuditPage(Paginator(rows, AUDIT_PAGE).get_page(number), list(actions))
+
+
+def _state(token: ApiToken, now: datetime) -> str:
+    if token.revoked_at:
+        return "revoked"
+    return "expired" if token.expires_at and token.expires_at <= now else "active"
