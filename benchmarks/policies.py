@@ -4,22 +4,32 @@
     make bench NAME=policies ARGS="--rules platform"           # the five-job testbed
 
 `--data` is the folder with the trace files and reference_results.csv; `--seeds` averages.
+
+On the testbed all ways have the same fleet, jobs and clock, which starts with the first job.
+
+- *Utilisation* is busy ÷ available device-seconds while jobs have not finished, idle devices
+  counted, as the research testbed's devices log it. Each way is measured over its own run, but
+  not beyond the time in which the slower of ours and random selection finishes everything:
+  the partition leaves jobs without a quorum for ever. `…_in_our_time` stops it where ours ends,
+  `…_in_ten_days` not before ten days.
+- *Binds per second* are counted over the time in which some round has an open slot: a rate of
+  binding, not of training. `…_whole_run` counts all of the run; its `_bound` is what it would be
+  if sharing cost the last job nothing, measured with that job alone on the whole fleet.
+- *Completion time* is a job's, from its arrival; one that did not finish counts until the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import os
-import platform as machine
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import result
 from scheduling.simulation import cases, metrics, sweep, testbed, traces
 from scheduling.simulation.baselines import FixedPartition, RandomSelection
 from scheduling.simulation.platform import Platform
@@ -34,13 +44,16 @@ IN_REFERENCE = {
 }  # fmt: skip
 CHECKED, TOLERANCE = ("fifo", "srsf", "irs"), 0.03
 SIZES = (1_200, 1_500, 1_800)
+TEN_DAYS_S = 864_000.0
 TARGETS = {
     "reference": {
-        "worst_deviation": TOLERANCE, "irs_over_propius": 1.10, "irs_over_propius_worst": 1.0,
-        "random_over_propius": 1.9, "fifo_events_per_s": 150_000, "propius_events_per_s": 40_000,
+        "worst_deviation": ("<=", TOLERANCE), "irs_over_propius": (">=", 1.10),
+        "irs_over_propius_worst": (">=", 1.0), "random_over_propius": (">=", 1.9),
+        "fifo_events_per_s": (">=", 150_000), "propius_events_per_s": (">=", 40_000),
     },
     "platform": {
-        "utilisation_over_static": 1.88, "binds_over_random": 2.76, "completion_over_better": 1.26,
+        "utilisation_over_static": (">=", 1.88), "binds_over_random": (">=", 2.76),
+        "completion_over_better": (">=", 1.26),
     },
 }  # fmt: skip
 
@@ -95,51 +108,53 @@ def reference(data: Path, seeds: list[int]) -> dict[str, Any]:
 def testbed_figures(data: Path, seeds: list[int]) -> dict[str, Any]:
     """Run the five jobs at the paper's three sizes: ours, static partition, random selection."""
     figures: dict[str, Any] = {}
-    ratios: dict[str, list[float]] = {
-        name: [] for name in (*TARGETS["platform"], "utilisation_over_static_own_run")
-    }
+    ratios: dict[str, list[float]] = {}
     for size in SIZES:
         runs = [_at_size(data, size, seed) for seed in seeds]
-        for way in ("propius", "static", "random"):
-            for name in ("utilisation", "binds_per_s", "mean_completion_time_s", "finished"):
+        for way in runs[0]:
+            for name in runs[0][way]:
                 value = statistics.fmean(one[way][name] for one in runs)
-                figures[f"{size}_{way}_{name}"] = round(value, 4)
-        for name in ratios:
-            ratios[name].append(statistics.fmean(one["ratios"][name] for one in runs))
-            figures[f"{size}_{name}"] = round(ratios[name][-1], 3)
+                if way == "ratios":
+                    figures[f"{size}_{name}"] = round(value, 3)
+                    ratios.setdefault(name, []).append(value)
+                else:
+                    figures[f"{size}_{way}_{name}"] = round(value, 4)
     return figures | {name: round(max(values), 3) for name, values in ratios.items()}
 
 
 def _at_size(data: Path, size: int, seed: int) -> dict[str, dict[str, float]]:
     fleet, jobs = testbed.load(data, devices=size, seed=seed)
-    ways: dict[str, type[Platform]] = {
-        "propius": Platform, "static": FixedPartition, "random": RandomSelection,
-    }  # fmt: skip
-    found = {
-        name: _summary(way(fleet, jobs, sweep.load("propius"), seed=seed, horizon_s=864_000).run())
-        for name, way in ways.items()
-    }
-    ours, static, random = found["propius"], found["static"], found["random"]
-    # Static partition leaves its last jobs short of devices for days. Over its own run it is then
-    # nearly idle, which flatters us: judged is what it uses in the time that ours needs for all.
-    fixed = FixedPartition(
-        fleet, jobs, sweep.load("propius"), seed=seed, horizon_s=ours["ended_at"]
-    )
-    own_run = ours["utilisation"] / static["utilisation"]
-    static["utilisation"] = _summary(fixed.run())["utilisation"]
+
+    def run(way: type[Platform], until_s: float, last: int = 0) -> dict[str, float]:
+        policy = sweep.load("propius")
+        return _summary(way(fleet, jobs[-last:], policy, seed=seed, horizon_s=until_s).run())
+
+    ours, random = run(Platform, TEN_DAYS_S), run(RandomSelection, TEN_DAYS_S)
+    # Static partition leaves jobs short of devices for ever. What it does not use in the days
+    # after that would flatter us: it is judged up to where even random selection has finished.
+    static = run(FixedPartition, max(ours["ended_at"], random["ended_at"]))
+    whole = run(FixedPartition, TEN_DAYS_S)
+    in_our_time = run(FixedPartition, ours["ended_at"])
+    alone = run(Platform, TEN_DAYS_S, last=1)
+    found = {"propius": ours, "static": static, "random": random}
     better = min(static["mean_completion_time_s"], random["mean_completion_time_s"])
     found["ratios"] = {
         "utilisation_over_static": ours["utilisation"] / static["utilisation"],
-        "binds_over_random": ours["binds_per_s"] / random["binds_per_s"],
+        "binds_over_random": ours["binds_per_asking_s"] / random["binds_per_asking_s"],
         "completion_over_better": better / ours["mean_completion_time_s"],
-        "utilisation_over_static_own_run": own_run,
-    }
+        "utilisation_over_static_in_our_time": ours["utilisation"] / in_our_time["utilisation"],
+        "utilisation_over_static_in_ten_days": ours["utilisation"] / whole["utilisation"],
+        "binds_over_random_whole_run": ours["binds_per_s"] / random["binds_per_s"],
+        "binds_over_random_whole_run_bound": (
+            ours["binds"] / alone["ended_at"] / random["binds_per_s"]
+        ),
+    }  # fmt: skip
     return found
 
 
 def _summary(outcome: Outcome) -> dict[str, float]:
     report = metrics.report(outcome)
-    spent = outcome.ended_at - outcome.started_at
+    spent_s = outcome.ended_at - outcome.started_at
     # A job that never finished counts with the whole time: the least that it took.
     times = [
         (outcome.ended_at if math.isnan(one.finished_at) else one.finished_at) - one.job.arrival_s
@@ -147,18 +162,14 @@ def _summary(outcome: Outcome) -> dict[str, float]:
     ]
     return {
         "utilisation": report["utilisation"],
-        "binds_per_s": report["devices_bound"] / spent,
+        "binds": report["devices_bound"],
+        "binds_per_s": report["devices_bound"] / spent_s,
+        "binds_per_asking_s": report["devices_bound"] / outcome.asking_s,
+        "asking_s": outcome.asking_s,
         "mean_completion_time_s": statistics.fmean(times),
         "finished": report["jobs_finished"],
         "ended_at": outcome.ended_at,
     }
-
-
-def _met(figures: dict[str, Any], targets: dict[str, float]) -> bool:
-    return all(
-        figures[name] <= value if name == "worst_deviation" else figures[name] >= value
-        for name, value in targets.items()
-    )
 
 
 def main() -> None:
@@ -169,23 +180,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args()
     measure = reference if options.rules == "reference" else testbed_figures
-    figures = measure(options.data, options.seeds)
-    targets = TARGETS[options.rules]
-    ask = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    print(
-        json.dumps(
-            {
-                "benchmark": f"policies --rules {options.rules}",
-                "figures": figures | {"seeds": options.seeds},
-                "targets": targets,
-                "met": _met(figures, targets),
-                "commit": commit.strip(),
-                "machine": f"{machine.machine()}, {os.cpu_count()} cores",
-                "versions": {"python": machine.python_version()},
-            }
-        )
-    )
+    figures = measure(options.data, options.seeds) | {"seeds": options.seeds}
+    print(result.line(f"policies-{options.rules}", figures, TARGETS[options.rules]))
 
 
 if __name__ == "__main__":

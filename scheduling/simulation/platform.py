@@ -70,6 +70,8 @@ class Platform:
         self.heap: list[tuple[float, int, int, int, str, Session | None]] = []
         self.order = 0
         self.now = 0.0
+        self.slots = 0
+        self.asking_s = 0.0
         self.plans = 0
         self.planned_at = -math.inf
         self.dirty = True
@@ -88,6 +90,9 @@ class Platform:
                 place, shift = 0, shift + fleet.period_s
             comes_at = fleet.starts[place] + shift
             happens_at = self.heap[0][0] if self.heap else math.inf
+            until = min(happens_at, comes_at, self.horizon_s)
+            if self.slots:
+                self.asking_s += until - self.now
             if min(happens_at, comes_at) > self.horizon_s:
                 self.now = self.horizon_s
                 break
@@ -109,6 +114,7 @@ class Platform:
             started_at=first,
             available_s=fleet.available_s(first, self.now),
             group_rates=fleet.group_rates(),
+            asking_s=self.asking_s,
         )
 
     def take(self, session: Session) -> Running | None:
@@ -158,6 +164,7 @@ class Platform:
         elif what == LOST:
             if round_id == one.id and one.id in self.asking:
                 one.free += 1
+                self.slots += 1
                 self.dirty = True
         elif session is not None:
             if what == ANSWER and round_id == one.id:
@@ -177,6 +184,7 @@ class Platform:
             return
         session.seen.add(one.id)
         one.free -= 1
+        self.slots -= 1
         one.bound += 1
         one.dispatched += 1
         one.attained += one.job.workload_s + TRANSFER_S
@@ -203,6 +211,7 @@ class Platform:
         one.closes_at = self.now + one.job.deadline_s
         one.ask(self.now)
         one.free = math.ceil(one.demand * one.job.over_selection - 1e-9)
+        self.slots += one.free
         self.asking[one.id] = one
         self.dirty = True
         self._push(one.closes_at, DEADLINE, one.number, one.id, None)
@@ -223,6 +232,7 @@ class Platform:
     def _close(self, one: Running, *, succeeded: bool) -> None:
         self.asking.pop(one.id, None)
         self.dirty = True
+        self.slots -= one.free
         one.id, one.free = "", 0
         if succeeded:
             filled_at = self.now if math.isnan(one.filled_at) else one.filled_at

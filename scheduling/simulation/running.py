@@ -84,7 +84,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a simulation ends with; metrics are made of it."""
+    """What a simulation ends with; metrics are made of it.
+
+    ``asking_s`` is the time in which some round had an open slot; platform rules only.
+    """
 
     jobs: Sequence[Running]
     events: int
@@ -94,3 +97,4 @@ class Outcome:
     started_at: float
     available_s: float
     group_rates: dict[str, float] = field(default_factory=dict)
+    asking_s: float = 0.0

@@ -68,6 +68,13 @@ def test_a_device_short_of_samples_is_never_bound():
     assert one.bound == 2
 
 
+def test_the_time_in_which_rounds_ask_is_counted():
+    given = fleet(*LONG[:2], (100.0, 1e6), (6_000.0, 1e6))
+    engine = Platform(given, [job(rounds=1, participants=3)], policies.make("propius", {}))
+    outcome = engine.run()
+    assert (outcome.asking_s, outcome.ended_at) == (90.0, 150.0)
+
+
 def test_a_fixed_partition_leaves_devices_of_others_idle():
     given = fleet(*[(0.0, 1e6)] * 6, (6_000.0, 1e6))
     one, other = run(FixedPartition, given, job("a"), job("b", arrival_s=4_000.0))
