@@ -5,7 +5,7 @@ Importing this imports torch: workers only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -30,21 +30,32 @@ class Encoding:
     Parameters
     ----------
     codec
-        Its name in ``propius.codec``.
+        The job's, its name in ``propius.codec``.
     tensors
         The averaged tensors of the model.
     base
         The parameters that the round started from.
+    others
+        Codecs that a device may choose instead; alike in whether they send differences.
     """
 
     codec: str
     tensors: Mapping[str, TensorInfo]
     base: Path
+    others: tuple[str, ...] = ()
 
     @property
     def is_difference(self) -> bool:
         """Whether the files hold update − base."""
         return codecs.get(self.codec).difference
+
+    def codec_of(self, file: MappedTensors, names: Iterable[str]) -> str:
+        """Return the codec that these tensors of an update are in."""
+        if not self.others:
+            return self.codec
+        model = {name: self.tensors[name] for name in names}
+        wire = {one: file.header[one] for name in names for one in _parts(name, file)}
+        return codecs.recognised(wire, model, among=[self.codec, *self.others])
 
 
 class Row(Protocol):
@@ -60,24 +71,33 @@ class Row(Protocol):
 @contextmanager
 def opened(paths: Sequence[Path], encoding: Encoding) -> Iterator[list[MappedTensors]]:
     """Map updates. Raises TensorError if one is not as ``encoding`` says."""
-    header = codecs.on_the_wire(encoding.tensors, codec=encoding.codec)
     with ExitStack() as stack:
         files = [stack.enter_context(MappedTensors(path)) for path in paths]
         for file in files:
-            check_matches(file.header, header)
+            chosen = encoding.codec_of(file, encoding.tensors)
+            check_matches(file.header, codecs.on_the_wire(encoding.tensors, codec=chosen))
         yield files
 
 
 def rows(files: Sequence[MappedTensors], name: str, encoding: Encoding) -> list[Row]:
     """Return the tensor ``name`` of each update; to be dropped before the files are closed."""
-    info, chosen = encoding.tensors[name], codecs.get(encoding.codec)
+    info = encoding.tensors[name]
     # One buffer for all: a conversion by add_ itself would allocate for every slice.
     scratch = torch.empty(min(CHUNK_ITEMS, prod(info.shape)), dtype=DTYPES[wide(info).dtype])
+    return [_row(file, name, encoding, scratch) for file in files]
+
+
+def _row(file: MappedTensors, name: str, encoding: Encoding, scratch: torch.Tensor) -> Row:
+    chosen = codecs.get(encoding.codec_of(file, [name]))
     if isinstance(chosen, Cast):
-        return [_CastRow(file, name, scratch) for file in files]
+        return _CastRow(file, name, scratch)
     if isinstance(chosen, Int8):
-        return [_Int8Row(file, name, scratch) for file in files]
-    return [_SparseRow(file, name) for file in files]
+        return _Int8Row(file, name, scratch)
+    return _SparseRow(file, name)
+
+
+def _parts(name: str, file: MappedTensors) -> list[str]:
+    return [one for one in (name, name + SCALE, name + INDEX) if one in file.header]
 
 
 def wide(info: TensorInfo) -> TensorInfo:

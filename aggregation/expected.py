@@ -10,6 +10,7 @@ from uuid import UUID
 
 from jobs.models import Artifact, Job
 from propius import codec
+from propius.adaptive import allowed_codecs
 from propius.tensors import TensorInfo
 
 MEAN, SERVER, LOCAL = "mean", "server", "local"
@@ -31,9 +32,10 @@ def averaged(job: Job) -> dict[str, TensorInfo]:
     return {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
 
 
-def update_tensors(job: Job) -> dict[str, TensorInfo]:
-    """Return the header that an update of ``job`` must have: averaged tensors, as encoded."""
-    return codec.on_the_wire(averaged(job), codec=job.spec["codec"])
+def codecs(job: Job) -> list[str]:
+    """Return the codecs that updates of ``job`` may be in, its own first."""
+    adaptive = job.spec["workload"].get("adaptive") or {}
+    return allowed_codecs(job.spec["codec"], adaptive.get("codecs", []))
 
 
 def as_json(

@@ -6,15 +6,14 @@ Importing this imports torch: workers only.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
-from aggregation import blobs, claims, ownership, privacy, recipes, sums, sweeping
-from aggregation.decoding import Encoding
+from aggregation import blobs, changes, claims, ownership, privacy, recipes, sums, sweeping
 from aggregation.models import Batch, Partial, Update
 from aggregation.recipes import Recipe
 from aggregation.strategies import AllUpdates, StrategyError
@@ -98,14 +97,17 @@ def _give_up(batch: Batch, why: str, now: datetime) -> None:
 
 def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
     """Fold a batch and commit the partial. Raises AlreadyFolded, or one of ``BROKEN``."""
-    updates = list(batch.updates.order_by("sequence"))
+    updates = list(batch.updates.select_related("assignment").order_by("sequence"))
     reported = Round.objects.values_list("reported", flat=True).get(id=batch.round_id)
     expected = min(batch.last, reported) - batch.first + 1
     if len(updates) != expected:
         raise Incomplete(f"batch {batch.number} has {len(updates)} updates, not {expected}")
     recipe = recipes.of(batch.round)
     with blobs.store().writer() as writer:
-        scalars = _write(recipe, updates, writer)
+        if recipe.by_staleness:
+            scalars = _write_changes(recipe, updates, batch.round.base_version, writer)
+        else:
+            scalars = _write(recipe, updates, writer)
         digest = writer.commit()
     partial = Partial(
         tenant_id=batch.tenant_id,
@@ -134,10 +136,31 @@ def _write(recipe: Recipe, updates: list[Update], writer: blobs.Writer) -> Scala
     encoding = recipe.encoding
     if isinstance(recipe.strategy, AllUpdates):
         # Its updates are read one by one at the close; this partial holds their scalars.
-        encoding = Encoding(encoding.codec, {}, encoding.base)
+        encoding = replace(encoding, tensors={})
         paths = []
     sums.fold(paths, weights[: len(paths)], encoding, writer.write)
     metrics = sums.sum_metrics((one.weight, recipe.metrics(one.metrics)) for one in updates)
+    return Scalars(sum(weights), metrics)
+
+
+def _write_changes(
+    recipe: Recipe, updates: list[Update], version: int, writer: blobs.Writer
+) -> Scalars:
+    """Write the sum of the batch's changes, each of the version that its device began from."""
+    store = blobs.store()
+    behind = [version - (one.assignment.base_version or 0) for one in updates]
+    weights = [recipe.weight(one.weight, one.metrics) for one in updates]
+    changes.fold(
+        [store.path(one.digest) for one in updates],
+        [store.path(one.assignment.base_digest) for one in updates],
+        [weight * s for weight, s in zip(weights, recipe.discounts(behind), strict=True)],
+        recipe.encoding,
+        writer.write,
+    )
+    metrics = sums.sum_metrics(
+        (one.weight, {**recipe.metrics(one.metrics), recipes.STALENESS: float(steps)})
+        for one, steps in zip(updates, behind, strict=True)
+    )
     return Scalars(sum(weights), metrics)
 
 

@@ -5,7 +5,7 @@ Importing this imports torch: workers only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from propius.privacy import Privacy
 
 STEPS = "local_steps"
 """The metric in which a device says how many steps it took."""
+STALENESS = "staleness"
+"""The metric of how many versions the updates of an asynchronous job were behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,16 @@ class Recipe:
             return 1.0
         return self.strategy.fold_weight(weight, metrics.get(STEPS, 1.0))
 
+    @property
+    def by_staleness(self) -> bool:
+        """Whether each update counts by the version that it began from."""
+        return isinstance(self.strategy, WeightedSum) and self.strategy.by_staleness
+
+    def discounts(self, staleness: Sequence[int]) -> list[float]:
+        """Return the factors of updates that began so many versions ago."""
+        assert isinstance(self.strategy, WeightedSum)
+        return [self.strategy.discount(one) for one in staleness]
+
     def metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return an update's scalars, with those that the strategy cannot do without."""
         if isinstance(self.strategy, WeightedSum) and self.strategy.by_steps:
@@ -61,6 +73,7 @@ def of(round_: Round) -> Recipe:
             codec=job.spec["codec"],
             tensors=expected.averaged(job),
             base=blobs.store().path(round_.base_digest),
+            others=tuple(expected.codecs(job)[1:]),
         ),
         rules=expected.rules(job),
         state=state,

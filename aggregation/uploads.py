@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from aggregation import blobs, expected
+from aggregation.models import Update
 from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
 from propius import codec, tensors
@@ -41,6 +42,43 @@ class AssignmentUnknown(NotFound):
     code = "stale_assignment"
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an assignment waits for: an update of these tensors, in one of these codecs."""
+
+    assignment_id: UUID
+    tensors: Mapping[str, TensorInfo]
+    codecs: Sequence[str]
+
+
+def wanted(*, held: Sequence[tuple[UUID, UUID]]) -> list[Wanted | None]:
+    """Return what each assignment, given with its device, waits for; None if its update counts.
+
+    Raises AssignmentUnknown; UpdateRefused (``not_a_train_round``).
+    """
+    ids = [assignment_id for assignment_id, _ in held]
+    # Not joined: many devices of one job would each bring its whole spec.
+    rows = Assignment.objects.prefetch_related("round", "job").in_bulk(ids)
+    counted = set(
+        Update.objects.filter(assignment_id__in=ids).values_list("assignment_id", flat=True)
+    )
+    found: list[Wanted | None] = []
+    for assignment_id, device_id in held:
+        row = rows.get(assignment_id)
+        if row is None or row.device_id != device_id:
+            raise AssignmentUnknown(f"this device holds no assignment {assignment_id}")
+        found.append(None if assignment_id in counted else _wanted(row))
+    return found
+
+
+def _wanted(row: Assignment) -> Wanted:
+    if row.round.kind != Round.Kind.TRAIN:
+        raise UpdateRefused(
+            "not_a_train_round", "an evaluation takes a report without tensors, no upload"
+        )
+    return Wanted(row.id, expected.averaged(row.job), expected.codecs(row.job))
+
+
 def open_upload(
     *, assignment_id: UUID, device_id: UUID, digest: str, size_bytes: int, max_bytes: int
 ) -> UploadSink:
@@ -53,22 +91,22 @@ def open_upload(
     held = rows.filter(id=assignment_id, device_id=device_id).first()
     if held is None:
         raise AssignmentUnknown(f"this device holds no assignment {assignment_id}")
-    if held.round.kind != Round.Kind.TRAIN:
-        raise UpdateRefused(
-            "not_a_train_round", "an evaluation takes a report without tensors, no upload"
-        )
+    return open_sink(_wanted(held), digest=digest, size_bytes=size_bytes, max_bytes=max_bytes)
+
+
+def open_sink(found: Wanted, *, digest: str, size_bytes: int, max_bytes: int) -> UploadSink:
+    """Begin or resume an upload without a look at the database.
+
+    Raises UpdateRefused (``too_large``, ``upload_busy``); StorageFull.
+    """
     return UploadSink(
         store=blobs.store(),
-        assignment_id=assignment_id,
+        assignment_id=found.assignment_id,
         digest=digest,
         size_bytes=size_bytes,
         max_bytes=max_bytes,
-        wanted=expected.update_tensors(held.job),
-        check_values=functools.partial(
-            codec.check_values,
-            codec=held.job.spec["codec"],
-            expected=expected.averaged(held.job),
-        ),
+        wanted=found.tensors,
+        codecs=found.codecs,
     )
 
 
@@ -87,7 +125,7 @@ class UploadSink:
         size_bytes: int,
         max_bytes: int,
         wanted: Mapping[str, TensorInfo],
-        check_values: Callable[[Path], None] | None = None,
+        codecs: Sequence[str] = ("fp32",),
     ) -> None:
         if size_bytes > max_bytes:
             raise UpdateRefused(
@@ -99,7 +137,7 @@ class UploadSink:
         self.size_bytes = size_bytes
         self._store = store
         self._wanted = wanted
-        self._check_values = check_values
+        self._codecs = codecs
         self._hash = hashlib.sha256()
         self._path = _begun_path(store, assignment_id, digest)
         for name in os.listdir(store.incoming):
@@ -194,10 +232,11 @@ class UploadSink:
                 errors={"digest": f"the bytes have {found}"},
             )
         try:
-            tensors.check_matches(tensors.read_header(self._path), self._wanted)
+            header = tensors.read_header(self._path)
+            chosen = codec.recognised(header, self._wanted, among=self._codecs)
+            tensors.check_matches(header, codec.on_the_wire(self._wanted, codec=chosen))
             tensors.check_finite(self._path)
-            if self._check_values is not None:
-                self._check_values(self._path)
+            codec.check_values(self._path, codec=chosen, expected=self._wanted)
         except TensorError as error:
             raise UpdateRefused(error.code, str(error), errors={error.field: str(error)}) from error
 

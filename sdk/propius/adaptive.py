@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,9 @@ from msgspec import Meta
 TOO_SLOW = "too_slow"
 SMOOTHING = 0.5
 """How much of what is known of a device the newest measurement replaces."""
+
+
+Faults = dict[str, str]
 
 
 class Adaptive(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,23 +172,37 @@ def smoothed(known: float, newest: float) -> float:
     return known + SMOOTHING * (newest - known)
 
 
-def faults(adaptive: Adaptive, *, codec: str, differences: Mapping[str, bool]) -> dict[str, str]:
-    """Return what is wrong with a job's block, by field below it.
-
-    ``differences`` tells of each codec that there is whether it sends differences.
-    """
+def faults(adaptive: Adaptive, *, codec: str, known: Sequence[str], batch_size: int) -> Faults:
+    """Return what is wrong with a job's block, by field below it; ``known`` are all codecs."""
+    if adaptive.min_batch is not None and adaptive.min_batch > batch_size:
+        return {"min_batch": f"{adaptive.min_batch} is above train.batch_size ({batch_size})"}
+    alike = [one for one in known if sends_differences(one) == sends_differences(codec)]
     for index, name in enumerate(adaptive.codecs):
-        if name not in differences:
-            return {f"codecs.{index}": f"{name!r} is no codec; allowed: {', '.join(differences)}"}
-        if differences[name] != differences[codec]:
-            alike = [one for one, is_one in differences.items() if is_one == differences[codec]]
+        if name not in alike:
             return {
                 f"codecs.{index}": (
-                    f"{name!r} cannot stand beside the job's codec {codec!r}: one sends"
-                    f" differences, the other does not; allowed: {', '.join(alike)}"
+                    f"{name!r} cannot stand beside the codec {codec!r}; allowed, since they are"
+                    f" alike in sending differences or not: {', '.join(alike)}"
                 )
             }
     return {}
+
+
+def normalise(workload: dict[str, Any], *, corrects: bool) -> None:
+    """Fill in what the strategy decides; leave a job that does not adapt as it always was.
+
+    ``corrects`` says that the strategy makes up for partial work by itself.
+    """
+    adaptive = workload.get("adaptive")
+    if adaptive is None:
+        workload.pop("adaptive", None)
+    elif adaptive["weigh"] is None:
+        adaptive["weigh"] = "examples" if corrects else "processed"
+
+
+def sends_differences(codec: str) -> bool:
+    """Tell whether a codec sends update − base, by its name."""
+    return codec.startswith(("delta-", "topk"))
 
 
 def allowed_codecs(codec: str, others: Sequence[str]) -> list[str]:

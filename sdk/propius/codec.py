@@ -9,7 +9,7 @@ the model; integer tensors are never touched. A *difference* codec sends what tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -130,6 +130,27 @@ def on_the_wire(expected: Mapping[str, TensorInfo], *, codec: str) -> dict[str, 
             )
         result |= wire
     return result
+
+
+def recognised(
+    header: Mapping[str, TensorInfo], expected: Mapping[str, TensorInfo], *, among: Sequence[str]
+) -> str:
+    """The codec that an update is written in, told by its tensors; the first if it is in none.
+
+    ``expected`` are the model's. The codecs must all send differences, or none of them.
+
+    Examples
+    --------
+    >>> model = {"w": TensorInfo("F32", (2,))}
+    >>> recognised({"w": TensorInfo("F16", (2,))}, model, among=["fp32", "fp16"])
+    'fp16'
+    """
+    found = {name: (info.dtype, info.shape) for name, info in header.items()}
+    for codec in among:
+        wanted = on_the_wire(expected, codec=codec)
+        if found == {name: (info.dtype, info.shape) for name, info in wanted.items()}:
+            return codec
+    return among[0]
 
 
 def check_values(

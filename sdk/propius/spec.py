@@ -6,20 +6,20 @@ A job file is TOML or JSON with ``schema = 1``. :func:`parse` gives a :class:`Jo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-import msgspec.inspect
 from msgspec import Meta
 
-from propius import constraints
+from propius import adaptive, constraints, faults
+from propius.adaptive import Adaptive
 from propius.privacy import AdaptiveClip, Privacy
 from propius.strategies import (
     EQUAL_WEIGHTS,
     AnyStrategy,
     FedAvg,
+    FedBuff,
     FedNova,
     FedProx,
     Krum,
@@ -57,13 +57,14 @@ class ProgramWorkload(_Section, frozen=True, kw_only=True, tag="program", tag_fi
     """A program (see :mod:`propius.program`) and the device data set that it trains on.
 
     Tensors whose names match a pattern of ``local`` (``bn*.weight``) stay each device's own
-    (FedBN, Li et al., arXiv 2102.07623).
+    (FedBN, Li et al., arXiv 2102.07623). ``adaptive`` lets slow devices do less than ``train``.
     """
 
     program: Digest
     dataset: Name
     train: TrainConfig = TrainConfig()
     local: Local = []
+    adaptive: Adaptive | None = None
 
 
 class HandlerWorkload(_Section, frozen=True, kw_only=True, tag="handler", tag_field="kind"):
@@ -150,7 +151,7 @@ def parse(raw: Mapping[str, Any]) -> JobSpec:
     try:
         spec = msgspec.convert(raw, JobSpec)
     except msgspec.ValidationError as error:
-        raise SpecError(dict([_fault(str(error), raw)])) from error
+        raise SpecError(dict([faults.named(str(error), raw, JobSpec)])) from error
     errors = _cross_check(spec)
     if errors:
         raise SpecError(errors)
@@ -165,6 +166,7 @@ def normalised(spec: JobSpec) -> dict[str, Any]:
         plain["constraints"][side] = constraints.as_json(conditions)
     if isinstance(spec.strategy, FedProx):
         plain["workload"]["train"]["proximal_mu"] = spec.strategy.mu
+    adaptive.normalise(plain["workload"], corrects=isinstance(spec.strategy, FedProx | FedNova))
     return plain
 
 
@@ -185,6 +187,16 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             "no round could ever be released"
         )
     errors |= _check_least(spec.rounds) | _check_strategy(spec) | _check_privacy(spec)
+    if isinstance(spec.strategy, FedBuff):
+        errors |= _check_buffer(spec.strategy, spec.rounds)
+    if isinstance(spec.workload, ProgramWorkload) and spec.workload.adaptive is not None:
+        found = adaptive.faults(
+            spec.workload.adaptive,
+            codec=spec.codec,
+            known=get_args(CodecName),
+            batch_size=spec.workload.train.batch_size,
+        )
+        errors |= {f"workload.adaptive.{field}": text for field, text in found.items()}
     return errors
 
 
@@ -232,6 +244,21 @@ def _check_strategy(spec: JobSpec) -> dict[str, str]:
     return {}
 
 
+def _check_buffer(strategy: FedBuff, rounds: Rounds) -> dict[str, str]:
+    least, most = rounds.min_cohort, rounds.min_demand or rounds.demand
+    errors = {}
+    if not least <= strategy.buffer_size <= most:
+        errors["strategy.buffer_size"] = (
+            f"{strategy.buffer_size}; from rounds.min_cohort ({least}) to the devices at work at "
+            f"once ({most}) is allowed: a buffer holds one update of each device"
+        )
+    if rounds.over_selection != 1:
+        errors["rounds.over_selection"] = (
+            f"{rounds.over_selection:g}; fedbuff keeps rounds.demand devices at work, 1 is allowed"
+        )
+    return errors
+
+
 def _check_least(rounds: Rounds) -> dict[str, str]:
     if rounds.min_demand is None or rounds.min_cohort <= rounds.min_demand <= rounds.demand:
         return {}
@@ -241,49 +268,3 @@ def _check_least(rounds: Rounds) -> dict[str, str]:
             f"rounds.demand ({rounds.demand}) is allowed"
         )
     }
-
-
-def _fault(message: str, raw: Mapping[str, Any]) -> tuple[str, str]:
-    """Turn msgspec's message into (dotted field, text with the offending value)."""
-    text, _, path = message.partition(" - at `$")
-    steps = _steps(path.rstrip("`"), raw)
-    field = ".".join(steps)
-    for found in re.finditer(r"(unknown field|missing required field) `(.+)`", text):
-        field = f"{field}.{found[2]}".lstrip(".")
-        unknown = found[1] == "unknown field"
-        return field, f"unknown field {found[2]!r}" if unknown else "this field is required"
-    value: Any = raw
-    for step in steps:
-        value = value[int(step)] if isinstance(value, list | tuple) else value.get(step)
-    shown = repr(value)
-    text += _allowed(steps)
-    return field, f"{shown if len(shown) <= 80 else shown[:77] + '...'} is not allowed: {text}"
-
-
-def _steps(path: str, raw: Any) -> list[str]:
-    """Split msgspec's path; it hides a dictionary's key as ``[...]``, found here by its value."""
-    steps: list[str] = []
-    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
-        step = name or index
-        if step == "..." and isinstance(raw, Mapping):
-            faulty = [key for key, value in raw.items() if not isinstance(value, Scalar)]
-            step = str(next(iter(faulty), "?"))
-        steps.append(step)
-        if isinstance(raw, list | tuple):
-            raw = raw[int(step)]
-        else:
-            raw = raw.get(step) if isinstance(raw, Mapping) else None
-    return steps
-
-
-def _allowed(steps: list[str]) -> str:
-    """Name the values of a closed choice, which msgspec leaves out."""
-    kinds: list[Any] = [msgspec.inspect.type_info(JobSpec)]
-    for step in steps:
-        if any(step == getattr(one, "tag_field", None) for one in kinds):
-            return "; allowed: " + ", ".join(str(one.tag) for one in kinds)
-        fields = [field for kind in kinds for field in getattr(kind, "fields", ())]
-        kinds = [field.type for field in fields if field.encode_name == step]
-        kinds = [one for kind in kinds for one in getattr(kind, "types", (kind,))]
-    values = [value for kind in kinds for value in getattr(kind, "values", ())]
-    return "; allowed: " + ", ".join(str(value) for value in values) if values else ""

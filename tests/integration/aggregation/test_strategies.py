@@ -21,8 +21,9 @@ def report(world, values, *, examples=None, metrics=None, name="fp32"):
     with system_scope():
         for number, (bound, value) in enumerate(zip(world.bind(round_), values, strict=True)):
             change = np.full((2, 2), value, np.float32)
-            whole = change if codec.get(name).difference else base + change
-            data = arrays.save(codec.encode({"weight": whole}, codec=name))
+            chosen = name if isinstance(name, str) else name[number]
+            whole = change if codec.get(chosen).difference else base + change
+            data = arrays.save(codec.encode({"weight": whole}, codec=chosen))
             digest = upload(*bound, data)
             services.accept_update(
                 assignment_id=bound[0], device_id=bound[1].id, digest=digest,
@@ -71,6 +72,29 @@ def test_krum_with_too_few_updates_fails_the_round_with_the_numbers():
     round_ = report(world, [1.0] * 6)
     assert (round_.outcome, round_.reason["code"]) == ("failed", "step_failed")
     assert "6 updates; against 2 attackers Krum needs 7" in round_.reason["message"]
+
+
+LADDERS = [["fp32", "fp16", "bf16", "int8"], ["delta-fp16", "delta-int8", "topk1", "topk10"]]
+
+
+@pytest.mark.parametrize("ladder", LADDERS, ids=["whole", "differences"])
+def test_devices_choose_among_the_codecs_that_the_job_allows(ladder):
+    world = make_world(codec=ladder[0])
+    with system_scope():
+        spec = Job.objects.get(id=world.job.id).spec
+        spec["workload"]["adaptive"] = {"codecs": ladder[1:]}
+        Job.objects.filter(id=world.job.id).update(spec=spec)
+    sent = [ladder[number % 4] for number in range(6)]
+    report(world, [4.0] * 6, name=sent)
+    # What a sparse codec does not send is no change.
+    np.testing.assert_allclose(weight_of(world).max(), 4.0, rtol=0.02)
+
+
+def test_a_codec_that_the_job_does_not_allow_is_refused_by_its_tensors():
+    world = make_world(codec="fp32")
+    with pytest.raises(uploads.UpdateRefused) as caught:
+        report(world, [1.0] * 6, name="fp16")
+    assert (caught.value.code, list(caught.value.errors)) == ("tensor_mismatch", ["tensors.weight"])
 
 
 @pytest.mark.parametrize("name", sorted(codec.CODECS))

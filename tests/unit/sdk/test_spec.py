@@ -127,6 +127,37 @@ def test_privacy_is_for_sums_of_equal_weights_only() -> None:
     assert "median is no sum of equal weights; allowed strategies: fedavg" in faults(raw)["privacy"]
 
 
+def test_a_job_that_does_not_adapt_is_as_it_always_was() -> None:
+    assert "adaptive" not in spec.normalised(spec.parse(JOB))["workload"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "weigh"),
+    [("fedavg", "processed"), ("fedprox", "examples"), ("fednova", "examples")],
+)
+def test_the_strategy_says_how_partial_work_is_weighed(strategy: str, weigh: str) -> None:
+    raw = changed("workload.adaptive", {"codecs": ["fp16"]})
+    raw["strategy"] = {"name": strategy}
+    raw["codec"] = "fp32"
+    assert spec.normalised(spec.parse(raw))["workload"]["adaptive"]["weigh"] == weigh
+
+
+@pytest.mark.parametrize(
+    ("block", "field", "words"),
+    [
+        ({"codecs": ["topk1"]}, "codecs.0", "cannot stand beside the codec 'fp32'; allowed"),
+        ({"codecs": ["zip"]}, "codecs.0", "allowed, since they are alike"),
+        ({"min_batch": 60_000}, "min_batch", "60000 is above train.batch_size"),
+    ],
+)
+def test_what_cannot_adapt_is_named(block: dict[str, Any], field: str, words: str) -> None:
+    raw = changed("workload.adaptive", block)
+    raw["codec"] = "fp32"
+    found = faults(raw)
+    assert list(found) == [f"workload.adaptive.{field}"]
+    assert words in found[f"workload.adaptive.{field}"]
+
+
 def test_the_job_file_knows_every_codec() -> None:
     assert set(get_args(spec.CodecName)) == set(codec.CODECS)
 
