@@ -151,7 +151,9 @@ def _make(round_: Round, partials: list[Partial], cohort: int) -> _Made:
     merged = _merged(recipe.strategy, partials, scalars)
     if recipe.mechanism is None:
         metrics = sums.means(scalars, cohort=cohort)
-        return _sum(recipe, recipe.strategy, partials, merged, metrics)
+        # A buffer's partials hold changes.
+        settle_changes = _from_changes(merged.weight) if recipe.by_staleness else None
+        return _sum(recipe, recipe.strategy, partials, merged, metrics, settle_changes)
     mechanism, rng = recipe.mechanism, privacy.entropy()
     below, _, _ = scalars[privacy.UNCLIPPED]
     after = mechanism.next_norm(below, merged.count, rng)
@@ -165,6 +167,13 @@ def _make(round_: Round, partials: list[Partial], cohort: int) -> _Made:
 
     carried = {privacy.CLIP: torch.tensor(after)} if mechanism.count_noise else {}
     return _sum(recipe, recipe.strategy, partials, merged, spent, settle, carried)
+
+
+def _from_changes(weight: float) -> sums.Settle:
+    def settle(total: torch.Tensor, base: torch.Tensor) -> None:
+        total.add_(base, alpha=weight)
+
+    return settle
 
 
 def _merged(strategy: WeightedSum, partials: list[Partial], scalars: sums.Metrics) -> sums.Merged:
@@ -252,6 +261,7 @@ def _close_evaluation(round_: Round, cohort: int, now: datetime) -> None:
 
 def _lock(round_: Round) -> None:
     """Take the round's lock first, as every transaction does; the winner alone goes on."""
+    jobs.services.lock_to_finish(round_.id)
     locked = Round.objects.select_for_update().get(id=round_.id)
     if locked.status != Round.Status.AGGREGATING:
         raise jobs.services.RoundOver(f"round {round_.id} is {locked.status}")

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from aggregation.models import ModelVersion
 from core.errors import NotFound
-from jobs.models import Job, Round
+from jobs.models import Assignment, Job, Round
 from tenants import services as tenant_services
 
 
@@ -29,6 +29,11 @@ def apply(job: Job, *, now: datetime) -> int:
         keep.add(best.pk)
     unfinished = Round.objects.filter(job=job).exclude(status=Round.Status.FINISHED)
     in_use = set(unfinished.values_list("base_version", flat=True))
+    # Of an asynchronous job, what devices began from, too: their changes are taken against it.
+    begun = Assignment.objects.filter(
+        round__in=unfinished, status__in=("bound", "reported"), base_version__isnull=False
+    )
+    in_use |= set(begun.values_list("base_version", flat=True).distinct())
     gone = [
         version.pk
         for version in held

@@ -31,11 +31,17 @@ def ready(*, now: datetime) -> QuerySet[Batch]:
 
     One is ready when its last sequence number has been given, or its round is closed: updates
     are inserted under the round's lock together with their number, so all are there then.
+    Of an asynchronous job, buffers are folded one after the other: only then it is known how many
+    versions each update is behind.
     """
     full = Q(round__status__in=("selecting", "executing"), round__reported__gte=F("last"))
     closed = Q(round__status=Round.Status.AGGREGATING)
+    before = Round.objects.filter(
+        job=OuterRef("round__job"), kind=Round.Kind.TRAIN, number__lt=OuterRef("round__number")
+    ).exclude(status=Round.Status.FINISHED)
+    first = Q(round__concurrency=None) | ~Exists(before)
     rows = claims.waiting(Batch.objects, now=now)
-    return rows.filter(full | closed).order_by("round_id", "number")
+    return rows.filter(full | closed, first).order_by("round_id", "number")
 
 
 def rounds_waiting(*, now: datetime) -> list[UUID]:

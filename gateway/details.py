@@ -22,17 +22,22 @@ MAX_ROUNDS = 1_000
 class Details:
     """What all devices of a round are told alike, read from the rows once a round.
 
-    None of it changes while a round is open, but for its window, which each commit tells anew.
+    None of it changes while a round is open, but for its window, which each commit tells anew, and
+    the version of an asynchronous job's round: then it is read again.
     """
 
     def __init__(self) -> None:
-        self._rounds: dict[UUID, tuple[wire.Assignment, float]] = {}
+        self._rounds: dict[UUID, tuple[wire.Assignment, float, int]] = {}
 
     def of_new(
         self, assigned: Mapping[UUID, UUID], windows: Mapping[UUID, Window], *, now: datetime
     ) -> dict[str, wire.Assignment]:
         """Return the messages of new assignments, given by their rounds."""
-        missing = {key: one for key, one in assigned.items() if one not in self._rounds}
+        missing = {
+            key: one
+            for key, one in assigned.items()
+            if one not in self._rounds or self._rounds[one][2] != windows[one].base_version
+        }
         if missing:
             self._read(missing, now)
         told = {}
@@ -40,7 +45,7 @@ class Details:
         for identifier, round_id in assigned.items():
             if round_id not in self._rounds:
                 continue  # deleted since
-            alike, execution_s = self._rounds[round_id]
+            alike, execution_s, _ = self._rounds[round_id]
             if round_id not in lefts:
                 lefts[round_id] = _left_s(windows[round_id], execution_s, now)
             told[str(identifier)] = msgspec.structs.replace(
@@ -58,7 +63,8 @@ class Details:
         rows = jobs.selectors.assignment_details(one_each.values())
         for row in rows.values():
             alike = assignment(row, now=now)
-            self._rounds[row.round_id] = (alike, row.spec["rounds"]["deadline_s"])
+            execution_s = row.spec["rounds"]["deadline_s"]
+            self._rounds[row.round_id] = (alike, execution_s, row.base_version)
 
 
 def _left_s(window: Window, execution_s: float, now: datetime) -> float:
@@ -71,7 +77,7 @@ def _left_s(window: Window, execution_s: float, now: datetime) -> float:
 def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
     """Return the message; durations, never clock times, for the device's clock may be wrong."""
     spec = detail.spec
-    window = Window(detail.round_status, detail.ends_at)
+    window = Window(detail.round_status, detail.ends_at, detail.base_version)
     program = None
     if detail.program_digest is not None:
         program = wire.Blob(digest=detail.program_digest, size_bytes=detail.program_size)

@@ -109,6 +109,10 @@ class Round(models.Model):
 
     ``target`` devices may be bound at once (demand × over-selection); ``assigned`` counts those
     bound or reported, ``reported`` the accepted reports: it gives each its sequence number.
+
+    A round of an asynchronous job has a ``concurrency`` and is a buffer: ``demand`` is the size of
+    the buffer, and ``target`` grows with each report, so that the slot is open again. The next one
+    opens as this one closes, and ``base_version`` moves with the job's version until it is folded.
     """
 
     class Kind(models.TextChoices):
@@ -138,6 +142,9 @@ class Round(models.Model):
     demand = models.PositiveIntegerField()
     target = models.PositiveIntegerField()
     quorum = models.PositiveIntegerField()
+    concurrency = models.PositiveIntegerField(
+        null=True, help_text="Devices at work at once, of an asynchronous job"
+    )
     assigned = models.PositiveIntegerField(default=0)
     reported = models.PositiveIntegerField(default=0)
     lost = models.PositiveIntegerField(default=0, help_text="Declined, failed or expired")
@@ -161,8 +168,13 @@ class Round(models.Model):
             models.UniqueConstraint(fields=["job", "kind", "number", "attempt"], name="round_once"),
             models.UniqueConstraint(
                 fields=["job"],
-                condition=Q(kind="train") & ~Q(status="finished"),
+                condition=Q(kind="train", concurrency=None) & ~Q(status="finished"),
                 name="round_one_train_open",
+            ),
+            models.UniqueConstraint(
+                fields=["job"],
+                condition=Q(kind="train", status__in=["selecting", "executing"]),
+                name="round_one_buffer_open",
             ),
             models.CheckConstraint(
                 condition=Q(assigned__lte=F("target")), name="round_assigned_within_target"
@@ -180,7 +192,11 @@ class Round(models.Model):
 
 
 class Assignment(models.Model):
-    """One device bound to one round, with a lease."""
+    """One device bound to one round, with a lease.
+
+    Of an asynchronous job it has the version that its device began from, and goes over to the next
+    round when its own closes. Else all of a round begin from the round's.
+    """
 
     class Status(models.TextChoices):
         BOUND = "bound"
@@ -201,6 +217,9 @@ class Assignment(models.Model):
     phase = models.CharField(max_length=12, blank=True, help_text="Last told by the device")
     fraction = models.FloatField(default=0)
     plan_version = models.BigIntegerField(default=0)
+    base_version = models.PositiveIntegerField(null=True)
+    base_digest = models.CharField(max_length=64, blank=True)
+    base_size = models.PositiveBigIntegerField(null=True)
     bound_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
     lease_expires_at = models.DateTimeField()

@@ -58,6 +58,7 @@ class AssignmentDetail:
     status: str
     accepted: bool
     spec: dict[str, Any] = field(repr=False)
+    base_version: int
     base_digest: str
     base_size: int
     program_digest: str | None
@@ -150,13 +151,14 @@ def tenants_waiting() -> set[UUID]:
 def current_round(job: Job) -> Round | None:
     """Return the job's train round that is not finished, if any."""
     rows = Round.objects.filter(job=job, kind=Round.Kind.TRAIN)
-    return rows.exclude(status=Round.Status.FINISHED).first()
+    # Of an asynchronous job the newest: those before it are only being folded.
+    return rows.exclude(status=Round.Status.FINISHED).order_by("-id").first()
 
 
 def current_rounds(jobs: Iterable[Job]) -> dict[UUID, Round]:
     """Return the current train round of each job that has one, in one query."""
     rows = Round.objects.filter(job__in=list(jobs), kind=Round.Kind.TRAIN)
-    return {row.job_id: row for row in rows.exclude(status=Round.Status.FINISHED)}
+    return {row.job_id: row for row in rows.exclude(status=Round.Status.FINISHED).order_by("id")}
 
 
 def waiting(job: Job, current: Round | None = None) -> Waiting:
@@ -189,6 +191,8 @@ def _round_waiting(round_: Round) -> Waiting:
         "demand": round_.demand,
         "target": round_.target,
     }
+    if round_.concurrency is not None and round_.status != Round.Status.AGGREGATING:
+        return _buffer_waiting(round_, numbers)
     if round_.status == Round.Status.SELECTING:
         text = f"waiting for devices: {round_.assigned} of {round_.target} bound"
         return Waiting("waiting_for_devices", text, numbers)
@@ -196,6 +200,23 @@ def _round_waiting(round_: Round) -> Waiting:
         text = f"training: {round_.reported} of {round_.demand} devices reported"
         return Waiting("waiting_for_reports", text, numbers)
     return Waiting("aggregating", f"folding {round_.reported} updates", numbers)
+
+
+def _buffer_waiting(round_: Round, numbers: dict[str, Any]) -> Waiting:
+    at_work = round_.assigned - round_.reported
+    text = (
+        f"asynchronous: {round_.reported} of {round_.demand} updates in the buffer, "
+        f"{at_work} of {round_.concurrency} devices at work"
+    )
+    code = "waiting_for_reports" if at_work else "waiting_for_devices"
+    return Waiting(code, text, numbers | {"at_work": at_work, "concurrency": round_.concurrency})
+
+
+def _base(row: Assignment) -> tuple[int, str, int]:
+    """Return the version that a device begins from: its own, or else its round's."""
+    if row.base_version is None or row.base_size is None:
+        return row.round.base_version, row.round.base_digest, row.round.base_size
+    return row.base_version, row.base_digest, row.base_size
 
 
 def _open(row: Round) -> OpenRound:
@@ -218,7 +239,7 @@ def _open(row: Round) -> OpenRound:
         deadline_at=row.deadline_at or row.selection_ends_at + timedelta(seconds=row.deadline_s),
         submitted_at=row.job.submitted_at,
         priority=row.job.priority,
-        rounds_left=spec["rounds"]["count"] - row.number + 1,
+        rounds_left=max(1, spec["rounds"]["count"] - row.number + 1),
         effective=spec["effective"],
         private=spec["constraints"]["private"],
         workload=spec["workload"],
@@ -229,6 +250,7 @@ def _detail(row: Assignment, sizes: dict[tuple[UUID, str], int]) -> AssignmentDe
     spec = row.job.spec
     program = spec["workload"].get("program")
     ends_at = row.round.deadline_at or row.round.selection_ends_at
+    base_version, base_digest, base_size = _base(row)
     return AssignmentDetail(
         id=row.id,
         device_id=row.device_id,
@@ -243,11 +265,12 @@ def _detail(row: Assignment, sizes: dict[tuple[UUID, str], int]) -> AssignmentDe
         status=row.status,
         accepted=row.accepted_at is not None,
         spec=spec,
-        base_digest=row.round.base_digest,
-        base_size=row.round.base_size,
+        base_version=base_version,
+        base_digest=base_digest,
+        base_size=base_size,
         program_digest=program,
         program_size=sizes.get((row.tenant_id, program), 0) if program else 0,
-        max_update_bytes=spec["max_update_bytes"] or row.round.base_size + (1 << 20),
+        max_update_bytes=spec["max_update_bytes"] or base_size + (1 << 20),
         seed=row.round.seed,
         round_status=row.round.status,
         ends_at=ends_at,

@@ -16,6 +16,7 @@ from aggregation.strategies.fedadagrad import FedAdagrad
 from aggregation.strategies.fedadam import FedAdam
 from aggregation.strategies.fedavg import FedAvg
 from aggregation.strategies.fedavgm import FedAvgM
+from aggregation.strategies.fedbuff import FedBuff
 from aggregation.strategies.fednova import FedNova
 from aggregation.strategies.fedprox import FedProx
 from aggregation.strategies.fedyogi import FedYogi
@@ -39,6 +40,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     "fedadam": FedAdam,
     "fedavg": FedAvg,
     "fedavgm": FedAvgM,
+    "fedbuff": FedBuff,
     "fednova": FedNova,
     "fedprox": FedProx,
     "fedyogi": FedYogi,

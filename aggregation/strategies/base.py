@@ -55,10 +55,16 @@ class WeightedSum:
     """Names of the state that ``step`` returns: each a tensor of the base's shape."""
     by_steps: ClassVar[bool] = False
     """Whether ``fold_weight`` and ``step`` need each device's local steps."""
+    by_staleness: ClassVar[bool] = False
+    """Whether updates begin from several versions: then their changes are summed."""
 
     def fold_weight(self, weight: float, steps: float) -> float:
         """Return the factor of an update in the sum, from its examples and local steps."""
         return weight
+
+    def discount(self, staleness: int) -> float:
+        """Return the factor of a change that began so many versions ago."""
+        return 1.0
 
     def step(
         self, name: str, base: torch.Tensor, summed: Sum, state: Mapping[str, torch.Tensor]

@@ -16,6 +16,7 @@ from jobs.services.assignments import (
     report,
 )
 from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
+from jobs.services.buffers import TooStale
 from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
 from jobs.services.lifecycle import (
     JobUnknown,
@@ -28,7 +29,8 @@ from jobs.services.lifecycle import (
     reject,
     resume,
 )
-from jobs.services.rounds import RoundOver, complete_round, fail_round
+from jobs.services.reporting import Report, report_many
+from jobs.services.rounds import RoundOver, complete_round, fail_round, lock_to_finish
 from jobs.services.submission import (
     IdempotencyConflict,
     ParametersMismatch,
@@ -49,12 +51,14 @@ __all__ = [
     "JobUnknown",
     "ParametersMismatch",
     "Progress",
+    "Report",
     "Reported",
     "Return",
     "RoundClosed",
     "RoundOver",
     "SpecInvalid",
     "StaleAssignment",
+    "TooStale",
     "UnknownArtifact",
     "Window",
     "WrongState",
@@ -71,12 +75,14 @@ __all__ = [
     "give_back",
     "grant_demand",
     "hold",
+    "lock_to_finish",
     "pause",
     "raise_over",
     "register_artifact",
     "reject",
     "renew",
     "report",
+    "report_many",
     "resume",
     "settle_artifact",
     "submit",

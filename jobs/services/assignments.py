@@ -15,7 +15,7 @@ from core import events
 from core.errors import Conflict, NotFound
 from jobs import states
 from jobs.models import Assignment, Round
-from jobs.services import rounds
+from jobs.services import buffers, rounds, slots
 
 
 class StaleAssignment(NotFound):
@@ -65,10 +65,7 @@ def give_back(
 
     Raises StaleAssignment, AssignmentOver.
     """
-    held = Assignment.objects.filter(id=assignment_id, device_id=device_id).first()
-    if held is None:
-        raise StaleAssignment(f"this device holds no assignment {assignment_id}")
-    Round.objects.select_for_update(no_key=True).get(id=held.round_id)
+    held, _ = _locked(assignment_id, device_id)
     moved = Assignment.objects.filter(id=assignment_id, status=Assignment.Status.BOUND).update(
         status=status,
         code=code[:60],
@@ -78,7 +75,7 @@ def give_back(
     )
     if not moved:
         raise_over(assignment_id, device_id)
-    rounds.count_lost({held.round_id: 1})
+    slots.count_lost({held.round_id: 1})
     events.append(
         f"assignment.{status}", now=now, tenant_id=held.tenant_id, job_id=held.job_id,
         round_id=held.round_id, assignment_id=held.id, code=code[:60],
@@ -89,14 +86,14 @@ def give_back(
 def report(*, assignment_id: UUID, device_id: UUID, now: datetime) -> Reported:
     """Count a report. Runs inside the transaction that makes the update itself durable.
 
-    Raises StaleAssignment, AlreadyReported, RoundClosed, AssignmentOver.
+    Raises StaleAssignment, AlreadyReported, RoundClosed, AssignmentOver; of an asynchronous job
+    TooStale.
     """
-    held = Assignment.objects.filter(id=assignment_id, device_id=device_id).first()
-    if held is None:
-        raise StaleAssignment(f"this device holds no assignment {assignment_id}")
-    round_ = Round.objects.select_for_update(no_key=True).get(id=held.round_id)
+    held, round_ = _locked(assignment_id, device_id)
     moved = 0
     if round_.status in states.OPEN_ROUND:
+        if round_.concurrency is not None and held.status == Assignment.Status.BOUND:
+            buffers.check_fresh(held, round_)
         moved = Assignment.objects.filter(id=assignment_id, status=Assignment.Status.BOUND).update(
             status=Assignment.Status.REPORTED,
             ended_at=now,
@@ -108,8 +105,25 @@ def report(*, assignment_id: UUID, device_id: UUID, now: datetime) -> Reported:
     round_.reported += 1
     Round.objects.filter(id=round_.id).update(reported=round_.reported)
     closed = round_.reported >= round_.demand and rounds.close(round_, now=now)
+    if round_.concurrency is not None and not closed:
+        buffers.reopen_slot(round_)
     events.changed(tenant_id=round_.tenant_id, job_id=round_.job_id, kind="assignment.reported")
     return Reported(sequence=round_.reported, round=round_, closed=closed)
+
+
+def _locked(assignment_id: UUID, device_id: UUID) -> tuple[Assignment, Round]:
+    """Return an assignment and its round, locked. Raises StaleAssignment."""
+    while True:
+        held = Assignment.objects.filter(id=assignment_id, device_id=device_id).first()
+        if held is None:
+            raise StaleAssignment(f"this device holds no assignment {assignment_id}")
+        round_ = Round.objects.select_for_update(no_key=True).get(id=held.round_id)
+        if round_.concurrency is None:
+            return held, round_
+        # Its buffer may have closed while we waited: then it is in the next one, of a higher id.
+        if Assignment.objects.filter(id=assignment_id, round_id=round_.id).exists():
+            held.refresh_from_db()
+            return held, round_
 
 
 def raise_over(assignment_id: UUID, device_id: UUID) -> NoReturn:

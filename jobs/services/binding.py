@@ -43,10 +43,11 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far a round is, for what devices are told: its status and when that ends."""
+    """How far a round is, for what devices are told: its status, when that ends, its version."""
 
     status: str
     ends_at: datetime
+    base_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,20 @@ def exchange(*, returns: Sequence[Return], bindings: Sequence[Binding], now: dat
     One commit costs as much as hundreds of rows, and a device that gives back asks again at once.
     What has ended otherwise is passed over.
     """
+    while True:
+        try:
+            return _exchange(returns, bindings, now)
+        except _MovedOn:
+            # An assignment is in the next buffer of its job since we read its round. That lock
+            # after the others would be out of order: let go of all and begin again.
+            continue
+
+
+class _MovedOn(Exception):
+    pass
+
+
+def _exchange(returns: Sequence[Return], bindings: Sequence[Binding], now: datetime) -> Exchanged:
     with transaction.atomic(), statements.prepared() as cursor:
         held = _lock_rounds(cursor, returns, bindings)
         if returns:
@@ -125,7 +140,7 @@ def _lock_rounds(
             CASE WHEN r.status IN ('selecting', 'executing') AND EXISTS (
                 SELECT 1 FROM jobs_job j WHERE j.id = r.job_id AND j.status = 'running'
             ) THEN r.target - r.assigned ELSE 0 END,
-            r.status, coalesce(r.deadline_at, r.selection_ends_at)
+            r.status, coalesce(r.deadline_at, r.selection_ends_at), r.base_version
         FROM jobs_round r
         WHERE r.id = ANY(%s::uuid[]) OR r.id = ANY(ARRAY(
             SELECT a.round_id FROM jobs_assignment a
@@ -136,8 +151,8 @@ def _lock_rounds(
         [list({one.round_id for one in bindings}), [one.assignment_id for one in returns]],
     )
     return {
-        round_id: _Held(tenant_id, job_id, free, Window(status, ends_at))
-        for round_id, tenant_id, job_id, free, status, ends_at in cursor.fetchall()
+        round_id: _Held(tenant_id, job_id, free, Window(status, ends_at, base))
+        for round_id, tenant_id, job_id, free, status, ends_at, base in cursor.fetchall()
     }
 
 
@@ -167,7 +182,14 @@ def _end_returned(
         ],
     )
     new = []
-    for assignment_id, round_id, status, code in cursor.fetchall():
+    ended = cursor.fetchall()
+    if len(ended) < len(ordered):
+        left = {one.assignment_id for one in ordered} - {identifier for identifier, *_ in ended}
+        bound = Assignment.objects.filter(id__in=left, status=Assignment.Status.BOUND)
+        devices = {one.device_id for one in ordered}
+        if bound.filter(device_id__in=devices).exclude(round_id__in=list(held)).exists():
+            raise _MovedOn
+    for assignment_id, round_id, status, code in ended:
         round_ = held[round_id]
         round_.lost += 1
         new.append(
@@ -185,9 +207,13 @@ def _insert(cursor: Cursor, wanted: list[Binding], now: datetime) -> dict[UUID, 
     cursor.execute(
         """
         INSERT INTO jobs_assignment (id, tenant_id, job_id, round_id, device_id, status, code,
-            message, phase, fraction, plan_version, bound_at, lease_expires_at)
+            message, phase, fraction, plan_version, bound_at, lease_expires_at, base_version,
+            base_digest, base_size)
         SELECT w.id, r.tenant_id, r.job_id, r.id, w.device_id, 'bound', '', '', '', 0,
-            w.plan_version, %s, %s
+            w.plan_version, %s, %s,
+            CASE WHEN r.concurrency IS NOT NULL THEN r.base_version END,
+            CASE WHEN r.concurrency IS NOT NULL THEN r.base_digest ELSE '' END,
+            CASE WHEN r.concurrency IS NOT NULL THEN r.base_size END
         FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[])
             AS w(id, round_id, device_id, plan_version)
         JOIN jobs_round r ON r.id = w.round_id

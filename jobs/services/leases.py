@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from core import events, hints, knobs, statements
 from core.errors import PropiusError
 from jobs.models import Assignment, Round
-from jobs.services import assignments, rounds
+from jobs.services import assignments, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,10 @@ def expire(*, now: datetime) -> int:
     # Rounds first, as everywhere; a report that holds the round's lock wins over its expiry.
     round_ids = {round_id for _, round_id in found}
     list(Round.objects.filter(id__in=round_ids).order_by("id").select_for_update(no_key=True))
+    # One that went over to the next round meanwhile waits for the next sweep: that round is free.
     held = Assignment.objects.filter(
         id__in=[one for one, _ in found],
+        round_id__in=round_ids,
         status=Assignment.Status.BOUND,
         lease_expires_at__lt=now,
     )
@@ -137,7 +139,7 @@ def expire(*, now: datetime) -> int:
     Assignment.objects.filter(id__in=ids).update(
         status=Assignment.Status.EXPIRED, code="lease_expired", ended_at=now
     )
-    rounds.count_lost(Counter(one.round_id for one in expired))
+    slots.count_lost(Counter(one.round_id for one in expired))
     if ids:
         hints.to_gateways({"cancelled": [str(one) for one in ids], "code": "lease_expired"})
     for one in expired:

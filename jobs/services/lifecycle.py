@@ -13,7 +13,7 @@ from core import events, hints
 from core.errors import Conflict, NotFound
 from jobs import states
 from jobs.models import Job, Round
-from jobs.services import rounds
+from jobs.services import opening, rounds
 from tenants import services as tenant_services
 
 
@@ -49,7 +49,7 @@ def admit(
         return False
     job = Job.objects.get(id=job_id)
     events.append("job.admitted", now=now, tenant_id=job.tenant_id, job_id=job_id, **numbers)
-    rounds.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)
+    opening.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)
     return True
 
 

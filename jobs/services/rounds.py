@@ -6,20 +6,18 @@ Locks are taken in one order everywhere: rounds (by id), the job, assignments (b
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 
-from core import events, hints, knobs
+from core import events, hints
 from core.errors import Conflict
 from jobs import states
-from jobs.models import Assignment, Job, Round
+from jobs.models import Job, Round
+from jobs.services import buffers, opening, slots
 
 
 class RoundOver(Conflict):
@@ -46,36 +44,6 @@ def lock(job_id: UUID) -> tuple[Job, list[Round]]:
         transaction.savepoint_rollback(before)
 
 
-def open_round(job: Job, *, kind: str, number: int, attempt: int, now: datetime) -> Round:
-    """Open a round on the job's newest version. The caller's transaction holds the job."""
-    sizes = job.spec["rounds"]
-    demand = sizes["demand"] if kind == Round.Kind.TRAIN else job.spec["evaluation"]["demand"]
-    if job.granted_demand is not None:
-        demand = min(demand, job.granted_demand)
-    cohort = max(sizes["min_cohort"], knobs.get().min_cohort)
-    opened = Round.objects.create(
-        tenant_id=job.tenant_id,
-        job=job,
-        number=number,
-        attempt=attempt,
-        kind=kind,
-        demand=demand,
-        target=_ceil(demand * sizes["over_selection"]),
-        quorum=min(demand, max(cohort, _ceil(demand * sizes["quorum"]))),
-        base_version=job.version,
-        base_digest=job.parameters_digest,
-        base_size=job.parameters_size,
-        seed=_seed(job.spec["seed"], kind, number, attempt),
-        selection_s=sizes["selection_s"],
-        deadline_s=sizes["deadline_s"],
-        opened_at=now,
-        selection_ends_at=now + timedelta(seconds=sizes["selection_s"]),
-    )
-    _tell("round.opened", opened, now)
-    hints.send("scheduling.plan", queue="scheduling")
-    return opened
-
-
 def start_executing(round_: Round, *, now: datetime) -> bool:
     """End selection with the devices that are bound."""
     moved = Round.objects.filter(id=round_.id, status=Round.Status.SELECTING).update(
@@ -84,7 +52,7 @@ def start_executing(round_: Round, *, now: datetime) -> bool:
         deadline_at=now + timedelta(seconds=round_.deadline_s),
     )
     if moved:
-        _tell("round.executing", round_, now)
+        opening.tell("round.executing", round_, now)
     return bool(moved)
 
 
@@ -95,8 +63,10 @@ def close(round_: Round, *, now: datetime) -> bool:
     )
     if not moved:
         return False
-    cancel_bound([round_.id], code="round_closed", now=now)
-    _tell("round.aggregating", round_, now)
+    if round_.concurrency is not None:
+        buffers.follow(round_, now=now)
+    slots.cancel_bound([round_.id], code="round_closed", now=now)
+    opening.tell("round.aggregating", round_, now)
     hints.send("aggregation.fold", str(round_.id), queue="aggregation")
     hints.send("scheduling.plan", queue="scheduling")
     return True
@@ -118,6 +88,7 @@ def complete_round(
 
     Raises RoundOver: another worker was faster, or the job has ended.
     """
+    lock_to_finish(round_id)
     round_ = _locked_aggregating(round_id)
     Round.objects.filter(id=round_id).update(
         status=Round.Status.FINISHED,
@@ -126,12 +97,14 @@ def complete_round(
         finished_at=now,
     )
     job = Job.objects.select_for_update(no_key=True).get(id=round_.job_id)
-    _tell("round.completed", round_, now)
+    opening.tell("round.completed", round_, now)
     if round_.kind == Round.Kind.TRAIN:
         Job.objects.filter(id=job.id).update(
             version=version, parameters_digest=parameters_digest, parameters_size=parameters_size
         )
         job.refresh_from_db()
+        if round_.concurrency is not None:
+            buffers.advance(job)
         _open_following(job, round_, now)
     _finish_if_done(job, now)
 
@@ -150,11 +123,19 @@ def fail_round(*, round_id: UUID, code: str, message: str, now: datetime) -> Non
         _finish_if_done(job, now)
         return
     rules = job.spec["rounds"]
-    if rules["on_shortfall"] == "fail" or round_.attempt >= rules["max_attempts"]:
-        text = f"round {round_.number} failed at attempt {round_.attempt}: {message}"
+    was_folding = round_.concurrency is not None and round_.status == Round.Status.AGGREGATING
+    attempt = buffers.failed_in_a_row(job) if was_folding else round_.attempt
+    if rules["on_shortfall"] == "fail" or attempt >= rules["max_attempts"]:
+        text = f"round {round_.number} failed at attempt {attempt}: {message}"
         finish_job(job_id=job.id, outcome=Job.Outcome.FAILED, code=code, message=text, now=now)
+    elif was_folding:
+        # The next buffer is open already: its updates make the step that this one did not.
+        buffers.open_next(job, now=now)
+        buffers.advance(job)
     elif job.status != Job.Status.FINISHED:
-        open_round(job, kind=round_.kind, number=round_.number, attempt=round_.attempt + 1, now=now)
+        opening.open_round(
+            job, kind=round_.kind, number=round_.number, attempt=round_.attempt + 1, now=now
+        )
 
 
 @transaction.atomic
@@ -185,35 +166,27 @@ def finish_job(
     return True
 
 
-def cancel_bound(round_ids: list[UUID], *, code: str, now: datetime) -> None:
-    """Take back what devices hold of these rounds, and tell the gateways."""
-    bound = Assignment.objects.filter(round_id__in=round_ids, status=Assignment.Status.BOUND)
-    ids = list(bound.order_by("id").select_for_update(no_key=True).values_list("id", flat=True))
-    if ids:
-        Assignment.objects.filter(id__in=ids).update(
-            status=Assignment.Status.CANCELLED, code=code, ended_at=now
-        )
-        hints.to_gateways({"cancelled": [str(one) for one in ids], "code": code})
-
-
 def _open_following(job: Job, done: Round, now: datetime) -> None:
     if job.status == Job.Status.FINISHED:
         return
     every = job.spec["evaluation"]["every"]
-    last = done.number >= job.spec["rounds"]["count"]
-    if every and (done.number % every == 0 or last):
-        open_round(job, kind=Round.Kind.EVALUATE, number=done.number, attempt=1, now=now)
-    if not last:
-        open_round(job, kind=Round.Kind.TRAIN, number=done.number + 1, attempt=1, now=now)
+    # Numbers of buffers that were lost are not given again; a step is counted by its version.
+    step = done.number if done.concurrency is None else job.version
+    last = step >= job.spec["rounds"]["count"]
+    if every and (step % every == 0 or last):
+        opening.open_round(job, kind=Round.Kind.EVALUATE, number=step, attempt=1, now=now)
+    if not last and done.concurrency is None:
+        opening.open_round(job, kind=Round.Kind.TRAIN, number=done.number + 1, attempt=1, now=now)
 
 
 def _finish_if_done(job: Job, now: datetime) -> None:
-    trained = Round.objects.filter(
-        job=job,
-        kind=Round.Kind.TRAIN,
-        number=job.spec["rounds"]["count"],
-        outcome=Round.Outcome.COMPLETED,
-    ).exists()
+    count = job.spec["rounds"]["count"]
+    if buffers.are_used(job):
+        trained = job.version >= count
+    else:
+        trained = Round.objects.filter(
+            job=job, kind=Round.Kind.TRAIN, number=count, outcome=Round.Outcome.COMPLETED
+        ).exists()
     unfinished = Round.objects.filter(job=job).exclude(status=Round.Status.FINISHED).exists()
     if trained and not unfinished:
         finish_job(
@@ -232,10 +205,17 @@ def _end(found: list[Round], *, outcome: str, code: str, message: str, now: date
         closed_at=now,
         finished_at=now,
     )
-    cancel_bound(ids, code=code, now=now)
+    slots.cancel_bound(ids, code=code, now=now)
     for round_ in found:
-        _tell(f"round.{outcome}", round_, now, code=code)
+        opening.tell(f"round.{outcome}", round_, now, code=code)
     hints.send("scheduling.plan", queue="scheduling")
+
+
+def lock_to_finish(round_id: UUID) -> None:
+    """Lock what finishing a round will move: of an asynchronous job also the buffers after it."""
+    job_id, concurrency = Round.objects.values_list("job_id", "concurrency").get(id=round_id)
+    if concurrency is not None:
+        lock(job_id)
 
 
 def _locked_aggregating(round_id: UUID) -> Round:
@@ -243,39 +223,3 @@ def _locked_aggregating(round_id: UUID) -> Round:
     if round_.status != Round.Status.AGGREGATING:
         raise RoundOver(f"round {round_id} is {round_.status} {round_.outcome}".strip())
     return round_
-
-
-def _tell(kind: str, round_: Round, now: datetime, **data: Any) -> None:
-    events.append(
-        kind,
-        now=now,
-        tenant_id=round_.tenant_id,
-        job_id=round_.job_id,
-        round_id=round_.id,
-        number=round_.number,
-        attempt=round_.attempt,
-        round_kind=round_.kind,
-        **data,
-    )
-
-
-def _ceil(devices: float) -> int:
-    """Round up, but not for the last bits of a product: 100 × 1.1 is 110, not 111."""
-    return math.ceil(round(devices, 6))
-
-
-def _seed(seed: int, kind: str, number: int, attempt: int) -> int:
-    """Return the round's own seed, a function of the job's and its place: runs can be repeated."""
-    text = f"{seed}:{kind}:{number}:{attempt}".encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
-
-
-def count_lost(round_ids: Mapping[UUID, int]) -> None:
-    """Return the slots of assignments that ended without a report."""
-    for round_id in sorted(round_ids):
-        lost = round_ids[round_id]
-        Round.objects.filter(id=round_id).update(
-            assigned=F("assigned") - lost, lost=F("lost") + lost
-        )
-    if round_ids:
-        hints.send("scheduling.plan", queue="scheduling")

@@ -66,6 +66,20 @@ class FedNova(_Strategy, frozen=True, kw_only=True, tag="fednova"):
     """Updates normalised by their local steps (Wang et al., arXiv 2007.07481)."""
 
 
+class FedBuff(_Strategy, frozen=True, kw_only=True, tag="fedbuff"):
+    """Asynchronous: a step for each full buffer of updates (Nguyen et al., arXiv 2106.06639).
+
+    ``rounds.demand`` devices are at work at once and ``rounds.count`` steps are made, each over
+    ``buffer_size`` updates. One that began from a version τ steps back counts
+    (1 + τ)^−``staleness_exponent``, and not at all beyond ``max_staleness``.
+    """
+
+    buffer_size: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    learning_rate: Rate = 1.0
+    staleness_exponent: Annotated[float, Meta(ge=0, le=10)] = 0.5
+    max_staleness: Annotated[int, Meta(ge=1, le=10_000)] = 20
+
+
 class Median(_Strategy, frozen=True, kw_only=True, tag="median"):
     """The median of each coordinate (Yin et al., arXiv 1803.01498)."""
 
@@ -100,6 +114,7 @@ AnyStrategy = (
     | FedAdam
     | FedYogi
     | FedNova
+    | FedBuff
     | Median
     | TrimmedMean
     | Krum

@@ -6,10 +6,12 @@ import msgspec
 import pytest
 import torch
 
+from aggregation import changes as summed_changes
 from aggregation import strategies
+from aggregation.decoding import Encoding
 from aggregation.strategies import STRATEGIES, AllUpdates, Sum, WeightedSum
 from propius.strategies import AnyStrategy
-from tests.contract.updates import Rounds, read
+from tests.contract.updates import Rounds, describe, read, write
 
 NAMES = sorted(STRATEGIES)
 ROBUST = [name for name in NAMES if issubclass(STRATEGIES[name], AllUpdates)]
@@ -130,6 +132,38 @@ def test_fednova_divides_each_change_by_its_steps(tmp_path):
     new = running.run([{"w": torch.tensor([3.0])}, {"w": torch.tensor([21.0])}], [1, 3], [2, 10])
     # τ_eff = (1·2 + 3·10)/4 = 8; Σ pᵢ·Δᵢ/τᵢ = (1·1 + 3·2)/4 = 1.75; 1 + 8·1.75
     assert new["w"].item() == pytest.approx(15.0)
+
+
+def test_fedbuff_goes_along_the_mean_change_the_older_the_less(tmp_path):
+    newest, older = {"w": torch.tensor([3.0, 1.0])}, {"w": torch.tensor([1.0, 1.0])}
+    bases = [write(tmp_path / f"base{n}", one) for n, one in enumerate((newest, older))]
+    sent = [torch.tensor([5.0, 1.0]), torch.tensor([9.0, 5.0]), torch.tensor([1.0, 3.0])]
+    paths = [write(tmp_path / f"u{n}", {"w": one}) for n, one in enumerate(sent)]
+    strategy = strategies.build("fedbuff", {"learning_rate": 0.5, "staleness_exponent": 1.0})
+    # The first began from the newest version, the others from one that is three steps old.
+    factors = [strategy.discount(one) for one in (0, 3, 3)]
+    assert factors == [1.0, 0.25, 0.25]
+    encoding = Encoding("fp32", {"w": describe(sent[0])}, bases[0])
+    with (tmp_path / "sum").open("wb") as file:
+        summed_changes.fold(paths, [bases[0], bases[1], bases[1]], factors, encoding, file.write)
+    total = read(tmp_path / "sum")["w"]
+    # 1·(2, 0) + ¼·(8, 4) + ¼·(0, 2)
+    assert total.tolist() == [4.0, 1.5]
+    total.add_(newest["w"], alpha=3.0)
+    new, _ = strategy.step("w", newest["w"], Sum(total, 3.0, 3), {})
+    torch.testing.assert_close(new, newest["w"] + 0.5 / 3 * torch.tensor([4.0, 1.5]))
+
+
+def test_changes_of_a_difference_codec_are_summed_as_they_are(tmp_path):
+    base = write(tmp_path / "base", {"w": torch.tensor([100.0])})
+    paths = [
+        write(tmp_path / f"d{n}", {"w": torch.tensor([one]).half()})
+        for n, one in ((0, 2.0), (1, 4.0))
+    ]
+    encoding = Encoding("delta-fp16", {"w": describe(torch.zeros(1))}, base)
+    with (tmp_path / "sum").open("wb") as file:
+        summed_changes.fold(paths, [base, base], [1.0, 0.5], encoding, file.write)
+    assert read(tmp_path / "sum")["w"].tolist() == [4.0]
 
 
 def changes(running, values):

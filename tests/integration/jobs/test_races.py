@@ -9,7 +9,7 @@ from clients import services as client_services
 from core.ids import uuid7
 from jobs import services
 from jobs.models import Assignment, Job, Round
-from jobs.services import rounds
+from jobs.services import slots
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.factories import NOW, later
@@ -145,7 +145,7 @@ def test_it_extends_leases_in_the_order_in_which_they_are_cancelled():
         Assignment.objects.select_for_update(no_key=True).get(id=ids[0])
         extending = aside(lambda: services.extend_leases(now=later(1)))
         until_it_waits()
-        rounds.cancel_bound([round_.id], code="cancelled", now=NOW)
+        slots.cancel_bound([round_.id], code="cancelled", now=NOW)
     extending.join()
     assert extending.error is None
 

@@ -84,6 +84,8 @@ def test_normalising_twice_changes_nothing() -> None:
         ("strategy", {"name": "fedprox", "mu": 0}, "strategy.mu", "> 0.0"),
         ("strategy", {"name": "trimmed_mean", "share": 0.5}, "strategy.share", "< 0.5"),
         ("strategy", {"name": "krum", "attackers": 2}, "strategy.attackers", "at least 7 updates"),
+        ("strategy", {"name": "fedbuff"}, "strategy.buffer_size", "10; from rounds.min_cohort (5)"),
+        ("strategy", {"name": "fedbuff", "max_staleness": 0}, "strategy.max_staleness", ">= 1"),
         ("privacy", {"clip": {"kind": "none"}}, "privacy.clip.kind", "allowed: fixed, adaptive"),
         ("privacy", {"clip": {"kind": "fixed", "norm": 1}}, "privacy.noise_multiplier", "required"),
         (
@@ -119,6 +121,12 @@ def test_a_strategy_that_rules_training_needs_a_program(name: str) -> None:
     raw = changed("strategy", {"name": name})
     raw["workload"] = {"kind": "handler", "handler": "train", "dataset": "digits"}
     assert list(faults(raw)) == ["strategy.name"]
+
+
+def test_fedbuff_keeps_as_many_devices_at_work_as_are_asked_for() -> None:
+    raw = changed("strategy", {"name": "fedbuff", "buffer_size": 6})
+    raw["rounds"] |= {"over_selection": 1.5}
+    assert "1 is allowed" in faults(raw)["rounds.over_selection"]
 
 
 def test_privacy_is_for_sums_of_equal_weights_only() -> None:
