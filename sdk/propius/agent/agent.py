@@ -7,74 +7,31 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 
-from propius import __version__, wire
-from propius.agent import attributes, device, identity, work
+from propius import wire
 from propius.agent import connection as line
-from propius.agent.cache import DEFAULT_BYTES, BlobCache
-from propius.agent.connection import AgentStopped, Backoff, Connection, Unreachable
-from propius.agent.downloads import Downloads
-from propius.agent.events import (
-    CancelTraining,
-    CloseAndRetry,
-    Connected,
-    Disconnected,
-    Event,
-    Forget,
-    Instruction,
-    MessageReceived,
-    Note,
-    ResetBackoff,
-    Send,
-    StartDownload,
-    StartUpload,
-    Stop,
-    StopRequested,
-    Timer,
-    Train,
-)
+from propius.agent import control, device, introduction, work
+from propius.agent import events as ev
+from propius.agent.cache import BlobCache
+from propius.agent.connection import AgentStopped, Backoff, Unreachable
 from propius.agent.execution import Execution
-from propius.agent.introduction import Introduction
+from propius.agent.history import History
+from propius.agent.log_format import LOUD, write_note
+from propius.agent.open_line import OpenLine
+from propius.agent.options import AgentOptions as AgentOptions
 from propius.agent.pace import Pace
+from propius.agent.recording import Recorder
 from propius.agent.session import Session
 from propius.agent.spool import Spool
 from propius.agent.trainer import Trainer
-from propius.agent.uploads import Uploads
+from propius.agent.watch import Watch
 
 log = logging.getLogger(__name__)
-LOUD = {"session.refused", "session.retry", "assignment.failed", "assignment.lost"}
-
-
-@dataclass(frozen=True, slots=True)
-class AgentOptions:
-    """What differs between a device and the next.
-
-    Parameters
-    ----------
-    slowdown
-        At least 1. For demonstrations: after real training the agent waits so long that the whole
-        took ``slowdown`` times as long, as a slower device would.
-    attributes
-        Public attributes in place of measured ones.
-    programs
-        Whether programs may run here, if torch is installed.
-    cache_bytes
-        Cap of the download cache.
-    backoff_base_s, backoff_cap_s
-        Shortest and longest wait between attempts to connect.
-    """
-
-    slowdown: float = 1.0
-    attributes: Mapping[str, wire.Scalar] = field(default_factory=dict)
-    programs: bool = True
-    cache_bytes: int = DEFAULT_BYTES
-    backoff_base_s: float = 0.5
-    backoff_cap_s: float = 30.0
 
 
 class Agent:
@@ -131,29 +88,30 @@ class Agent:
             pace=self._pace,
             emit=self._apply,
         )
-        self._connection: Connection | None = None
-        self._downloads: Downloads | None = None
-        self._uploads: Uploads | None = None
+        self._line: OpenLine | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retry_after_s: float | None = None
-        self._stopped: Stop | None = None
+        self._stopped: ev.Stop | None = None
         self._dialling: asyncio.Task[ClientConnection] | None = None
         self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        history = History(folder / "history.sqlite")
+        self._recorder = Recorder(history)
+        held = self.session.bench.work
+        self._recorder.begin(held.assignment.id if held else None)
+        self._watch = Watch(
+            folder,
+            self.device.conditions,
+            meter=self.options.meter,
+            history=history,
+            recorder=self._recorder,
+        )
 
     def _make_session(self) -> Session:
-        one = self.device
-        introduction = Introduction(
-            device=one.enrolment.device,
-            sdk=f"propius-python/{__version__}",
-            attributes=attributes.collect(
-                one.home, one.enrolment.attributes_schema, self.options.attributes
-            ),
-            workloads=one.workloads.offered(),
-            sign=identity.load_key(one.home).sign,
-        )
         waiting = self._spool.newest()
         held = work.held(*waiting, now=self._clock()) if waiting else None
-        return Session(introduction, self._pace.judging(one.judge()), held=held)
+        told = introduction.of(self.device, self.options.attributes)
+        return Session(told, self._pace.judging(self.device.judge()), held=held)
 
     async def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -162,28 +120,65 @@ class Agent:
         ------
         AgentStopped
             Only a person can mend what is wrong; the text says how.
+        IdentityError
+            Another agent runs with this folder.
         """
-        try:
-            while not self._stopping.is_set():
-                wait_s = await self._connect()
-                if self._stopped is not None:
-                    raise AgentStopped(self._stopped.code, self._stopped.message)
-                if not self._stopping.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), wait_s)
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            await self._execution.close()
+        with control.running(self.device.home):
+            watching = asyncio.create_task(self._watch.run(self))
+            try:
+                await self._serve()
+            finally:
+                watching.cancel()
+                if self._timer is not None:
+                    self._timer.cancel()
+                await self._execution.close()
+                self._recorder.save()
+                await asyncio.gather(watching, return_exceptions=True)
+
+    async def _serve(self) -> None:
+        while self._stopped is None and not self._stopping.is_set():
+            wait_s = await self._connect()
+            if self._stopped is None and not self._stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), wait_s)
+                self._hurry.clear()
+        if self._stopped is not None:
+            raise AgentStopped(self._stopped.code, self._stopped.message)
 
     async def stop(self) -> None:
         """Give back what is held, say good-bye and let :meth:`run` return."""
+        self._end()
+
+    def _end(self) -> None:
         self._stopping.set()
-        self._apply(StopRequested())
-        if self._connection is not None:
-            self._connection.close()
+        self._hurry.set()
+        self._apply(ev.StopRequested())
+        if self._line is not None:
+            self._close()
         elif self._dialling is not None:
             self._dialling.cancel()
+
+    def conditions_changed(self, event: ev.ConditionsChanged) -> None:
+        """See :class:`propius.agent.watch.Watched`."""
+        self._apply(event)
+
+    def left(self) -> None:
+        """See :class:`propius.agent.watch.Watched`."""
+        self._stopped = ev.Stop("left", "this device has left its pool, as its owner asked")
+        self._end()
+
+    def reconnect(self, reason: str) -> None:
+        """See :class:`propius.agent.watch.Watched`."""
+        self._log(ev.Note("session.reconnecting", {"reason": reason}), loud=True)
+        self._backoff.reset()
+        self._retry_after_s = 0.0
+        self._hurry.set()
+        if self._line is not None:
+            self._line.connection.abort()
+
+    def line_ends(self) -> tuple[Any, Any] | None:
+        """See :class:`propius.agent.watch.Watched`."""
+        return self._line.ends() if self._line is not None else None
 
     async def _connect(self) -> float:
         """Hold one connection for as long as it lasts; return how long to wait before the next."""
@@ -195,88 +190,92 @@ class Agent:
         except Unreachable as error:
             wait_s = self._backoff.next()
             fields = {"reason": str(error), "retry_s": round(wait_s, 1)}
-            self._log(Note("session.unreachable", fields), logging.WARNING)
+            self._log(ev.Note("session.unreachable", fields), loud=True)
             return wait_s
         except asyncio.CancelledError:
             if self._stopping.is_set():
                 return 0.0
             raise
-        connection = Connection(socket, on_message=self._received, on_chunk=self._received_chunk)
-        self._connection = connection
-        self._downloads = Downloads(self._cache, send=connection.send, emit=self._apply)
-        self._uploads = Uploads(send_frame=connection.send_frame, emit=self._apply)
-        self._apply(Connected())
+        self._line = OpenLine(
+            socket,
+            cache=self._cache,
+            spool=self._spool,
+            counter=self._recorder,
+            on_message=self._received,
+            emit=self._apply,
+        )
+        if self.session.bench.paused:
+            self._line.hold()
+        self._apply(ev.Connected())
         if self._stopping.is_set():
-            connection.close()
+            self._close()
         try:
-            await connection.run()
+            await self._line.run()
         except wire.ProtocolError as error:
-            self._log(Note("session.bad_frame", {"reason": str(error)}), logging.WARNING)
+            self._log(ev.Note("session.bad_frame", {"reason": str(error)}), loud=True)
         finally:
-            self._downloads.stop()
-            self._uploads.stop()
-            self._connection = self._downloads = self._uploads = None
-            self._apply(Disconnected())
+            self._line = None
+            self._apply(ev.Disconnected())
         if self._retry_after_s is not None:
             return self._backoff.spread(self._retry_after_s)
         return self._backoff.next()
 
     def _received(self, message: wire.FromGateway) -> None:
-        if isinstance(message, wire.Credit) and self._uploads is not None:
-            self._uploads.credit(message)
         if isinstance(message, wire.Accepted):
             self._spool.accepted(message.assignment)
-        self._apply(MessageReceived(message))
+        self._apply(ev.MessageReceived(message))
 
-    def _received_chunk(self, transfer: int, offset: int, payload: memoryview) -> None:
-        if self._downloads is not None:
-            self._downloads.receive(transfer, offset, payload)
-
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: ev.Event) -> None:
         self._pace.saw(event, self._clock())
+        self._recorder.saw(event)
         for instruction in self.session.handle(event, self._clock()):
+            in_hand = self.session.bench.work
+            self._recorder.did(instruction, in_hand.assignment if in_hand else None)
             self._execute(instruction)
         self._arm()
 
-    def _execute(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: ev.Instruction) -> None:
         match instruction:
-            case Send(message):
-                if self._connection is not None:
-                    self._connection.send(message)
-            case StartDownload():
-                if self._downloads is not None:
-                    self._downloads.start(instruction)
-            case StartUpload(assignment=assignment):
-                if self._uploads is not None:
-                    self._uploads.start(instruction, self._spool.update(assignment))
-            case Train(assignment, since_s):
+            case ev.Send(message):
+                if self._line is not None:
+                    self._line.connection.send(message)
+            case ev.StartDownload() | ev.StartUpload():
+                if self._line is not None:
+                    self._line.start(instruction)
+            case ev.Train(assignment, since_s):
                 self._execution.start(assignment, since_s=since_s)
-            case CancelTraining(assignment):
+            case ev.CancelTraining(assignment):
                 self._cancel(assignment)
-            case Forget(assignment):
+            case ev.PauseWork():
+                self._execution.hold()
+                if self._line is not None:
+                    self._line.hold()
+            case ev.ResumeWork():
+                self._execution.go_on()
+                if self._line is not None:
+                    self._line.go_on()
+            case ev.Forget(assignment):
                 self._spool.forget(assignment)
-            case ResetBackoff():
+            case ev.ResetBackoff():
                 self._backoff.reset()
-            case CloseAndRetry(reason, after_s):
-                self._log(Note("session.closing", {"reason": reason}), logging.WARNING)
+            case ev.CloseAndRetry(reason, after_s):
+                self._log(ev.Note("session.closing", {"reason": reason}), loud=True)
                 self._retry_after_s = after_s
                 self._close()
-            case Stop():
+            case ev.Stop():
                 self._stopped = instruction
                 self._close()
-            case Note():
-                loud = instruction.event in LOUD
-                self._log(instruction, logging.WARNING if loud else logging.INFO)
+            case ev.Note():
+                self._log(instruction, loud=instruction.event in LOUD)
 
     def _cancel(self, assignment: str) -> None:
         self._execution.cancel(assignment)
-        for transfers in (self._downloads, self._uploads):
-            if transfers is not None:
-                transfers.stop(assignment)
+        if self._line is not None:
+            self._line.stop(assignment)
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        if self._line is not None:
+            self._line.connection.close()
 
     def _arm(self) -> None:
         """Set the one timer of this agent to when the session next wants it."""
@@ -287,13 +286,7 @@ class Agent:
         if wake_at is not None and not self._stopping.is_set():
             delay = max(0.0, wake_at - self._clock())
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(delay, self._apply, Timer())
+            self._timer = loop.call_later(delay, self._apply, ev.Timer())
 
-    def _log(self, note: Note, level: int) -> None:
-        fields = dict(note.fields)
-        ids: dict[str, object] = {"device": self.device.enrolment.device}
-        ids |= {key: fields.pop(key) for key in ("assignment", "job") if key in fields}
-        words = " ".join(f"{key}={value}" for key, value in fields.items() if value not in ("", {}))
-        log.log(
-            level, "%s %s", note.event, words, extra={"device": self.device.enrolment.device, **ids}
-        )
+    def _log(self, note: ev.Note, *, loud: bool) -> None:
+        write_note(log, note, device=self.device.enrolment.device, loud=loud)

@@ -11,6 +11,8 @@ from propius.agent.events import (
     DownloadFinished,
     Failed,
     Forget,
+    PauseWork,
+    ResumeWork,
     StartDownload,
     StartUpload,
     Train,
@@ -20,6 +22,7 @@ from propius.agent.events import (
 from propius.agent.outbox import Outbox
 from propius.agent.work import Stage, Work
 
+GIVEN_BACK = "the owner's conditions have not held for too long"
 PROGRESS_SHARE = 4.0
 """Progress is sent every lease / 4; the protocol asks for a third, the rest is margin."""
 
@@ -34,6 +37,8 @@ class Bench:
     def __init__(self, out: Outbox, held: Work | None = None) -> None:
         self.out = out
         self.work = held
+        self.paused = False
+        self.give_back_at: float | None = None
 
     def holds(self, assignment: str | None) -> bool:
         """Tell whether this is the assignment in hand."""
@@ -59,7 +64,7 @@ class Bench:
         self.out.send(wire.Accept(assignment=identifier))
         if work.failure is not None:
             return self.fail(work.failure, online=True)
-        if work.finished is not None:
+        if work.finished is not None and not self.paused:
             self.announce()
         elif work.stage is Stage.DOWNLOADING:
             for blob in list(work.missing.values()):
@@ -67,6 +72,33 @@ class Bench:
         else:
             self.progress()
         return False
+
+    def pause(self, grace_s: float) -> None:
+        """Stop for now: the owner's conditions do not hold. Give the work back after a grace."""
+        self.paused = True
+        self.out.do(PauseWork())
+        if self.work is not None and self.work.stage in (Stage.DOWNLOADING, Stage.WORKING):
+            self.give_back_at = self.out.now + grace_s
+
+    def go_on(self, *, online: bool) -> None:
+        """Go on where :meth:`pause` stopped."""
+        self.paused = False
+        self.give_back_at = None
+        self.out.do(ResumeWork())
+        if online and self.work is not None and self.work.stage is Stage.FINISHED:
+            self.announce()
+
+    def overdue(self) -> bool:
+        """Tell whether the pause has lasted too long."""
+        return self.give_back_at is not None and self.out.now >= self.give_back_at
+
+    def give_back(self, *, online: bool) -> bool:
+        """End the work that was paused for too long."""
+        self.give_back_at = None
+        if self.work is None or self.work.stage not in (Stage.DOWNLOADING, Stage.WORKING):
+            return False
+        self.out.do(CancelTraining(self.work.assignment.id))
+        return self.fail(Failed("condition", GIVEN_BACK), online=online)
 
     def disconnected(self) -> None:
         """Note that every transfer of the connection is gone; the work itself goes on."""
@@ -112,6 +144,7 @@ class Bench:
         work = self.work
         if work is None or not self.holds(event.assignment) or work.stage is not Stage.WORKING:
             return False
+        self.give_back_at = None
         if isinstance(event.outcome, Failed):
             return self.fail(event.outcome, online=online)
         work.move(Stage.FINISHED)
@@ -126,6 +159,8 @@ class Bench:
         assert work is not None
         done = work.finished
         assert done is not None
+        if self.paused:
+            return  # It waits for better times, or for its lease to end.
         work.move(Stage.SENDING)
         work.announced = True
         self._schedule(work)
@@ -180,7 +215,7 @@ class Bench:
         if self.work is not None:
             self.out.do(CancelTraining(self.work.assignment.id))
             self.out.do(Forget(self.work.assignment.id))
-            self.work = None
+            self.work = self.give_back_at = None
 
     def progress(self) -> None:
         """Renew the lease."""
@@ -191,8 +226,23 @@ class Bench:
             wire.Progress(assignment=work.assignment.id, phase=work.phase(), fraction=work.fraction)
         )
 
-    def give_up_at(self) -> float | None:
-        """Return until when work goes on without a connection."""
+    def progress_at(self) -> float | None:
+        """Return when the lease is to be renewed."""
+        return self.work.progress_at if self.work is not None else None
+
+    def ends_at(self) -> float | None:
+        """Return when the work ends by itself without a connection."""
+        due = [at for at in (self._give_up_at(), self.give_back_at) if at is not None]
+        return min(due, default=None)
+
+    def give_up(self) -> None:
+        """Drop work whose round must be over by now."""
+        give_up_at = self._give_up_at()
+        if self.work and give_up_at is not None and self.out.now >= give_up_at:
+            self.out.note("assignment.given_up", assignment=self.work.assignment.id)
+            self.drop()
+
+    def _give_up_at(self) -> float | None:
         if self.work is None:
             return None
         one = self.work.assignment

@@ -7,7 +7,7 @@ import contextlib
 import random
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -112,6 +112,16 @@ def _judged(url: str, error: Exception) -> AgentStopped | Unreachable:
     return Unreachable(f"{url} cannot be reached: {error or type(error).__name__}")
 
 
+class Counter(Protocol):
+    """Counts the bytes of frames."""
+
+    def received(self, size_bytes: int) -> None:
+        """Count a frame from the gateway."""
+
+    def sent(self, size_bytes: int) -> None:
+        """Count a frame to the gateway."""
+
+
 class Connection:
     """An open socket. ``on_message`` and ``on_chunk`` are called for each frame, in order.
 
@@ -124,10 +134,12 @@ class Connection:
         *,
         on_message: Callable[[wire.FromGateway], None],
         on_chunk: Callable[[int, int, memoryview], None],
+        counter: Counter | None = None,
     ) -> None:
         self._socket = socket
         self._on_message = on_message
         self._on_chunk = on_chunk
+        self._counter = counter
         self._outgoing: asyncio.Queue[str | None] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
 
@@ -141,12 +153,23 @@ class Connection:
             await self._socket.send(frame)
         except ConnectionClosed as error:
             raise ConnectionError(str(error)) from error
+        if self._counter is not None:
+            self._counter.sent(len(frame))
 
     def close(self) -> None:
         """Close after what is queued; a peer that takes nothing is cut off."""
         self._outgoing.put_nowait(None)
         if self._writer is not None:
             asyncio.get_running_loop().call_later(CLOSE_S, self._writer.cancel)
+
+    def abort(self) -> None:
+        """End at once, without a word: the line is dead, or the peer is to see a break."""
+        self._socket.transport.abort()
+
+    def ends(self) -> tuple[Any, Any] | None:
+        """Return the socket's own and its peer's address, None on a line that is no IP."""
+        own, peer = self._socket.local_address, self._socket.remote_address
+        return (own, peer) if isinstance(own, tuple) and isinstance(peer, tuple) else None
 
     async def run(self) -> None:
         """Read and write until either end closes. Raises :class:`wire.ProtocolError`."""
@@ -168,6 +191,8 @@ class Connection:
     async def _read(self) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for frame in self._socket:
+                if self._counter is not None:
+                    self._counter.received(len(frame))
                 if isinstance(frame, bytes):
                     self._on_chunk(*wire.unpack_chunk(frame))
                 else:
@@ -177,3 +202,5 @@ class Connection:
         with contextlib.suppress(ConnectionClosed):
             while (text := await self._outgoing.get()) is not None:
                 await self._socket.send(text)
+                if self._counter is not None:
+                    self._counter.sent(len(text))

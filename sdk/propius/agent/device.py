@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from propius.agent import consent, datasets, identity, workloads
+from propius.agent import conditions, consent, datasets, identity, meter, workloads
+from propius.agent.conditions import Conditions
 from propius.agent.consent import Consent
 from propius.agent.datasets import Datasets
 from propius.agent.identity import Enrolment, Home
@@ -22,6 +24,7 @@ class Device:
     workloads: Workloads
     datasets: Datasets
     consent: Consent
+    conditions: Conditions
 
     def judge(self) -> LocalJudge:
         """Return what decides which assignments may run here."""
@@ -38,6 +41,7 @@ class Device:
             f"it can run: {', '.join(what) or 'nothing (install torch, or register a handler)'}",
             f"its data sets: {', '.join(self.datasets.names()) or 'none (see datasets.toml)'}",
             *(f"consent, {line}" for line in self.consent.words()),
+            *(f"condition, {line}" for line in conditions.words(self.conditions)),
             "data and private attributes stay here; updates and their example counts are sent",
         ]
 
@@ -61,4 +65,7 @@ def load(path: Path, *, programs: bool = True) -> Device:
         workloads=workloads.load(home / "handlers.toml", programs=programs),
         datasets=datasets.load(home / "datasets.toml"),
         consent=consent.load(home / "consent.toml", pool_tenants=enrolment.pool_tenants),
+        conditions=conditions.load(
+            home / "conditions.toml", battery=meter.has_battery(), cores=os.cpu_count() or 1
+        ),
     )

@@ -55,6 +55,7 @@ class Downloads:
         self._emit = emit
         self._active: dict[int, _Download] = {}
         self._opening: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self._held = False
 
     def start(self, instruction: StartDownload) -> None:
         """Begin, or find the blob in the cache."""
@@ -92,9 +93,24 @@ class Downloads:
             self._complete(one)
             return
         self._emit(TransferProgress(transfer, one.done, blob.size_bytes))
-        if one.taken >= RETURN_CREDIT:
-            self._send(wire.Credit(transfer=transfer, size_bytes=one.taken))
-            one.taken = 0
+        if one.taken >= RETURN_CREDIT and not self._held:
+            self._return_credit(one)
+
+    def hold(self) -> None:
+        """Take no more than what is under way, at most a window, until :meth:`go_on`."""
+        self._held = True
+
+    def go_on(self) -> None:
+        """Return the credit that was held back."""
+        self._held = False
+        for one in self._active.values():
+            if one.taken:
+                self._return_credit(one)
+
+    def _return_credit(self, one: _Download) -> None:
+        transfer = one.instruction.transfer
+        self._send(wire.Credit(transfer=transfer, size_bytes=one.taken))
+        one.taken = 0
 
     def stop(self, assignment: str | None = None) -> None:
         """Stop the transfers of an assignment, or all."""

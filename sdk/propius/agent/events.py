@@ -25,6 +25,14 @@ class Failed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why this device does not take something; ``message`` says nothing private."""
+
+    code: str
+    message: str
+
+
 # --- events: the world speaks to the session ----------------------------------------------------
 
 
@@ -87,6 +95,18 @@ class TrainingFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionsChanged:
+    """The owner's conditions cease to hold, or hold again (``refusal`` is ``None``).
+
+    ``words`` say why, for the owner only; work in hand may pause for ``grace_s``.
+    """
+
+    refusal: Refusal | None
+    words: str = ""
+    grace_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Timer:
     """The time that :meth:`Session.wake_at` named has come."""
 
@@ -105,6 +125,7 @@ Event = (
     | UploadFailed
     | TrainingProgress
     | TrainingFinished
+    | ConditionsChanged
     | Timer
     | StopRequested
 )
@@ -158,6 +179,16 @@ class CancelTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseWork:
+    """Hold transfers and training still where they stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeWork:
+    """Go on where :class:`PauseWork` stopped."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Delete what is kept on disk for this assignment."""
 
@@ -199,6 +230,8 @@ Instruction = (
     | StartUpload
     | Train
     | CancelTraining
+    | PauseWork
+    | ResumeWork
     | Forget
     | ResetBackoff
     | CloseAndRetry

@@ -16,6 +16,7 @@ from propius.agent.events import Event, Failed, Finished, TrainingFinished, Trai
 from propius.agent.pace import Pace
 from propius.agent.spool import Spool
 from propius.agent.trainer import LocalWork, Trainer, TrainingError
+from propius.training.brake import Brake
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,11 @@ class Execution:
         self._pace = pace
         self._emit = emit
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._brakes: dict[str, Brake] = {}
 
     def start(self, assignment: wire.Assignment, *, since_s: float = 0.0) -> None:
         """Begin to work on an assignment that came ``since_s`` ago; its end comes as an event."""
+        self._brakes[assignment.id] = Brake()
         task = asyncio.create_task(self._run(assignment, since_s))
         self._tasks[assignment.id] = task
         task.add_done_callback(lambda _: self._ended(assignment.id, task))
@@ -61,10 +64,20 @@ class Execution:
         if task is not None:
             task.cancel()
 
+    def hold(self) -> None:
+        """Hold the work still where it stands."""
+        for brake in self._brakes.values():
+            brake.press()
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        for brake in self._brakes.values():
+            brake.release()
+
     def _ended(self, assignment: str, task: asyncio.Task[None]) -> None:
         # Given again after a broken line, it may have a newer task by now.
         if self._tasks.get(assignment) is task:
-            del self._tasks[assignment]
+            del self._tasks[assignment], self._brakes[assignment]
 
     async def close(self) -> None:
         """Stop everything and wait for its end."""
@@ -120,6 +133,7 @@ class Execution:
             output=self._spool.update(assignment.id),
             memory=self._spool.memory(assignment.job),
             remembered=self._spool.remembered(assignment.id),
+            brake=self._brakes[assignment.id],
         )
 
     async def _planned(self, work: LocalWork, *, left_s: float) -> LocalWork:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from propius import wire
+from propius import __version__, wire
+from propius.agent import attributes, identity
+from propius.agent.device import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,21 @@ class Introduction:
             attributes=self.attributes,
             workloads=self.workloads,
         )
+
+
+def of(device: Device, overrides: Mapping[str, wire.Scalar]) -> Introduction:
+    """Return how a device introduces itself: its attributes measured, then put right.
+
+    Raises
+    ------
+    OwnerFileError
+        ``attributes.toml`` cannot be read.
+    """
+    schema = device.enrolment.attributes_schema
+    return Introduction(
+        device=device.enrolment.device,
+        sdk=f"propius-python/{__version__}",
+        attributes=attributes.collect(device.home, schema, overrides),
+        workloads=device.workloads.offered(),
+        sign=identity.load_key(device.home).sign,
+    )

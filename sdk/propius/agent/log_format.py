@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from propius.agent.events import Note
+
 IDS = ("device", "job", "assignment")
+LOUD = {"session.refused", "session.retry", "assignment.failed", "assignment.lost"}
+"""Notes that are warnings."""
 
 
 class TextFormatter(logging.Formatter):
@@ -24,3 +28,12 @@ def configure(level: str) -> None:
     handler.setFormatter(TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("propius").setLevel(level)
+
+
+def write_note(log: logging.Logger, note: Note, *, device: str, loud: bool) -> None:
+    """Log what the session notes, with the ids as fields of the record."""
+    fields = dict(note.fields)
+    ids: dict[str, object] = {"device": device}
+    ids |= {key: fields.pop(key) for key in ("assignment", "job") if fields.get(key)}
+    words = " ".join(f"{key}={value}" for key, value in fields.items() if value not in ("", {}))
+    log.log(logging.WARNING if loud else logging.INFO, "%s %s", note.event, words, extra=ids)

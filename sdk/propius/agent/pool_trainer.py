@@ -28,7 +28,7 @@ class PoolTrainer:
         raw, start = work.output.with_suffix(".raw"), work.output.with_suffix(".start")
         try:
             begin = await asyncio.to_thread(_start, work, start)
-            done = await self._pool.run(_task(work, str(begin), str(raw)), timeout_s)
+            done = await self._pool.run(_task(work, str(begin), str(raw)), timeout_s, work.brake)
             if work.assignment.kind == "train":
                 await asyncio.to_thread(_write, work, raw)
         except TrainerError as error:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from propius import wire
 from propius.adaptive import TOO_SLOW
-from propius.agent.events import CloseAndRetry, Refusal, Stop
+from propius.agent.events import CloseAndRetry, Stop
+from propius.agent.events import Refusal as Refusal
 
 PROTOCOL = frozenset(
     {"bad_frame", "bad_message", "too_long", "out_of_order", "digest_unknown", "offset_mismatch"}
@@ -74,11 +75,21 @@ def unsupported(offered: Iterable[int]) -> wire.Refused:
     )
 
 
-def remember(
-    known: dict[tuple[str, str], Refusal], asked: tuple[str, str], refusal: Refusal
-) -> None:
-    """Keep a refusal of (job, kind) for the session; the oldest goes when there are too many."""
-    known.pop(asked, None)
-    if len(known) >= MAX_REMEMBERED:
-        del known[next(iter(known))]
-    known[asked] = refusal
+class Verdicts:
+    """What the judge said in this session, so that it is asked once for each job and kind."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.known: dict[tuple[str, str], Refusal] = {}
+
+    def of(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        """Return why not, or ``None``. A refusal stands for the session, unless it passes."""
+        # By kind: a handler without `evaluate` may still train for the job.
+        key = asked.job, asked.kind
+        refusal = self.known.get(key) or self.judge(asked)
+        if refusal is not None and refusal.code not in PASSING:
+            self.known.pop(key, None)
+            if len(self.known) >= MAX_REMEMBERED:
+                del self.known[next(iter(self.known))]
+            self.known[key] = refusal
+        return refusal

@@ -64,9 +64,8 @@ class Session:
         self, introduction: Introduction, judge: Judge, *, held: Work | None = None
     ) -> None:
         self.introduction = introduction
-        self.judge = judge
+        self.verdicts = refusals.Verdicts(judge)
         self.line = Line.OFFLINE
-        self.refused: dict[tuple[str, str], Refusal] = {}
         self.declines = 0
         self.faults = refusals.Faults()
         self._pulse = Pulse()
@@ -188,7 +187,7 @@ class Session:
 
     def _take(self, assignment: wire.Assignment) -> None:
         self._check_in_at = None
-        refusal = self._judged(assignment)
+        refusal = self._unwilling or self.verdicts.of(assignment)
         if refusal is None:
             self.bench.take(assignment)
             return
@@ -199,8 +198,8 @@ class Session:
         self._check_in_later()
 
     def _offered(self, offer: wire.Offer) -> None:
-        busy = Refusal("busy", "") if self.bench.work is not None else None
-        verdicts = {one.round: busy or self._judged(one) for one in offer.candidates}
+        now = Refusal("busy", "") if self.bench.work is not None else self._unwilling
+        verdicts = {one.round: now or self.verdicts.of(one) for one in offer.candidates}
         ranked = [identifier for identifier, refusal in verdicts.items() if refusal is None]
         refused = {identifier: one.code for identifier, one in verdicts.items() if one is not None}
         for code, message in {(one.code, one.message) for one in verdicts.values() if one}:
@@ -280,14 +279,6 @@ class Session:
         self.bench.drop()
         if self.line is Line.READY:
             self._out.send(wire.Leave())
-
-    def _judged(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
-        # By kind: a handler without `evaluate` may still train for the job.
-        key = asked.job, asked.kind
-        refusal = self._unwilling or self.refused.get(key) or self.judge(asked)
-        if refusal is not None and refusal.code not in refusals.PASSING:
-            refusals.remember(self.refused, key, refusal)
-        return refusal
 
     def _over(self, *, later: bool = False) -> None:
         """Let the assignment go and ask for the next one."""

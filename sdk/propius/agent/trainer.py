@@ -9,6 +9,7 @@ from typing import Protocol
 
 from propius import wire
 from propius.adaptive import Plan
+from propius.training.brake import Brake
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class LocalWork:
         Where to write what it shall remember once this update is accepted.
     plan
         How much to do, if the job lets devices adapt.
+    brake
+        Pressed while the owner's conditions do not hold: a trainer with a process hands it over.
     """
 
     assignment: wire.Assignment
@@ -44,6 +47,7 @@ class LocalWork:
     memory: Path | None = None
     remembered: Path | None = None
     plan: Plan | None = None
+    brake: Brake = field(default_factory=Brake)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class Uploads:
         self._send_frame = send_frame
         self._emit = emit
         self._active: dict[int, _Upload] = {}
+        self._free = asyncio.Event()
+        self._free.set()
 
     def start(self, instruction: StartUpload, path: Path) -> None:
         """Send the file from the instruction's offset on; a transfer starts only once."""
@@ -62,6 +64,14 @@ class Uploads:
         if one is not None:
             one.credit += message.size_bytes
             one.granted.set()
+
+    def hold(self) -> None:
+        """Send no more until :meth:`go_on`."""
+        self._free.clear()
+
+    def go_on(self) -> None:
+        """Send the rest."""
+        self._free.set()
 
     def stop(self, assignment: str | None = None) -> None:
         """Stop the transfers of an assignment, or all."""
@@ -83,6 +93,7 @@ class Uploads:
         transfer, offset = one.instruction.transfer, one.instruction.offset
         file.seek(offset)
         while offset < size:
+            await self._free.wait()
             while one.credit <= 0:
                 one.granted.clear()
                 await one.granted.wait()

@@ -16,6 +16,7 @@ from typing import BinaryIO, Self, cast
 import msgspec
 
 from propius.training import limits
+from propius.training.brake import Brake
 from propius.training.tasks import (
     FRAME_BYTES_MAX,
     LENGTH_BYTES,
@@ -200,7 +201,7 @@ class TrainerPool:
         """Start all children and import torch in them, so that the first task need not wait."""
         await asyncio.gather(*(self.run(WarmTask(), timeout_s) for _ in range(self._size)))
 
-    async def run(self, task: Task, timeout_s: float) -> Done:
+    async def run(self, task: Task, timeout_s: float, brake: Brake | None = None) -> Done:
         """Run one task, after those before it; cancelling the call kills the child.
 
         Parameters
@@ -209,6 +210,8 @@ class TrainerPool:
             What to run.
         timeout_s
             Wall-clock cap on the task itself; waiting for a free child does not count.
+        brake
+            Holds the task still while it is pressed; that time does count.
 
         Raises
         ------
@@ -227,7 +230,8 @@ class TrainerPool:
             self._busy.add(child)
             keep = False
             try:
-                reply = await self._ask(child, task, timeout_s)
+                with (brake or Brake()).on(child.pid):
+                    reply = await self._ask(child, task, timeout_s)
                 child.torch_loaded = reply.torch_loaded
                 keep = not (isinstance(reply, Failed) and reply.code == "out_of_memory")
             finally:
@@ -260,12 +264,8 @@ class TrainerPool:
         return self._idle.pop() if self._idle else None
 
     async def _spawn(self) -> _Child:
-        settings = {
-            "parent": os.getpid(),
-            "memory_mb": self._memory_mb,
-            "nice": self._nice,
-            "threads": self._threads,
-        }
+        settings = {"parent": os.getpid(), "memory_mb": self._memory_mb}
+        settings |= {"nice": self._nice, "threads": self._threads}
         log = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (the child's, till its end)
         process = await asyncio.create_subprocess_exec(
             sys.executable,

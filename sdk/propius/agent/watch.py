@@ -1,0 +1,160 @@
+"""Looks after the machine and the owner's switches while the agent runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+import psutil
+
+from propius.agent import conditions, control
+from propius.agent.conditions import Conditions, Reason
+from propius.agent.events import ConditionsChanged, Refusal
+from propius.agent.history import History, midnight
+from propius.agent.identity import Home
+from propius.agent.meter import Meter
+from propius.agent.recording import Recorder
+
+log = logging.getLogger(__name__)
+EVERY_S = 0.5
+SLEPT_S = 10.0
+"""So long a gap between two looks means that the machine slept."""
+ROUTE_EVERY = 10
+SAVE_EVERY = 6
+UNWILLING = Refusal("condition", "the owner's conditions do not hold now")
+
+
+class Watched(Protocol):
+    """The agent, as the watch knows it."""
+
+    def conditions_changed(self, event: ConditionsChanged) -> None:
+        """Take the news."""
+
+    def left(self) -> None:
+        """End: the owner has let the device leave."""
+
+    def reconnect(self, reason: str) -> None:
+        """Connect anew at once."""
+
+    def line_ends(self) -> tuple[Any, Any] | None:
+        """Return the socket's own and its peer's address, None without a connection."""
+
+
+class Watch:
+    """Looks twice a second, and tells the agent what has changed.
+
+    Parameters
+    ----------
+    home, conditions, history, recorder
+        Of the device.
+    meter
+        Where readings come from; ``None`` looks for the owner's switches only.
+    elapsed
+        Seconds that go on while the machine sleeps.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        asked: Conditions,
+        *,
+        meter: Meter | None,
+        history: History,
+        recorder: Recorder,
+        elapsed: Callable[[], float] | None = None,
+    ) -> None:
+        self._home = home
+        self._asked = asked
+        self._meter = meter
+        self._history = history
+        self._recorder = recorder
+        self._elapsed = elapsed or _elapsed
+        self._told: tuple[str, ...] = ()
+
+    async def run(self, agent: Watched) -> None:
+        """Look until cancelled."""
+        looks, last = 0, self._elapsed()
+        while not control.has_left(self._home):
+            await self._look(agent)
+            if looks % ROUTE_EVERY == 0:
+                self._check_route(agent)
+            if looks % SAVE_EVERY == 0:
+                self._recorder.save()
+            await asyncio.sleep(EVERY_S)
+            looks, now = looks + 1, self._elapsed()
+            if now - last > EVERY_S + SLEPT_S:
+                agent.reconnect(f"this machine was away for {now - last:.0f} s")
+            last = now
+        agent.left()
+
+    def reasons(self) -> tuple[Reason, ...]:
+        """Return what keeps the device from work now; may block for a moment."""
+        if control.is_paused(self._home):
+            return (Reason("paused", "its owner has paused it"),)
+        if self._meter is None:
+            return ()
+        seconds, size = self._used()
+        now = replace(self._meter.read(), used_s=seconds, used_bytes=size)
+        return conditions.unmet(self._asked, now)
+
+    async def _look(self, agent: Watched) -> None:
+        try:
+            blocking = self._meter is not None
+            found = await asyncio.to_thread(self.reasons) if blocking else self.reasons()
+        except (OSError, psutil.Error) as error:
+            log.warning("conditions.unreadable %s", error)
+            return
+        names = tuple(one.name for one in found)
+        if names == self._told:
+            return
+        words = "; ".join(one.words for one in found) or "they hold"
+        if bool(names) == bool(self._told):
+            log.info("conditions.unmet %s", words)
+        else:
+            refusal = UNWILLING if found else None
+            agent.conditions_changed(ConditionsChanged(refusal, words, self._asked.grace_s))
+        self._told = names
+
+    def _used(self) -> tuple[float, int]:
+        if self._asked.seconds_a_day is None and self._asked.bytes_a_day is None:
+            return 0.0, 0
+        try:
+            return self._history.used_since(midnight(time.time()))
+        except sqlite3.Error as error:
+            log.warning("history.unreadable %s", error)
+            return 0.0, 0
+
+    def _check_route(self, agent: Watched) -> None:
+        """Notice that the machine has another address than the connection: that one is dead."""
+        ends = agent.line_ends()
+        if ends is None:
+            return
+        own, peer = ends[0][0], ends[1]
+        now = route_to(peer)
+        if now is not None and now != own:
+            agent.reconnect(f"this machine's address is {now} now, no longer {own}")
+
+
+def route_to(peer: Any) -> str | None:
+    """Return the local address from which ``peer`` would be reached; sends nothing."""
+    family = socket.AF_INET6 if len(peer) == 4 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(peer)
+            return str(probe.getsockname()[0])
+        except OSError:
+            # No network at all: the old address may come back.
+            return None
+
+
+def _elapsed() -> float:
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        # The monotonic clock stands still while Linux sleeps.
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time()
