@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,8 +28,17 @@ def claim(*, tenant_id: UUID, digest: str, size_bytes: int, now: datetime) -> No
     A mark for collection is taken off. The row's lock is held until the caller commits, so that
     a collection that runs now waits and then sees the new row.
     """
+    claim_many([(tenant_id, digest, size_bytes)], now=now)
+
+
+def claim_many(named: Iterable[tuple[UUID, str, int]], *, now: datetime) -> None:
+    """Note blobs given by tenant, digest and size, as :func:`claim` does."""
+    # Sorted: every transaction locks blobs in one order. A set: devices may agree to the bit.
     Blob.objects.bulk_create(
-        [Blob(tenant_id=tenant_id, digest=digest, size_bytes=size_bytes, created_at=now)],
+        [
+            Blob(tenant_id=tenant_id, digest=digest, size_bytes=size_bytes, created_at=now)
+            for tenant_id, digest, size_bytes in sorted(set(named))
+        ],
         update_conflicts=True,
         unique_fields=["tenant", "digest"],
         update_fields=["marked_at"],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +16,7 @@ from aggregation import blobs, ownership
 from aggregation.models import Batch, Update
 from aggregation.uploads import UpdateRefused
 from core import hints, knobs
+from core.errors import PropiusError
 from jobs.models import Round
 
 METRICS_MAX = 64
@@ -28,6 +30,109 @@ class Accepted:
 
     sequence: int
     already: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """An update whose bytes are durable; fields as :func:`accept_update` takes them."""
+
+    assignment_id: UUID
+    device_id: UUID
+    digest: str
+    size_bytes: int
+    weight: float
+    metrics: Mapping[str, float]
+
+
+def accept_updates(*, arrived: Sequence[Arrived], now: datetime) -> list[Accepted | PropiusError]:
+    """Count train updates in the order given, each as :func:`accept_update` would.
+
+    Mostly in one transaction: a round's devices tend to end at the same moment, and each alone
+    would wait for the round's lock and a commit of its own.
+    """
+    answers = _accept_together(arrived, now)
+    for one in arrived:
+        if one.assignment_id not in answers:
+            try:
+                answers[one.assignment_id] = accept_update(**dataclasses.asdict(one), now=now)
+            except PropiusError as error:
+                answers[one.assignment_id] = error
+    return [answers[one.assignment_id] for one in arrived]
+
+
+@transaction.atomic
+def _accept_together(
+    arrived: Sequence[Arrived], now: datetime
+) -> dict[UUID, Accepted | PropiusError]:
+    """Count what is new, of train rounds and in order; leave the rest to be counted alone."""
+    repeated = set(
+        Update.objects.filter(assignment_id__in=[one.assignment_id for one in arrived]).values_list(
+            "assignment_id", flat=True
+        )
+    )
+    answers: dict[UUID, Accepted | PropiusError] = {}
+    new: dict[UUID, Arrived] = {}
+    for one in arrived:
+        fault = _fault_of(one)
+        if fault is not None:
+            answers[one.assignment_id] = fault
+        elif one.assignment_id not in repeated:
+            new[one.assignment_id] = one
+    reports = [jobs.services.Report(one.assignment_id, one.device_id) for one in new.values()]
+    reported = jobs.services.report_many(reports=reports, kind=Round.Kind.TRAIN, now=now)
+    counted: list[tuple[Arrived, jobs.services.Reported]] = []
+    for identifier, found in reported.items():
+        if isinstance(found, jobs.services.Reported):
+            counted.append((new[identifier], found))
+            answers[identifier] = Accepted(sequence=found.sequence, already=False)
+        elif not isinstance(found, jobs.services.AlreadyReported):
+            answers[identifier] = found
+    _store(counted, now)
+    return answers
+
+
+def _fault_of(one: Arrived) -> PropiusError | None:
+    try:
+        check_result(one.weight, one.metrics)
+        blobs.store().path(one.digest)
+    except PropiusError as error:
+        return error
+    return None
+
+
+def _store(counted: Sequence[tuple[Arrived, jobs.services.Reported]], now: datetime) -> None:
+    """Make the rows of updates that have their places in order."""
+    counted = sorted(counted, key=lambda one: (one[1].round.id, one[1].sequence))
+    ownership.claim_many(
+        [(found.round.tenant_id, one.digest, one.size_bytes) for one, found in counted], now=now
+    )
+    rows, full, newest = [], set(), dict[UUID, Batch]()
+    for one, found in counted:
+        round_ = found.round
+        batch = newest.get(round_.id)
+        if batch is None or found.sequence > batch.last:
+            batch = newest[round_.id] = _batch_for(round_, found.sequence)
+        if found.sequence == batch.last and not found.closed:
+            full.add(round_.id)
+        rows.append(_row(one, found, batch, now))
+    Update.objects.bulk_create(rows)
+    for round_id in full:  # the close of a round hints by itself
+        hints.send("aggregation.fold", str(round_id), queue="aggregation")
+
+
+def _row(one: Arrived, found: jobs.services.Reported, batch: Batch, now: datetime) -> Update:
+    return Update(
+        tenant_id=found.round.tenant_id,
+        round=found.round,
+        assignment_id=one.assignment_id,
+        sequence=found.sequence,
+        batch=batch,
+        digest=one.digest,
+        size_bytes=one.size_bytes,
+        weight=one.weight,
+        metrics=dict(one.metrics),
+        accepted_at=now,
+    )
 
 
 @transaction.atomic
@@ -51,26 +156,16 @@ def accept_update(
     reported = _report(assignment_id, device_id, Round.Kind.TRAIN, now)
     if isinstance(reported, Accepted):
         return reported
-    ownership.claim(
-        tenant_id=reported.round.tenant_id, digest=digest, size_bytes=size_bytes, now=now
-    )
-    blobs.store().path(digest)
-    batch = _batch_for(reported.round, reported.sequence)
-    Update.objects.create(
-        tenant_id=reported.round.tenant_id,
-        round=reported.round,
+    one = Arrived(
         assignment_id=assignment_id,
-        sequence=reported.sequence,
-        batch=batch,
+        device_id=device_id,
         digest=digest,
         size_bytes=size_bytes,
         weight=weight,
-        metrics=dict(metrics),
-        accepted_at=now,
+        metrics=metrics,
     )
-    if reported.sequence == batch.last and not reported.closed:
-        # The close of a round hints by itself.
-        hints.send("aggregation.fold", str(reported.round.id), queue="aggregation")
+    blobs.store().path(digest)
+    _store([(one, reported)], now)
     return Accepted(sequence=reported.sequence, already=False)
 
 

@@ -128,6 +128,7 @@ def _start_upload(one: Connection, do: todo.StartUpload) -> None:
         device=one.device,
         max_bytes=held.max_update_bytes,
         threads=one.hub.threads,
+        desk=one.hub.desk,
         feed=one.feed,
     )
     one.hub.adopt(one.upload.start())

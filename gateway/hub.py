@@ -22,6 +22,7 @@ from gateway.registry import Registry
 from gateway.signing import Signer
 from gateway.states import HOLDING
 from gateway.threads import Threads
+from gateway.uploads import Desk
 from jobs.constraints import Profile
 from scheduling import binding
 
@@ -49,6 +50,7 @@ class Hub:
         self.presence = Presence(self)
         self.channel = Channel(self)
         self.hellos = Hellos(self.threads)
+        self.desk = Desk(self.threads)
         self._connected: list[tuple[str, str]] = []
         self.sockets = 0
         self._new: dict[str, Profile] = {}

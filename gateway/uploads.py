@@ -24,6 +24,7 @@ from gateway.events import (
     UpdateRefused,
     UploadOpened,
 )
+from gateway.gathering import Gathering
 from gateway.limits import pace
 from gateway.metrics import BYTES, RESULTS, TRANSFERS
 from gateway.threads import BROKEN, PATIENCE_S, DatabaseAway, Threads
@@ -35,14 +36,38 @@ BUSY_TRIES = 40
 BUSY_WAIT_S = 0.25
 OVER = (jobs.services.RoundClosed, jobs.services.AssignmentOver, jobs.services.StaleAssignment)
 Feed = Callable[[Event], None]
+Counted = aggregation.services.Accepted | PropiusError
+
+
+class Desk:
+    """What uploads ask of the rows, many at a time: a round's devices end at the same moment."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.looking = Gathering[tuple[UUID, UUID], uploads.Wanted | None](
+            lambda many: threads.rows(lambda: uploads.wanted(held=many), patience_s=PATIENCE_S)
+        )
+        self.counting = Gathering[aggregation.services.Arrived, Counted](
+            lambda many: threads.rows(
+                lambda: aggregation.services.accept_updates(arrived=many, now=timezone.now()),
+                patience_s=PATIENCE_S,
+            )
+        )
 
 
 class Upload:
     """Takes the chunks of one update. What is under way when the connection breaks is kept."""
 
     def __init__(
-        self, order: wire.Upload, *, device: str, max_bytes: int, threads: Threads, feed: Feed
+        self,
+        order: wire.Upload,
+        *,
+        device: str,
+        max_bytes: int,
+        threads: Threads,
+        desk: Desk,
+        feed: Feed,
     ) -> None:
+        self._desk = desk
         self._order = order
         self._device = UUID(device)
         self._assignment = UUID(order.assignment)
@@ -133,9 +158,10 @@ class Upload:
     async def _open(self) -> UploadSink | None:
         """Open the file, once an older connection's hold on it has ended; None if it counts."""
         for _ in range(BUSY_TRIES):
-            if await self._threads.rows(self._is_counted, patience_s=PATIENCE_S):
+            held = await self._desk.looking.ask((self._assignment, self._device))
+            if held is None:
                 return None
-            opening = asyncio.ensure_future(self._threads.rows(self._sink, patience_s=PATIENCE_S))
+            opening = asyncio.ensure_future(self._threads.files(lambda: self._sink(held)))  # noqa: B023
             try:
                 return await asyncio.shield(opening)
             except asyncio.CancelledError:
@@ -148,39 +174,32 @@ class Upload:
             await asyncio.sleep(BUSY_WAIT_S)
         raise busy
 
-    def _sink(self) -> UploadSink:
-        return uploads.open_upload(
-            assignment_id=self._assignment,
-            device_id=self._device,
+    def _sink(self, held: uploads.Wanted) -> UploadSink:
+        return uploads.open_sink(
+            held,
             digest=self._order.digest,
             size_bytes=self._order.size_bytes,
             max_bytes=self._max_bytes,
         )
 
-    def _is_counted(self) -> bool:
-        return aggregation.services.already_accepted(
-            assignment_id=self._assignment, device_id=self._device
-        )
-
     async def _count(self, sink: UploadSink | None) -> None:
         order = self._order
+        arrived = aggregation.services.Arrived(
+            assignment_id=self._assignment,
+            device_id=self._device,
+            digest=order.digest,
+            size_bytes=order.size_bytes,
+            weight=order.weight,
+            metrics=order.metrics,
+        )
         try:
-            await self._threads.rows(
-                lambda: aggregation.services.accept_update(
-                    assignment_id=self._assignment,
-                    device_id=self._device,
-                    digest=order.digest,
-                    size_bytes=order.size_bytes,
-                    weight=order.weight,
-                    metrics=order.metrics,
-                    now=timezone.now(),
-                ),
-                patience_s=PATIENCE_S,
-            )
+            answer = await self._desk.counting.ask(arrived)
         except DatabaseAway:
             if sink is not None:
                 await self._threads.files(sink.put_back)
             raise
+        if isinstance(answer, PropiusError):
+            raise answer
         RESULTS.labels("accepted").inc()
         self._feed(UpdateAccepted(order.assignment))
 
