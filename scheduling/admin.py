@@ -143,7 +143,7 @@ class TenantShareForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = TenantShare
-        fields = ("tenant", "weight", "guarantee", "ceiling")
+        fields = ("tenant", "weight", "guarantee", "ceiling", "lending_limit")
 
 
 @admin.register(TenantShare)
@@ -151,7 +151,9 @@ class TenantShareAdmin(ModelAdmin):
     """What each tenant may have of the fleet, in devices at once."""
 
     form = TenantShareForm
-    list_display = ["tenant", "weight", "guarantee", "ceiling", "updated_by", "updated_at"]
+    list_display = [
+        "tenant", "weight", "guarantee", "ceiling", "lending_limit", "updated_by", "updated_at",
+    ]  # fmt: skip
     list_select_related = ["tenant"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -165,6 +167,7 @@ class TenantShareAdmin(ModelAdmin):
             weight=obj.weight,
             guarantee=obj.guarantee,
             ceiling=obj.ceiling,
+            lending_limit=obj.lending_limit,
             author=request.user.get_username(),
             reason=form.cleaned_data["reason"],
             now=timezone.now(),
@@ -181,7 +184,8 @@ class ShareChangeAdmin(Revertible, ReadOnlyAdmin, ModelAdmin):
     """Every share as it was set, by whom and why."""
 
     list_display = [
-        "tenant", "weight", "guarantee", "ceiling", "reason", "author", "created_at", "back",
+        "tenant", "weight", "guarantee", "ceiling", "lending_limit", "reason", "author",
+        "created_at", "back",
     ]  # fmt: skip
     list_filter = ["tenant"]
     list_select_related = ["tenant"]

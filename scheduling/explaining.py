@@ -39,6 +39,7 @@ class TenantPart:
     held: int
     allowed: int | None
     guarantee: int
+    lending_limit: int | None
     weight: float
     of_bound: float | None
     of_weights: float | None
@@ -195,6 +196,7 @@ def _part(job: Job, now: datetime) -> TenantPart:
         held=mine,
         allowed=0 if spent else quotas.devices_at_once(share, quota),
         guarantee=share.guarantee if share else 0,
+        lending_limit=share.lending_limit if share else None,
         weight=weights[job.tenant_id],
         of_bound=mine / total if total else None,
         of_weights=weights[job.tenant_id] / sum(weights.values()),

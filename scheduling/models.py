@@ -35,6 +35,11 @@ class TenantShare(models.Model):
     weight = models.FloatField(default=1)
     guarantee = models.PositiveIntegerField(default=0)
     ceiling = models.PositiveIntegerField(null=True, blank=True)
+    lending_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How much of the guarantee others may have meanwhile; empty is all of it",
+    )
     updated_by = models.CharField(max_length=150)
     updated_at = models.DateTimeField()
 
@@ -44,6 +49,10 @@ class TenantShare(models.Model):
             models.CheckConstraint(
                 condition=Q(ceiling=None) | Q(ceiling__gte=F("guarantee")),
                 name="share_guarantee_within_ceiling",
+            ),
+            models.CheckConstraint(
+                condition=Q(lending_limit=None) | Q(lending_limit__lte=F("guarantee")),
+                name="share_lends_of_its_guarantee",
             ),
         ]
 
@@ -58,6 +67,7 @@ class ShareChange(models.Model):
     weight = models.FloatField()
     guarantee = models.PositiveIntegerField()
     ceiling = models.PositiveIntegerField(null=True)
+    lending_limit = models.PositiveIntegerField(null=True)
     reason = models.CharField(max_length=300, blank=True)
     author = models.CharField(max_length=150)
     created_at = models.DateTimeField()

@@ -14,6 +14,7 @@ from jobs.selectors import OpenRound
 from jobs.usage import JobPast
 from scheduling import history, keys, policies, publishing, quotas, selectors, supply
 from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
+from scheduling.policies.shares import room
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +48,7 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
         rounds=_published(rounds),
         queues=plan.queues,
         signatures=plan.signatures,
-        room={
-            str(tenant_id): max(0, share.ceiling - share.held)
-            for tenant_id, share in shares.items()
-            if share.ceiling is not None
-        },
+        room=room(snapshot),
         seen={str(one): [str(device) for device in devices] for one, devices in seen.items()},
         rows=rows,
     )
@@ -158,7 +155,8 @@ def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
 
 
 def _shares(tenant_ids: set[UUID], held: dict[UUID, int], now: datetime) -> dict[UUID, Share]:
-    rows = selectors.shares(tenant_ids)
+    rows = selectors.shares_in_force(tenant_ids)
+    tenant_ids = tenant_ids | rows.keys()
     caps = quotas.caps(tenant_ids, now=now)
     used = history.known().used_s(tenant_ids, now=now)
     found = {}
@@ -174,5 +172,6 @@ def _shares(tenant_ids: set[UUID], held: dict[UUID, int], now: datetime) -> dict
             ceiling=ceiling,
             held=held.get(tenant_id, 0),
             used_s=used.get(tenant_id, 0.0),
+            lending_limit=row.lending_limit if row else None,
         )
     return found

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F, Q
+
 from core import connections
 from jobs.constraints import Group
 from jobs.models import Assignment, Job
@@ -78,6 +80,13 @@ def constraint_groups() -> GroupSet:
 def shares(tenant_ids: Iterable[UUID]) -> dict[UUID, TenantShare]:
     """Return the shares that were set, by tenant."""
     return {row.tenant_id: row for row in TenantShare.objects.filter(tenant__in=set(tenant_ids))}
+
+
+def shares_in_force(tenant_ids: Iterable[UUID]) -> dict[UUID, TenantShare]:
+    """Return the shares of tenants, and those that bind others: of who limits what it lends."""
+    theirs = Q(tenant__in=set(tenant_ids))
+    rows = TenantShare.objects.filter(theirs | Q(lending_limit__lt=F("guarantee")))
+    return {row.tenant_id: row for row in rows}
 
 
 def bound_under(record: PlanRecord, *, limit: int = 100) -> list[Assignment]:

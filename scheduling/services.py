@@ -34,7 +34,7 @@ class PolicyInvalid(Invalid):
 
 
 class ShareInvalid(Invalid):
-    """A weight, guarantee or ceiling that makes no sense."""
+    """A weight, guarantee, ceiling or lending limit that makes no sense."""
 
     code = "share_invalid"
 
@@ -100,11 +100,13 @@ def set_share(
     ceiling: int | None,
     author: str,
     now: datetime,
+    lending_limit: int | None = None,
     reason: str = "",
 ) -> TenantShare:
     """Set a tenant's part of the fleet, in devices at once; bound devices stay.
 
-    Raises ShareInvalid.
+    ``lending_limit`` is how much of the guarantee others may have while the tenant does not ask
+    for it; None is all. Raises ShareInvalid.
     """
     errors = {}
     if not 0 < weight < math.inf:
@@ -113,10 +115,17 @@ def set_share(
         errors["guarantee"] = f"{guarantee}; 0 or more is allowed"
     if ceiling is not None and ceiling < max(0, guarantee):
         errors["ceiling"] = f"{ceiling}; at least the guarantee ({guarantee}) is allowed"
+    if lending_limit is not None and not 0 <= lending_limit <= max(0, guarantee):
+        errors["lending_limit"] = (
+            f"{lending_limit}; from 0 to the guarantee ({guarantee}), or nothing, is allowed"
+        )
     if errors:
         text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
         raise ShareInvalid(text, errors=errors)
-    bounds: dict[str, Any] = {"weight": weight, "guarantee": guarantee, "ceiling": ceiling}
+    bounds: dict[str, Any] = {
+        "weight": weight, "guarantee": guarantee, "ceiling": ceiling,
+        "lending_limit": lending_limit,
+    }  # fmt: skip
     share, _ = TenantShare.objects.update_or_create(
         tenant_id=tenant_id, defaults={**bounds, "updated_by": author, "updated_at": now}
     )
@@ -152,6 +161,7 @@ def revert_share(*, change_id: int, author: str, now: datetime) -> TenantShare:
         weight=old.weight,
         guarantee=old.guarantee,
         ceiling=old.ceiling,
+        lending_limit=old.lending_limit,
         author=author,
         reason=f"back to the share of {old.created_at:%Y-%m-%d %H:%M} by {old.author}"[:300],
         now=now,

@@ -30,6 +30,10 @@ class TenantPartSerializer(serializers.Serializer):  # type: ignore[type-arg]
     held = serializers.IntegerField()
     allowed = serializers.IntegerField(allow_null=True)
     guarantee = serializers.IntegerField()
+    lending_limit = serializers.IntegerField(
+        allow_null=True,
+        help_text="Of the guarantee, what others may have meanwhile; null is all of it",
+    )
     weight = serializers.FloatField()
     of_bound = serializers.FloatField(allow_null=True)
     of_weights = serializers.FloatField(allow_null=True)

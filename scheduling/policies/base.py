@@ -82,6 +82,8 @@ class SignatureSupply:
 class Share:
     """What a tenant may have: its weight, guarantee and ceiling in devices, and what it holds.
 
+    ``lending_limit`` is how much of its guarantee others may have while it does not ask for it;
+    None is all of it.
     ``used_s`` are its device-seconds so far, halved for every half-life that has passed since.
     """
 
@@ -90,6 +92,7 @@ class Share:
     ceiling: int | None = None
     held: int = 0
     used_s: float = 0.0
+    lending_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

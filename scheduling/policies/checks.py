@@ -14,7 +14,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from scheduling.policies import shares
 from scheduling.policies.base import OpenRound, Policy, Share, SignatureSupply, Snapshot
 
 NOW = 1_000_000.0
@@ -118,6 +120,57 @@ def never_over_demand(policy: Policy) -> None:
         assert min(free.values()) >= 0, f"over demand, seed {seed}"
 
 
+def shares_kept(policy: Policy) -> None:
+    """No tenant passes its ceiling, and what tenants keep for themselves is left to them.
+
+    Devices walk the plan within :func:`shares.room`, as the bind script lets them.
+    """
+    for seed in SEEDS:
+        draw = random.Random(seed)
+        plain = snapshot(seed)
+        idle = draw.choice((2, 9))
+        supply = tuple(replace(one, idle=idle) for one in plain.supply)
+        given = replace(plain, supply=supply, shares=_bounded(draw))
+        held = {tenant: share.held for tenant, share in given.shares.items()}
+        connected = sum(one.idle + one.busy for one in given.supply)
+        keeps = sum(map(shares.kept, given.shares.values()))
+        free = max(0, connected - sum(held.values()) - keeps)
+        allowed = shares.room(given)
+        of = {one.id: one for one in given.rounds}
+        left = {one.id: one.remaining for one in given.rounds}
+        plan = policy.plan(given)
+        for _ in range(2_000):
+            for name in plan.rounds_of(draw.choice(given.supply).signature):
+                tenant = of[name].tenant
+                if left[name] and allowed.get(tenant, 1) > 0:
+                    left[name] -= 1
+                    held[tenant] += 1
+                    if tenant in allowed:
+                        allowed[tenant] -= 1
+                    break
+        lent = 0
+        for tenant, share in given.shares.items():
+            assert share.ceiling is None or held[tenant] <= max(share.ceiling, share.held), (
+                f"{tenant} passes its ceiling, seed {seed}"
+            )
+            lent += max(0, held[tenant] - share.held - shares.kept(share))
+        assert not keeps or lent <= free, f"{lent} of {free} devices were lent, seed {seed}"
+
+
+def _bounded(draw: random.Random) -> dict[str, Share]:
+    """Return shares with guarantees, ceilings and lending limits; one tenant asks for nothing."""
+    return {
+        f"tenant-{number}": Share(
+            weight=1.0 + number,
+            guarantee=10,
+            ceiling=draw.choice((None, 10, 15)),
+            held=draw.randint(0, 8),
+            lending_limit=draw.choice((None, 0, 4, 10)),
+        )
+        for number in range(4)
+    }
+
+
 def deterministic(policy: Policy) -> None:
     """The same snapshot gives the same plan, whatever the order of its rounds."""
     for seed in SEEDS:
@@ -163,8 +216,8 @@ def quick(policy: Policy, *, ms_per_100: float = 1.0) -> None:
 
 
 CHECKS: tuple[Callable[[Policy], None], ...] = (
-    eligible_only, complete, work_conserving, never_over_demand, deterministic, starves_nobody,
-    empty, quick,
+    eligible_only, complete, work_conserving, never_over_demand, shares_kept, deterministic,
+    starves_nobody, empty, quick,
 )  # fmt: skip
 
 

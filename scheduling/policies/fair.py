@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import math
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from scheduling.policies.base import BadParameters, OpenRound, Plan, Policy, Share, Snapshot
-
-NOBODY = Share()
+from scheduling.policies import shares
+from scheduling.policies.base import BadParameters, OpenRound, Plan, Policy, Snapshot
 
 
 class Fair:
     """Weighted shares with a guarantee, a ceiling and borrowing of what others leave idle.
 
     In Kueue's words: a tenant's ``guarantee`` is its nominal quota, ``ceiling`` is nominal quota
-    and borrowing limit, lending is unlimited (what a tenant does not ask for goes to others), and
-    ``weight`` is its fair-sharing weight. A device goes to
+    and borrowing limit, ``lending_limit`` how much of the nominal quota others may have while the
+    tenant does not ask for it (all, if none is set), and ``weight`` is its fair-sharing weight. A
+    device goes to
 
     1. a tenant that holds fewer devices than it is guaranteed, the one with the smallest part
        of its guarantee first;
     2. then the one with the fewest device-seconds for its weight, halved for every half-life
        that has passed, and those that it holds now counted as if each stays ``horizon_s``.
 
-    A tenant at its ceiling gets nothing. There is one resource, the device, and it is counted in
+    A tenant at its ceiling gets nothing, nor does one for which only devices are left that others
+    keep for themselves. There is one resource, the device, and it is counted in
     device-seconds, so the dominant share is the share; what a job *declares* (rounds left,
     demand, workload) only orders the tenant's own jobs, and how many jobs a tenant has counts
     nothing. So splitting a job or misdeclaring its rounds gains nothing from others.
 
     Every tenant with rounds open is reached by every device that it may have: nobody starves
-    who has a weight, and the policy is work-conserving up to the ceilings.
+    who has a weight, and the policy is work-conserving up to ceilings and lending limits. Under
+    ``random`` the order of a tenant's rounds is drawn anew at each plan, not at each check-in.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class Fair:
 
         given = dict(parameters or {})
         within = given.pop("within", "propius")
-        self.horizon_s = given.pop("horizon_s", 60.0)
+        self.horizon_s = given.pop("horizon_s", shares.HORIZON_S)
         errors = dict.fromkeys(given, "unknown; within, horizon_s are allowed")
         number = isinstance(self.horizon_s, int | float) and not isinstance(self.horizon_s, bool)
         if not number or not 0 <= self.horizon_s <= 86_400:
@@ -71,27 +73,28 @@ class Fair:
             rounds.setdefault(one.tenant, []).append(one)
         queues: dict[str, tuple[str, ...]] = {}
         signatures: dict[str, tuple[str, ...]] = {one.signature: () for one in snapshot.supply}
+        room = shares.room(snapshot, horizon_s=self.horizon_s)
         plans = {
             tenant: self.within.plan(
                 Snapshot(snapshot.now, tuple(rounds[tenant]), snapshot.supply, tiers=snapshot.tiers)
             )
             for tenant in sorted(rounds, key=lambda name: self._due(snapshot, name))
-            if not _at_ceiling(snapshot.shares.get(tenant, NOBODY))
+            if room.get(tenant, 1)
         }
+        shuffled = len(plans) == 1 and any(plan.shuffled for plan in plans.values())
         for tenant, plan in plans.items():
             for name, queue in plan.queues.items():
-                queues[f"{tenant}/{name}"] = queue
+                drawn = plan.shuffled and not shuffled
+                queues[f"{tenant}/{name}"] = _drawn(queue, snapshot.now) if drawn else queue
             for signature, names in plan.signatures.items():
                 signatures[signature] += tuple([f"{tenant}/{name}" for name in names])
-        shuffled = len(plans) == 1 and any(plan.shuffled for plan in plans.values())
         return Plan(queues=queues, signatures=signatures, shuffled=shuffled)
 
     def _due(self, snapshot: Snapshot, tenant: str) -> tuple[float, float, str]:
-        share = snapshot.shares.get(tenant, NOBODY)
-        guaranteed = share.held / share.guarantee if share.held < share.guarantee else 1.0
-        used = share.used_s + share.held * self.horizon_s
-        return guaranteed, used / share.weight if share.weight > 0 else math.inf, tenant
+        share = snapshot.shares.get(tenant, shares.NOBODY)
+        return *shares.due(share, self.horizon_s), tenant
 
 
-def _at_ceiling(share: Share) -> bool:
-    return share.ceiling is not None and share.held >= share.ceiling
+def _drawn(queue: tuple[str, ...], now: float) -> tuple[str, ...]:
+    """Return a queue in an order drawn for this plan."""
+    return tuple(sorted(queue, key=lambda one: (zlib.crc32(f"{now} {one}".encode()), one)))

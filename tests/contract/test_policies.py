@@ -17,7 +17,7 @@ def test_every_policy_passes_the_suite(policy, check):
 
 
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda one: one.__name__)
-@pytest.mark.parametrize("within", ["fifo", "irs", "las", "srsf", "srtf"])
+@pytest.mark.parametrize("within", ["fifo", "irs", "las", "random", "srsf", "srtf"])
 def test_fair_passes_the_suite_with_any_policy_within(check, within):
     check(policies.make("fair", {"within": within}))
 

@@ -26,7 +26,13 @@ def two_shares():
     with scopes.system_scope():
         for one in (mine, theirs):
             services.set_share(
-                tenant_id=one.id, weight=1, guarantee=0, ceiling=9, author="op", now=NOW
+                tenant_id=one.id,
+                weight=1,
+                guarantee=2,
+                ceiling=9,
+                lending_limit=1,
+                author="op",
+                now=NOW,
             )
     return mine, theirs
 
@@ -106,6 +112,7 @@ class TestConsole:
                 "weight": "2",
                 "guarantee": "1",
                 "ceiling": "7",
+                "lending_limit": "0",
                 "reason": "a larger one",
             },
         )
@@ -113,6 +120,7 @@ class TestConsole:
         with scopes.system_scope():
             share = TenantShare.objects.get(tenant=tenant)
         assert (share.weight, share.ceiling, share.updated_by) == (2, 7, "op")
+        assert share.lending_limit == 0
 
     def test_a_ceiling_below_the_guarantee_is_shown_as_a_fault(self, operator):
         page = operator.post(
@@ -148,6 +156,7 @@ class TestConsole:
         with scopes.system_scope():
             share = TenantShare.objects.get(tenant=mine)
             assert (share.weight, share.ceiling, share.updated_by) == (1, 9, "op")
+            assert (share.guarantee, share.lending_limit) == (2, 1)
             assert ShareChange.objects.filter(tenant=mine).count() == 3
 
     def test_one_who_only_looks_reverts_nothing(self, client):

@@ -8,7 +8,7 @@ import pytest
 
 from core import connections
 from jobs import services as job_services
-from jobs.constraints import Profile, signature
+from jobs.constraints import Group, Profile, signature
 from scheduling import history, keys, policies, selectors, services
 from scheduling.binding import Binder, Bound, Request, Settlement
 from scheduling.models import SharingPolicy
@@ -200,6 +200,35 @@ def test_a_ceiling_holds_over_all_rounds_of_a_tenant(fleet):
     assert not any(isinstance(one, str) for one in fleet.bind(2))
 
 
+def test_what_a_tenant_does_not_lend_is_left_to_it_while_it_asks_for_nothing(fleet):
+    keeper, other = factories.tenant(), factories.tenant()
+    services.set_share(
+        tenant_id=keeper.id, weight=1, guarantee=5, ceiling=None, lending_limit=1, author="op",
+        now=NOW,
+    )  # fmt: skip
+    theirs = factories.job(other)
+    services.plan(now=NOW)  # the heartbeat is counted under the groups of this plan
+    beat(theirs, idle=8)
+    services.plan(now=NOW)
+    answers = fleet.bind(8)
+    assert sum(isinstance(one, str) for one in answers) == 4
+    mine = factories.job(keeper, now=later(1), name="mine")
+    services.plan(now=later(1))
+    assert bound_to(mine, fleet.bind(4)) == 4
+
+
+def beat(job, *, idle):
+    group = Group.of(job.spec["effective"]).id
+
+    async def inside(door):
+        groups = await door.groups()
+        await door.heartbeat(
+            "one", groups_version=groups.version, sockets=idle, idle={group: idle}, busy={}
+        )
+
+    run(inside)
+
+
 def test_a_change_of_policy_is_in_the_next_plan_and_in_the_history(fleet):
     tenant = factories.tenant()
     large = factories.job(tenant, rounds__demand=20, name="large")
@@ -239,7 +268,13 @@ def test_a_choice_that_cannot_work_is_refused_and_leaves_nothing(arguments, fiel
 
 @pytest.mark.parametrize(
     ("wrong", "field"),
-    [({"weight": 0}, "weight"), ({"guarantee": -1}, "guarantee"), ({"ceiling": 1}, "ceiling")],
+    [
+        ({"weight": 0}, "weight"),
+        ({"guarantee": -1}, "guarantee"),
+        ({"ceiling": 1}, "ceiling"),
+        ({"lending_limit": 3}, "lending_limit"),
+        ({"lending_limit": -1}, "lending_limit"),
+    ],
 )
 def test_a_share_that_makes_no_sense_is_refused(wrong, field):
     values = {"weight": 1, "guarantee": 2, "ceiling": None, **wrong}

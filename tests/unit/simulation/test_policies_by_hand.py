@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 from scheduling import policies
-from scheduling.policies import OpenRound, Share, SignatureSupply, Snapshot
+from scheduling.policies import OpenRound, Share, SignatureSupply, Snapshot, shares
 from scheduling.policies.irs import delayed
 from scheduling.simulation import cases
 from scheduling.simulation.traces import Fleet, SimulatedJob
@@ -164,6 +164,47 @@ class TestFair:
     def test_a_tenant_at_its_ceiling_gets_nothing_and_others_borrow_the_rest(self):
         made = plan("fair", self.ROUNDS, supply(g=1.0), shares={"a": Share(ceiling=3, held=3)})
         assert made.rounds_of("g") == ("b1", "b2")
+
+    def room(self, *, idle, busy=0, wanted=50, **given):
+        rounds = [round_("a1", tenant="a", remaining=wanted), round_("b1", tenant="b", remaining=9)]
+        devices = (SignatureSupply("g", frozenset("g"), rate=1.0, idle=idle, busy=busy),)
+        return shares.room(Snapshot(NOW, tuple(rounds), devices, shares=given))
+
+    def test_without_a_lending_limit_all_of_an_idle_guarantee_is_lent(self):
+        assert self.room(idle=20, c=Share(guarantee=15)) == {}
+
+    def test_what_a_tenant_does_not_lend_is_left_to_it(self):
+        # Of c's 15 devices 12 may be had by others: 20 - 3 are given out, first come first served.
+        assert self.room(idle=20, c=Share(guarantee=15, lending_limit=12)) == {"a": 17, "b": 0}
+        assert self.room(idle=20, wanted=5, c=Share(guarantee=15, lending_limit=5)) == {
+            "a": 5, "b": 5,
+        }  # fmt: skip
+
+    def test_a_tenant_takes_what_it_keeps_itself_and_what_others_lend(self):
+        a, c = Share(guarantee=10, lending_limit=0), Share(guarantee=4, lending_limit=0)
+        assert self.room(idle=20, a=a, c=c) == {"a": 16, "b": 0}
+
+    def test_devices_bound_since_the_last_heartbeat_are_not_lent_again(self):
+        c = Share(guarantee=15, lending_limit=0)
+        assert self.room(idle=20, a=Share(held=5), c=c) == {"a": 0, "b": 0}
+        assert self.room(idle=15, busy=5, a=Share(held=5), c=c) == {"a": 0, "b": 0}
+
+    def test_who_may_take_only_what_others_keep_is_not_in_the_plan(self):
+        given = {"c": Share(guarantee=9, lending_limit=0)}
+        few = SignatureSupply("g", frozenset("g"), rate=1.0, idle=9)
+        assert plan("fair", self.ROUNDS, (few,), shares=given).rounds_of("g") == ()
+
+    def test_random_within_draws_an_order_at_each_plan_and_keeps_tenants_apart(self):
+        rounds = [round_(f"{tenant}{n}", tenant=tenant) for tenant in "ab" for n in range(8)]
+        given = {"a": Share(used_s=1.0)}
+        orders = [
+            policies.make("fair", {"within": "random"})
+            .plan(Snapshot(NOW + second, tuple(rounds), supply(g=1.0), shares=given))
+            .rounds_of("g")
+            for second in range(5)
+        ]
+        assert len(set(orders)) == 5
+        assert all({one[0] for one in order[:8]} == {"b"} for order in orders)
 
     def test_splitting_a_job_in_ten_gains_at_most_5_percent(self):
         assert share_of_a("fair", parts=10) <= 1.05 * share_of_a("fair")
