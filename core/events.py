@@ -47,6 +47,20 @@ def of_job(*, job_id: UUID, after: int, until: datetime, limit: int) -> list[Eve
     return list(rows.order_by("id")[:limit])
 
 
+def of_tenant(
+    *, tenant_id: UUID, kinds: Sequence[str], after: int, until: datetime, limit: int
+) -> list[Event]:
+    """Return a tenant's events of some kinds above the number ``after``, told by ``until``."""
+    rows = Event.objects.filter(tenant_id=tenant_id, kind__in=kinds, id__gt=after, at__lte=until)
+    return list(rows.order_by("id")[:limit])
+
+
+def last_of_tenant(tenant_id: UUID) -> int:
+    """Return the number of a tenant's newest event; 0 without any."""
+    last = Event.objects.filter(tenant_id=tenant_id).order_by("-id").values_list("id", flat=True)
+    return last.first() or 0
+
+
 @dataclass(frozen=True, slots=True)
 class New:
     """One of many event rows; fields as :func:`append` takes them."""

@@ -29,6 +29,8 @@ class Knobs:
     program_check_s: float = 60.0
     blob_grace_s: float = 3600.0
     ticket_s: float = 600.0
+    leaf_wait_s: float = 10.0
+    leaf_silent_s: float = 15.0
     bind_batch: int = 500
     bind_delay_s: float = 0.002
     admission_wait_s: float = 2.0
@@ -44,9 +46,12 @@ class Knobs:
     event_streams: int = 200
     event_stream_s: float = 900.0
     idempotency_s: float = 86_400.0
+    webhook_addresses: str = "public"
+    webhook_retention_s: float = 604_800.0
 
 
 _ALLOWED = {
+    "webhook_addresses": ("public", "any"),
     "admission": ("queue", "refuse"),
     "admission_over_quota": ("queue", "refuse"),
 }

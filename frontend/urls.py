@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from frontend.views import accounts, devices, jobs, joining, overview, settings
+from frontend.views import accounts, devices, jobs, joining, overview, settings, webhooks
 
 app_name = "frontend"
 urlpatterns = [
@@ -34,5 +34,13 @@ urlpatterns = [
         settings.revoke_token,
         name="settings-token-revoke",
     ),
+    path("settings/webhooks/", webhooks.webhooks, name="settings-webhooks"),
+    path("settings/webhooks/new/", webhooks.create, name="settings-webhook-create"),
+    path(
+        "settings/webhooks/<uuid:webhook_id>/delete/",
+        webhooks.delete,
+        name="settings-webhook-delete",
+    ),
+    path("settings/webhooks/<uuid:webhook_id>/test/", webhooks.test, name="settings-webhook-test"),
     path("settings/audit/", settings.audit, name="settings-audit"),
 ]

@@ -63,6 +63,11 @@ app.conf.update(
             "schedule": 600.0,
             "options": {"queue": "batch", "expires": 600.0},
         },
+        "tenants.webhooks": {
+            "task": "tenants.webhooks",
+            "schedule": 2.0,
+            "options": {"queue": "batch", "expires": 4.0},
+        },
         "aggregation.collect": {
             "task": "aggregation.collect",
             "schedule": 600.0,

@@ -120,6 +120,68 @@ class StoredAnswer(models.Model):
         return f"{self.status} to {self.key[:12]}"
 
 
+class Webhook(models.Model):
+    """Where a tenant wants its events sent."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="webhooks")
+    url = models.URLField(max_length=500)
+    kinds = models.JSONField(default=list)
+    secret = models.BinaryField(help_text="Encrypted")
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    read_up_to = models.BigIntegerField(help_text="Events up to this one are queued or too old")
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Delivery(models.Model):
+    """One event on its way to a webhook."""
+
+    class Status(models.TextChoices):
+        """Where it is."""
+
+        WAITING = "waiting"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.BigIntegerField(help_text="The event's number; 0 of a test")
+    kind = models.CharField(max_length=60)
+    body = models.JSONField()
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField()
+    answer = models.PositiveSmallIntegerField(null=True)
+    error = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints: ClassVar = [
+            # What is read again, to find events that were committed late, is queued once.
+            models.UniqueConstraint(
+                fields=["webhook", "event"],
+                condition=models.Q(event__gt=0),
+                name="delivery_once",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["next_at"],
+                condition=models.Q(status="waiting"),
+                name="delivery_waiting",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.status}"
+
+
 class AuditEntry(models.Model):
     """Who changed what, when and from where. Append-only."""
 

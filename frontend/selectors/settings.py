@@ -8,9 +8,10 @@ from typing import Any
 
 from django.core.paginator import Page, Paginator
 
-from tenants.models import ApiToken, AuditEntry, Invitation, Member, Role
+from tenants.models import ApiToken, AuditEntry, Delivery, Invitation, Member, Role, Webhook
 
 AUDIT_PAGE = 50
+LOG_LINES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,16 @@ def audit(*, asked: str, action: str, number: Any) -> AuditPage:
         rows = rows.filter(action=action)
     actions = AuditEntry.objects.order_by("action").values_list("action", flat=True).distinct()
     return AuditPage(Paginator(rows, AUDIT_PAGE).get_page(number), list(actions))
+
+
+def webhooks() -> list[Webhook]:
+    """Return the tenant's webhooks, newest first."""
+    return list(Webhook.objects.filter(deleted_at=None).order_by("-id"))
+
+
+def deliveries() -> list[Delivery]:
+    """Return what was sent last, to whichever webhook."""
+    return list(Delivery.objects.select_related("webhook").order_by("-id")[:LOG_LINES])
 
 
 def _state(token: ApiToken, now: datetime) -> str:

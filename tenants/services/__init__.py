@@ -1,4 +1,4 @@
-"""Every write to tenants, members, invitations, tokens and the audit."""
+"""Every write to tenants, members, invitations, tokens, webhooks and the audit."""
 
 from tenants.services.auditing import OPERATOR, audit
 from tenants.services.invitations import (
@@ -27,6 +27,13 @@ from tenants.services.tokens import (
     digest_of,
     revoke_token,
 )
+from tenants.services.webhooks import (
+    TooManyWebhooks,
+    WebhookUnknown,
+    create_webhook,
+    delete_webhook,
+    try_webhook,
+)
 
 __all__ = [
     "OPERATOR",
@@ -38,7 +45,9 @@ __all__ = [
     "OwnersOnly",
     "SlugTaken",
     "TokenUnknown",
+    "TooManyWebhooks",
     "UnknownScope",
+    "WebhookUnknown",
     "accept_invitation",
     "add_member",
     "audit",
@@ -46,6 +55,8 @@ __all__ = [
     "create_invitation",
     "create_tenant",
     "create_token",
+    "create_webhook",
+    "delete_webhook",
     "digest_of",
     "invitation_of",
     "join",
@@ -53,4 +64,5 @@ __all__ = [
     "rename_tenant",
     "revoke_invitation",
     "revoke_token",
+    "try_webhook",
 ]

@@ -98,6 +98,14 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "POST": rest("admin", 201, stranger=201, body=sends(name="Eve", role="viewer")),
     },
     "api/v1/invitations/<uuid:invitation_id>": {"DELETE": rest("admin", 204, stranger=404)},
+    "api/v1/webhooks": {
+        "GET": rest("viewer", 200, stranger=200),
+        "POST": rest("admin", 201, stranger=201, body=sends(url="https://example.org/hook")),
+    },
+    "api/v1/webhooks/<uuid:webhook_id>": {"DELETE": rest("admin", 204, stranger=404)},
+    "api/v1/webhooks/<uuid:webhook_id>/test": {"POST": rest("admin", 202, stranger=404)},
+    # Another tenant's log has no lines.
+    "api/v1/webhooks/<uuid:webhook_id>/deliveries": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/audit": {"GET": rest("viewer", 200, stranger=200)},
     # Pools and devices
     "api/v1/attributes": {"GET": rest("viewer", 200, stranger=200)},
@@ -200,5 +208,14 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "POST": page("admin", 200, stranger=200, body=form(name="x", scopes="jobs:read"))
     },
     "settings/tokens/<uuid:token_id>/revoke/": {"POST": page("admin", 302, stranger=404)},
+    "settings/webhooks/": {"GET": page("viewer", 200, stranger=200)},
+    "settings/webhooks/new/": {
+        "POST": page(
+            "admin", 200, stranger=200,
+            body=form(url="https://example.org/hook", kinds="job.failed"),
+        )
+    },
+    "settings/webhooks/<uuid:webhook_id>/delete/": {"POST": page("admin", 302, stranger=404)},
+    "settings/webhooks/<uuid:webhook_id>/test/": {"POST": page("admin", 302, stranger=404)},
     "settings/audit/": {"GET": page("viewer", 200, stranger=200)},
 }  # fmt: skip

@@ -104,6 +104,9 @@ def world(db, monkeypatch):
             tenant_id=tenant.id, name="Eve", role="submitter", by_role="owner", actor="x",
             expires_at=now + timedelta(hours=1), now=now,
         )  # fmt: skip
+        webhook, _ = services.create_webhook(
+            tenant_id=tenant.id, url="https://example.org/", kinds=None, actor="x", now=now
+        )
         member_id = tenant.members.get(user=factories.member(tenant, "viewer")).id
         made = World(
             tenant,
@@ -114,6 +117,7 @@ def world(db, monkeypatch):
                 "<uuid:device_id>": device.id, "<int:number>": 1,
                 "<str:digest>": trained.job.parameters_digest,
                 "<uuid:invitation_id>": invitation.id, "<int:member_id>": member_id,
+                "<uuid:webhook_id>": webhook.id,
             },
             invitation=invitation_secret,
             secrets={

@@ -1,0 +1,1 @@
+"""Webhooks: a tenant's events, signed, sent to an address of its own, and tried again."""

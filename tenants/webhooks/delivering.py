@@ -1,0 +1,141 @@
+"""From events to deliveries to receivers; each step finds its work in rows, so none is lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from core import events, knobs
+from core.models import Event
+from tenants.models import Delivery, Webhook
+from tenants.webhooks import sending, signing
+
+logger = logging.getLogger(__name__)
+
+SETTLED = timedelta(seconds=1)
+OVERLAP = timedelta(seconds=30)
+"""An event is numbered before it is committed, so a late one may have a smaller number than one
+that was read: this far back is read again."""
+BATCH = 500
+SENT_AT_ONCE = 8
+CLAIM = timedelta(seconds=60)
+WAITS = tuple(timedelta(seconds=one) for one in (10, 60, 300, 1800, 7200, 21_600, 43_200))
+"""Before the second try, the third, and so on; after the last the delivery has failed."""
+
+
+def queue(*, now: datetime) -> int:
+    """Queue what happened since last time for each webhook; returns how many deliveries."""
+    found = 0
+    for webhook_id in Webhook.objects.filter(deleted_at=None).values_list("id", flat=True):
+        with transaction.atomic():
+            webhook = Webhook.objects.select_for_update(skip_locked=True).filter(
+                id=webhook_id, deleted_at=None
+            )
+            found += sum(_queue(one, now) for one in webhook)
+    return found
+
+
+def send(*, now: datetime) -> int:
+    """Send what is due, several at once; returns how many were tried."""
+    claimed = _claim(now)
+    if claimed:
+        with ThreadPoolExecutor(SENT_AT_ONCE) as pool:
+            outcomes = list(pool.map(_post, claimed, [now] * len(claimed)))
+        for delivery, outcome in zip(claimed, outcomes, strict=True):
+            _settle(delivery, outcome, now)
+    return len(claimed)
+
+
+def forget(*, now: datetime) -> int:
+    """Delete deliveries that ended long ago; returns how many."""
+    until = now - timedelta(seconds=knobs.get().webhook_retention_s)
+    return Delivery.objects.filter(ended_at__lt=until).delete()[0]
+
+
+def body_of(event: Event) -> dict[str, Any]:
+    """Return what is sent of an event: ids, never payloads; no device."""
+    return {
+        "id": event.id,
+        "kind": event.kind,
+        "at": event.at.isoformat(),
+        "tenant": str(event.tenant_id),
+        "job": event.job_id and str(event.job_id),
+        "round": event.round_id and str(event.round_id),
+        "data": event.data,
+    }
+
+
+def _queue(webhook: Webhook, now: datetime) -> int:
+    found = events.of_tenant(
+        tenant_id=webhook.tenant_id, kinds=webhook.kinds, after=webhook.read_up_to,
+        until=now - SETTLED, limit=BATCH,
+    )  # fmt: skip
+    made = Delivery.objects.bulk_create(
+        [
+            Delivery(
+                tenant_id=webhook.tenant_id, webhook=webhook, event=event.id, kind=event.kind,
+                body=body_of(event), next_at=now, created_at=now,
+            )
+            for event in found
+        ],
+        ignore_conflicts=True,
+    )  # fmt: skip
+    old = [event.id for event in found if len(found) == BATCH or event.at < now - OVERLAP]
+    if old:
+        Webhook.objects.filter(id=webhook.id).update(read_up_to=max(old))
+    return len(made)
+
+
+def _claim(now: datetime) -> list[Delivery]:
+    """Take what is due; another worker finds it again only if we do not come back."""
+    with transaction.atomic():
+        due = (
+            Delivery.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("webhook")
+            .filter(status=Delivery.Status.WAITING, next_at__lte=now)
+            .order_by("next_at")[: 4 * SENT_AT_ONCE]
+        )
+        claimed = list(due)
+        Delivery.objects.filter(id__in=[one.id for one in claimed]).update(next_at=now + CLAIM)
+    return claimed
+
+
+def _post(delivery: Delivery, now: datetime) -> sending.Outcome:
+    if delivery.webhook.deleted_at:
+        return sending.Outcome(None, "the webhook was deleted")
+    body = json.dumps(delivery.body, separators=(",", ":")).encode()
+    secret = signing.opened(bytes(delivery.webhook.secret))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Propius",
+        "Propius-Event": delivery.kind,
+        "Propius-Delivery": str(delivery.id),
+        signing.HEADER: signing.signature(secret, at=int(now.timestamp()), body=body),
+    }
+    private = knobs.get().webhook_addresses == "any"
+    return sending.post(delivery.webhook.url, body, headers, private=private)
+
+
+def _settle(delivery: Delivery, outcome: sending.Outcome, now: datetime) -> None:
+    tries = delivery.attempts + 1
+    last = tries > len(WAITS) or delivery.webhook.deleted_at is not None
+    changed: dict[str, Any] = {
+        "attempts": tries, "answer": outcome.status, "error": outcome.error,
+    }  # fmt: skip
+    if outcome.taken:
+        changed |= {"status": Delivery.Status.DELIVERED, "ended_at": now}
+    elif last:
+        changed |= {"status": Delivery.Status.FAILED, "ended_at": now}
+    else:
+        changed["next_at"] = now + WAITS[tries - 1]
+    Delivery.objects.filter(id=delivery.id).update(**changed)
+    if not outcome.taken:
+        logger.warning(
+            "webhook.not_delivered",
+            extra={"delivery": delivery.id, "status": outcome.status, "error": outcome.error},
+        )

@@ -1,0 +1,90 @@
+"""One POST to an address that a tenant chose, which must not reach into our own network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+TIMEOUT_S = 5.0
+MAX_ANSWER = 4096
+
+
+class AddressForbidden(Exception):
+    """The address leads into a private network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the receiver said; ``status`` None: nothing, and ``error`` says why."""
+
+    status: int | None
+    error: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) -> Outcome:
+    """Send once, following no redirect; ``private`` allows addresses of private networks."""
+    transport = httpx.HTTPTransport(retries=0)
+    # The pool resolves names itself: checked before, a name could lead elsewhere by then.
+    transport._pool = httpcore.ConnectionPool(network_backend=_Guarded(private))
+    try:
+        with (
+            httpx.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False) as client,
+            client.stream("POST", url, content=body, headers=dict(headers)) as answer,
+        ):
+            return Outcome(answer.status_code)
+    except AddressForbidden as error:
+        return Outcome(None, str(error))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Outcome(None, f"{type(error).__name__}: {error}"[:200])
+
+
+def faults(url: str, *, private: bool) -> str:
+    """Return what is wrong with an address that somebody enters; empty if nothing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"{url!r}: {error}"
+    if parts.scheme not in ("https", "http") or not parts.hostname or port == 0:
+        return f"{url!r}; an address as in https://example.org/hooks is allowed"
+    if parts.username or parts.password:
+        return "an address with a password in it is not allowed; check the signature instead"
+    if parts.scheme == "http" and not private:
+        return f"{url!r}; only https is allowed"
+    return ""
+
+
+class _Guarded(httpcore.SyncBackend):
+    """Connects only to addresses that are not of a private network."""
+
+    def __init__(self, private: bool) -> None:
+        self._private = private
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Resolve, check, and connect to what was checked."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host}: {error}") from error
+        address = str(found[0][4][0])
+        if not self._private and not ipaddress.ip_address(address).is_global:
+            raise AddressForbidden(f"{host} leads into a private network ({address})")
+        return super().connect_tcp(address, port, timeout, local_address, socket_options)
