@@ -185,6 +185,7 @@ class Round(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["status"], condition=~Q(status="finished"), name="round_open"),
+            models.Index(fields=["closed_at"], name="round_by_close"),
         ]
 
     def __str__(self) -> str:
