@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from propius import adaptive, constraints, faults
 from propius.adaptive import Adaptive
+from propius.needs import Needs
 from propius.privacy import AdaptiveClip, Privacy
 from propius.strategies import (
     EQUAL_WEIGHTS,
@@ -62,6 +63,7 @@ class ProgramWorkload(_Section, frozen=True, kw_only=True, tag="program", tag_fi
 
     program: Digest
     dataset: Name
+    needs: Needs = {}
     train: TrainConfig = TrainConfig()
     local: Local = []
     adaptive: Adaptive | None = None
@@ -72,6 +74,7 @@ class HandlerWorkload(_Section, frozen=True, kw_only=True, tag="handler", tag_fi
 
     handler: Name
     dataset: Name
+    needs: Needs = {}
     config: dict[str, Scalar] = {}
     local: Local = []
 

@@ -20,7 +20,6 @@ from propius.agent import events as ev
 from propius.agent.cache import BlobCache
 from propius.agent.connection import AgentStopped, Backoff, Unreachable
 from propius.agent.execution import Execution
-from propius.agent.history import History
 from propius.agent.log_format import LOUD, write_note
 from propius.agent.open_line import OpenLine
 from propius.agent.options import AgentOptions as AgentOptions
@@ -95,17 +94,10 @@ class Agent:
         self._dialling: asyncio.Task[ClientConnection] | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        history = History(folder / "history.sqlite")
-        self._recorder = Recorder(history)
+        self._recorder = Recorder(self.device.history)
         held = self.session.bench.work
         self._recorder.begin(held.assignment.id if held else None)
-        self._watch = Watch(
-            folder,
-            self.device.conditions,
-            meter=self.options.meter,
-            history=history,
-            recorder=self._recorder,
-        )
+        self._watch = Watch(self.device, meter=self.options.meter, recorder=self._recorder)
 
     def _make_session(self) -> Session:
         waiting = self._spool.newest()

@@ -15,6 +15,13 @@ anything::
     [tenants.globex]            # nothing for this one
     kinds = []
     datasets = []
+
+    [examples]                  # see :mod:`propius.agent.disclosure`
+    tell = "bucket"
+
+    [probes]                    # see :mod:`propius.agent.probes`
+    per_job = 4
+    per_tenant = 64
 """
 
 from __future__ import annotations
@@ -25,6 +32,8 @@ from typing import Literal
 import msgspec
 
 from propius.agent import owner_files
+from propius.agent.disclosure import Disclosure
+from propius.agent.probes import ProbeLimits
 from propius.agent.refusals import Refusal
 
 Kind = Literal["program", "handler"]
@@ -47,10 +56,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ConsentFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file's two sections."""
+    """The file's sections."""
 
     pool: Grant = Grant()
     tenants: dict[str, Grant] = {}
+    examples: Disclosure = Disclosure()
+    probes: ProbeLimits = ProbeLimits()
 
 
 class Consent:

@@ -1,56 +1,125 @@
 """Data sets by name, and the private attributes that follow from them.
 
-``datasets.toml`` in the device's folder::
+``datasets.toml`` in the device's folder; paths are relative to it::
 
     [digits]
-    path = "digits.npz"         # arrays x_train, y_train, x_val, y_val; relative to the file
+    path = "digits.npz"         # arrays x_train, y_train, x_val, y_val
     labels = { site = "north" } # the owner's own private attributes
 
-Private attributes answer a job's private constraints on this device. Nothing here is ever sent.
+    [irises]
+    path = "irises.csv"         # or .parquet (with pyarrow): a header, columns of numbers
+    target = "species"          # y; x is every other column, or those in `columns`
+    validation = 0.2            # share put aside for evaluation
+
+    [leaves]
+    path = "leaves"             # a folder of images for each class (with Pillow)
+    size = [64, 64]             # height and width; `grey = true` for one channel
+
+    [meters]
+    loader = "my_module:load"   # returns a dict of the four arrays; my_module.py is beside the file
+
+``classes = ["a", "b"]`` fixes the numbers of classes, ``transforms`` are those of
+:mod:`propius.agent.transforms`. What is no plain npz is prepared once, in a process of its own, and
+again when the file changes. Nothing here is ever sent.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from propius.agent import owner_files
+from propius.agent.transforms import Transform
 from propius.constraints import Scalar
+from propius.needs import ArrayInfo
 
+log = logging.getLogger(__name__)
 ARRAYS = ("x_train", "y_train", "x_val", "y_val")
+PREPARE_S = 900.0
+FILES_MAX = 200_000
+Kind = Literal["npz", "csv", "parquet", "images", "python"]
+Reference = Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*(?!\n)$")]
+Side = Annotated[int, Meta(ge=1, le=4096)]
 
 
 class DatasetError(ValueError):
     """A data set that cannot be used; the text is for the device's owner."""
 
 
+class DatasetUnready(DatasetError):
+    """A data set that is being prepared."""
+
+
 class DatasetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One section of the file."""
 
-    path: str
+    path: str = ""
+    format: Kind | None = None
+    loader: Reference | None = None
     labels: dict[str, Scalar] = {}
+    target: str | None = None
+    columns: list[str] = []
+    classes: list[str] = []
+    validation: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    size: tuple[Side, Side] = (32, 32)
+    grey: bool = False
+    transforms: list[Transform] = []
+
+    def kind(self) -> Kind:
+        """Return the format, told by the file's name unless the owner says it."""
+        if self.loader is not None:
+            return "python"
+        suffixes: dict[str, Kind] = {".csv": "csv", ".parquet": "parquet", "": "images"}
+        return self.format or suffixes.get(Path(self.path).suffix.lower(), "npz")
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a data set: private attributes, and arrays by name without the split."""
+
+    attributes: dict[str, Scalar]
+    schema: dict[str, ArrayInfo]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What the preparing child is to do."""
+
+    entry: DatasetEntry
+    base: str
+    path: str
+    output: str
 
 
 class Datasets:
-    """The device's data sets. Arrays are opened only to derive private attributes, then let go."""
+    """The device's data sets. Arrays are opened only to describe them, then let go."""
 
     def __init__(self, entries: dict[str, DatasetEntry], *, base: Path) -> None:
         self._entries = entries
         self._base = base
-        self._derived: dict[str, tuple[int, dict[str, Scalar]]] = {}
+        self._known: dict[str, tuple[str, Description | DatasetError]] = {}
 
     def names(self) -> list[str]:
         """Return the names, sorted."""
         return sorted(self._entries)
 
-    def path(self, name: str) -> Path:
-        """Return the file of a data set that is known."""
-        return self._base / self._entries[name].path
-
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+    def source(self, name: str) -> Path:
+        """Return the owner's file or folder of a data set that is known."""
+        return self._base / self._entries[name].path
+
+    def path(self, name: str) -> Path:
+        """Return the npz of a data set that is known: the owner's own, or the prepared one."""
+        entry = self._entries[name]
+        return self.source(name) if _is_plain(entry) else self._prepared(name)
 
     def private_attributes(self, name: str) -> dict[str, Scalar]:
         """Return ``examples``, ``validation_examples``, ``label_classes`` and the owner's labels.
@@ -60,44 +129,123 @@ class Datasets:
 
         Raises
         ------
+        DatasetUnready
+            It is being prepared: :meth:`refresh` does that.
         DatasetError
-            The file is missing, or is no such npz.
+            It is missing, or not what the file says.
         """
-        path = self.path(name)
+        return {**self.describe(name).attributes, **self._entries[name].labels}
+
+    def describe(self, name: str) -> Description:
+        """Return attributes and schema. Raises as :meth:`private_attributes`."""
+        entry = self._entries[name]
         try:
-            changed = path.stat().st_mtime_ns
-            known = self._derived.get(name)
-            if known is None or known[0] != changed:
-                known = changed, {**_derive(path), **self._entries[name].labels}
-                self._derived[name] = known
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise DatasetError(
-                f"data set {name!r} ({path}) is no npz with {', '.join(ARRAYS)}: {error}"
-            ) from error
+            state = _state(entry, self.source(name), self._base)
+        except OSError as error:
+            raise DatasetError(f"data set {name!r} ({self.source(name)}): {error}") from error
+        known = self._known.get(name)
+        if known is None or known[0] != state:
+            if not _is_plain(entry):
+                raise DatasetUnready(f"data set {name!r} is being prepared")
+            known = self._known[name] = state, _described(name, self.source(name))
+        if isinstance(known[1], DatasetError):
+            raise known[1]
         return known[1]
 
+    def refresh(self) -> None:
+        """Prepare what is new or has changed; may take long, so call it in a thread."""
+        for name, entry in self._entries.items():
+            if _is_plain(entry):
+                continue
+            try:
+                state = _state(entry, self.source(name), self._base)
+            except OSError:
+                continue  # said when it is asked for
+            known = self._known.get(name)
+            if known is None or known[0] != state:
+                self._known[name] = state, self._prepare(name, entry, state)
 
-def _derive(path: Path) -> dict[str, Scalar]:
-    # An idle agent shall not carry numpy's 20 MB before a job asks.
-    import numpy as np
+    def _prepared(self, name: str) -> Path:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return self._base / "prepared" / f"{digest}.npz"
 
-    with np.load(path, allow_pickle=False) as arrays:
-        absent = [name for name in ARRAYS if name not in arrays]
-        if absent:
-            raise ValueError(f"{', '.join(absent)} missing")
-        labels = arrays["y_train"]
-        found: dict[str, Scalar] = {
-            "examples": len(labels),
-            "validation_examples": len(arrays["y_val"]),
-        }
-        if np.issubdtype(labels.dtype, np.integer):
-            found["label_classes"] = len(np.unique(labels))
+    def _prepare(self, name: str, entry: DatasetEntry, state: str) -> Description | DatasetError:
+        output, note = self._prepared(name), self._prepared(name).with_suffix(".json")
+        output.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            known = msgspec.json.decode(note.read_bytes(), type=tuple[str, Description])
+            if known[0] == state and output.exists():
+                return known[1]
+        except (OSError, msgspec.MsgspecError):
+            pass  # prepared now
+        task = Task(
+            entry=entry, base=str(self._base), path=str(self.source(name)), output=str(output)
+        )
+        found = _run(name, task)
+        if isinstance(found, Description):
+            note.write_bytes(msgspec.json.encode((state, found)))
+        else:
+            log.warning("dataset.unusable %s", found)
         return found
 
 
 def load(path: Path) -> Datasets:
     """Read the data set file. Raises :class:`owner_files.OwnerFileError`."""
-    entries: dict[str, DatasetEntry] = {}
-    return Datasets(
-        owner_files.read(path, dict[str, DatasetEntry], missing=entries), base=path.parent
-    )
+    nothing: dict[str, DatasetEntry] = {}
+    entries = owner_files.read(path, dict[str, DatasetEntry], missing=nothing)
+    for name, entry in entries.items():
+        if not entry.path and entry.loader is None:
+            raise owner_files.OwnerFileError(f"{path}: {name} has neither path nor loader")
+    return Datasets(entries, base=path.parent)
+
+
+def _is_plain(entry: DatasetEntry) -> bool:
+    return entry.kind() == "npz" and not entry.transforms
+
+
+def _described(name: str, path: Path) -> Description | DatasetError:
+    # An idle agent shall not carry numpy's 20 MB before a job asks.
+    import numpy as np
+
+    from propius.agent import preparing
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return preparing.describe(arrays)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return DatasetError(
+            f"data set {name!r} ({path}) is no npz with {', '.join(ARRAYS)}: {error}"
+        )
+
+
+def _run(name: str, task: Task) -> Description | DatasetError:
+    command = [sys.executable, "-P", "-m", "propius.agent.preparing"]
+    try:
+        done = subprocess.run(
+            [*command, msgspec.json.encode(task).decode()],
+            capture_output=True, timeout=PREPARE_S, check=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        made = msgspec.json.decode(done.stdout, type=Description | str)
+    except subprocess.TimeoutExpired:
+        return DatasetError(f"data set {name!r}: not prepared after {PREPARE_S:.0f} s")
+    except (OSError, subprocess.CalledProcessError, msgspec.MsgspecError) as error:
+        said = getattr(error, "stderr", b"") or b""
+        end = said.decode(errors="replace").strip().splitlines()[-1:]
+        return DatasetError(f"data set {name!r} cannot be prepared: {''.join(end) or error}")
+    return DatasetError(f"data set {name!r}: {made}") if isinstance(made, str) else made
+
+
+def _state(entry: DatasetEntry, source: Path, base: Path) -> str:
+    """Return what changes whenever the data set must be read again."""
+    if entry.loader is not None:
+        source = base / (entry.loader.partition(":")[0].replace(".", "/") + ".py")
+        if not source.exists():
+            return _hash(entry, [])  # an installed module: prepared once
+    files = [source]
+    if source.is_dir():
+        files = sorted(one for one in source.rglob("*") if one.is_file())[:FILES_MAX]
+    return _hash(entry, [(str(one), one.stat().st_mtime_ns, one.stat().st_size) for one in files])
+
+
+def _hash(entry: DatasetEntry, files: list[tuple[str, int, int]]) -> str:
+    return hashlib.sha256(msgspec.json.encode((entry, files))).hexdigest()

@@ -10,8 +10,10 @@ from propius.agent import conditions, consent, datasets, identity, meter, worklo
 from propius.agent.conditions import Conditions
 from propius.agent.consent import Consent
 from propius.agent.datasets import Datasets
+from propius.agent.history import History
 from propius.agent.identity import Enrolment, Home
 from propius.agent.judge import LocalJudge
+from propius.agent.probes import Probes
 from propius.agent.workloads import Workloads
 
 
@@ -25,10 +27,12 @@ class Device:
     datasets: Datasets
     consent: Consent
     conditions: Conditions
+    history: History
 
     def judge(self) -> LocalJudge:
         """Return what decides which assignments may run here."""
-        return LocalJudge(self.workloads, self.consent, self.datasets)
+        probes = Probes(self.history, self.consent.file.probes)
+        return LocalJudge(self.workloads, self.consent, self.datasets, probes)
 
     def words(self) -> list[str]:
         """Say in words what this device will do, and for whom."""
@@ -42,7 +46,9 @@ class Device:
             f"its data sets: {', '.join(self.datasets.names()) or 'none (see datasets.toml)'}",
             *(f"consent, {line}" for line in self.consent.words()),
             *(f"condition, {line}" for line in conditions.words(self.conditions)),
-            "data and private attributes stay here; updates and their example counts are sent",
+            "data and private attributes stay here; updates are sent",
+            self.consent.file.examples.words(),
+            self.consent.file.probes.words(),
         ]
 
 
@@ -68,4 +74,5 @@ def load(path: Path, *, programs: bool = True) -> Device:
         conditions=conditions.load(
             home / "conditions.toml", battery=meter.has_battery(), cores=os.cpu_count() or 1
         ),
+        history=History(home / "history.sqlite"),
     )

@@ -117,8 +117,12 @@ class Execution:
         if self._slowdown > 1:
             took = done.seconds or time.monotonic() - started
             await asyncio.sleep(took * (self._slowdown - 1))
+        told = self._device.consent.file.examples
         return await asyncio.to_thread(
-            self._spool.save, assignment, weight=done.weight, metrics=done.metrics
+            self._spool.save,
+            assignment,
+            weight=told.weight(done.weight),
+            metrics=told.metrics(done.metrics, assignment.workload),
         )
 
     def _local(self, assignment: wire.Assignment) -> LocalWork:

@@ -1,7 +1,8 @@
 """Decides on the device whether an assignment or a candidate may run here.
 
-In this order: can it run, does the owner consent, is the data here, do the private constraints
-hold. A refusal's words never hold a private name or value.
+In this order: can it run, does the owner consent, is the data here, may the job ask for more of
+what is private, is the data as the job needs it, do the private constraints hold. A refusal's words
+never hold a private name or value.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import logging
 from dataclasses import dataclass
 from typing import get_args
 
+import msgspec
+
 from propius import constraints, wire
 from propius.agent.consent import Consent
-from propius.agent.datasets import DatasetError, Datasets
+from propius.agent.datasets import DatasetError, Datasets, DatasetUnready
+from propius.agent.probes import Probes
 from propius.agent.refusals import Refusal
 from propius.agent.workloads import Workloads
+from propius.needs import Needs, mismatch
 from propius.spec import CodecName
 
 log = logging.getLogger(__name__)
@@ -27,6 +32,7 @@ class LocalJudge:
     workloads: Workloads
     consent: Consent
     datasets: Datasets
+    probes: Probes | None = None
 
     def __call__(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
         kind = str(asked.workload.get("kind"))
@@ -61,13 +67,23 @@ class LocalJudge:
             return Refusal("dataset", f"no data set {dataset!r} on this device")
         try:
             private = self.datasets.private_attributes(dataset)
+            schema = self.datasets.describe(dataset).schema
+        except DatasetUnready as error:
+            return Refusal("preparing", str(error))
         except DatasetError as error:
             log.warning("dataset.unusable", extra={"reason": str(error)})
             return Refusal("dataset", f"data set {dataset!r} is unusable on this device")
         try:
             conditions = constraints.parse(asked.constraints)
-        except constraints.ConstraintError:
-            return Refusal("unsupported", "a private constraint has a form not known here")
+            wanted = msgspec.convert(asked.workload.get("needs", {}), Needs)
+        except (constraints.ConstraintError, msgspec.ValidationError):
+            return Refusal("unsupported", "what the job asks of the data has a form not known here")
+        if self.probes is not None and not self.probes.allows(asked, conditions, wanted):
+            return Refusal("probe_limit", "too many private conditions were tried on this device")
+        field = mismatch(wanted, schema)
+        if field is not None:
+            text = f"data set {dataset!r}: {field} is not what the job needs"
+            return Refusal(f"dataset.{field}", text)
         if not constraints.matches(conditions, private):
             return Refusal("private_constraint", "a private constraint does not hold")
         return None

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import psutil
 
 from propius.agent import conditions, control
-from propius.agent.conditions import Conditions, Reason
+from propius.agent.conditions import Reason
+from propius.agent.device import Device
 from propius.agent.events import ConditionsChanged, Refusal
-from propius.agent.history import History, midnight
-from propius.agent.identity import Home
+from propius.agent.history import midnight
 from propius.agent.meter import Meter
 from propius.agent.recording import Recorder
 
@@ -27,6 +27,7 @@ SLEPT_S = 10.0
 """So long a gap between two looks means that the machine slept."""
 ROUTE_EVERY = 10
 SAVE_EVERY = 6
+PREPARE_EVERY = 60
 UNWILLING = Refusal("condition", "the owner's conditions do not hold now")
 
 
@@ -51,8 +52,8 @@ class Watch:
 
     Parameters
     ----------
-    home, conditions, history, recorder
-        Of the device.
+    device
+        Whose folder, conditions, history and data sets these are.
     meter
         Where readings come from; ``None`` looks for the owner's switches only.
     elapsed
@@ -61,18 +62,17 @@ class Watch:
 
     def __init__(
         self,
-        home: Home,
-        asked: Conditions,
+        device: Device,
         *,
         meter: Meter | None,
-        history: History,
         recorder: Recorder,
         elapsed: Callable[[], float] | None = None,
     ) -> None:
-        self._home = home
-        self._asked = asked
+        self._home = device.home
+        self._asked = device.conditions
+        self._history = device.history
+        self._datasets = device.datasets
         self._meter = meter
-        self._history = history
         self._recorder = recorder
         self._elapsed = elapsed or _elapsed
         self._told: tuple[str, ...] = ()
@@ -80,12 +80,16 @@ class Watch:
     async def run(self, agent: Watched) -> None:
         """Look until cancelled."""
         looks, last = 0, self._elapsed()
+        preparing: asyncio.Task[None] | None = None
         while not control.has_left(self._home):
             await self._look(agent)
             if looks % ROUTE_EVERY == 0:
                 self._check_route(agent)
             if looks % SAVE_EVERY == 0:
                 self._recorder.save()
+            if looks % PREPARE_EVERY == 0 and (preparing is None or preparing.done()):
+                # Beside the looks: a large data set takes its time.
+                preparing = asyncio.create_task(asyncio.to_thread(self._datasets.refresh))
             await asyncio.sleep(EVERY_S)
             looks, now = looks + 1, self._elapsed()
             if now - last > EVERY_S + SLEPT_S:

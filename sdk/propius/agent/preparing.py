@@ -1,0 +1,94 @@
+"""The child that prepares one data set: ``python -m propius.agent.preparing`` with a task.
+
+Reads the owner's format, does the declared transforms and writes one npz; answers on standard
+output with a description, or with what is wrong. A process of its own: the data, numpy and the
+owner's loader are gone when it ends, and its priority is the lowest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from propius.agent import loaders, transforms
+from propius.agent.datasets import ARRAYS, DatasetEntry, DatasetError, Description, Task
+from propius.arrays import Array
+from propius.constraints import Scalar
+from propius.needs import ArrayInfo
+
+
+def prepare(entry: DatasetEntry, path: Path, output: Path) -> Description:
+    """Write the data set as npz. Raises :class:`DatasetError`."""
+    try:
+        data = transforms.apply(entry.transforms, loaders.load(entry, path))
+    except transforms.TransformError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise error if isinstance(error, DatasetError) else DatasetError(
+            f"{path} cannot be read: {error}"
+        ) from error  # fmt: skip
+    found = describe(data)
+    draft = output.with_suffix(".new.npz")
+    np.savez(draft, **data)  # type: ignore[arg-type]
+    draft.replace(output)
+    return found
+
+
+def describe(data: Mapping[str, Array]) -> Description:
+    """Return the private attributes and the schema of arrays. Raises :class:`DatasetError`."""
+    absent = [name for name in ARRAYS if name not in data]
+    if absent:
+        raise DatasetError(f"{', '.join(absent)} missing")
+    for name, array in data.items():
+        if array.dtype.kind not in "biuf":
+            raise DatasetError(f"{name} holds {array.dtype}; numbers are wanted")
+    labels = data["y_train"]
+    attributes: dict[str, Scalar] = {
+        "examples": len(labels),
+        "validation_examples": len(data["y_val"]),
+    }
+    if np.issubdtype(labels.dtype, np.integer):
+        attributes["label_classes"] = len(np.unique(labels))
+    schema = {
+        name.removesuffix("_train"): _info(array)
+        for name, array in data.items()
+        if name.endswith("_train")
+    }
+    return Description(attributes=attributes, schema=schema)
+
+
+def _info(array: Array) -> ArrayInfo:
+    classes = None
+    if array.ndim == 1 and array.dtype.kind in "iu" and len(array) and array.min() >= 0:
+        classes = int(array.max()) + 1
+    return ArrayInfo(dtype=array.dtype.name, shape=list(array.shape[1:]), classes=classes)
+
+
+def main() -> int:
+    """Prepare what the argument says."""
+    task = msgspec.json.decode(sys.argv[1], type=Task)
+    if hasattr(os, "nice"):
+        os.nice(19)
+    # The owner's loader lives beside the data set file.
+    sys.path.insert(0, task.base)
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a loader prints
+    try:
+        made: Description | str = prepare(task.entry, Path(task.path), Path(task.output))
+    except DatasetError as error:
+        made = str(error)
+    except Exception as error:  # noqa: BLE001 (a loader's own fault, at the process's edge)
+        made = f"{task.path}: {type(error).__name__}: {error}"
+    with answer:
+        answer.write(msgspec.json.encode(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

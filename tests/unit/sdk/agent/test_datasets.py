@@ -1,0 +1,276 @@
+"""Data sets of every format, what is done to them, and what a job may ask of them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from propius import wire
+from propius.agent import datasets, transforms
+from propius.agent.consent import Consent, ConsentFile
+from propius.agent.datasets import DatasetError, DatasetUnready
+from propius.agent.disclosure import Disclosure
+from propius.agent.history import History
+from propius.agent.judge import LocalJudge
+from propius.agent.owner_files import OwnerFileError
+from propius.agent.probes import ProbeLimits, Probes
+from propius.agent.workloads import Handler, Workloads
+from propius.needs import ArrayInfo, ArrayNeed, mismatch
+from propius.spec import SpecError, parse
+from tests.unit.sdk.agent.scripted import assignment, candidate
+
+CSV = "length,width,species\n1.5,2,setosa\n2.5,3,virginica\n3,4,setosa\n4,5,setosa\n5,6,virginica\n"
+
+
+def made(folder: Path, text: str) -> datasets.Datasets:
+    (folder / "datasets.toml").write_text(text)
+    return datasets.load(folder / "datasets.toml")
+
+
+def arrays_of(sets: datasets.Datasets, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    with np.load(sets.path(name), allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def test_a_csv_is_prepared_with_its_transforms_and_described(tmp_path: Path) -> None:
+    (tmp_path / "irises.csv").write_text(CSV)
+    sets = made(
+        tmp_path,
+        '[irises]\npath = "irises.csv"\ntarget = "species"\nvalidation = 0.4\n'
+        'labels = { site = "north" }\n'
+        'transforms = [{ kind = "normalise", array = "x", mean = [1, 2], std = 2 }]\n',
+    )
+    with pytest.raises(DatasetUnready):
+        sets.private_attributes("irises")
+    sets.refresh()
+    assert sets.private_attributes("irises") == {
+        "examples": 3, "validation_examples": 2, "label_classes": 2, "site": "north",
+    }  # fmt: skip
+    assert sets.describe("irises").schema == {
+        "x": ArrayInfo(dtype="float32", shape=[2]),
+        "y": ArrayInfo(dtype="int64", shape=[], classes=2),
+    }
+    found = arrays_of(sets, "irises")
+    x, y = (np.concatenate([found[f"{one}_train"], found[f"{one}_val"]]) for one in "xy")
+    order = np.argsort(x[:, 0])
+    assert x[order][:, 0].tolist() == [0.25, 0.75, 1.0, 1.5, 2.0]
+    assert y[order].tolist() == [0, 1, 0, 0, 1]  # by the alphabet
+    again = datasets.load(tmp_path / "datasets.toml")
+    prepared = sets.path("irises").stat().st_mtime_ns
+    again.refresh()
+    assert again.private_attributes("irises")["examples"] == 3
+    assert again.path("irises").stat().st_mtime_ns == prepared  # not done twice
+
+
+def test_a_python_loader_beside_the_file_is_called_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "my_meters.py").write_text(
+        "import numpy as np\nprint('hello')\n"
+        "def load():\n    one = np.ones((2, 3)); two = np.zeros(2)\n"
+        "    return dict(x_train=one, y_train=two, x_val=one, y_val=two)\n"
+        "def broken():\n    raise KeyError('meter 7')\n"
+    )
+    sets = made(
+        tmp_path, '[a]\nloader = "my_meters:load"\n[b]\nloader = "my_meters:broken"\n'
+    )  # fmt: skip
+    sets.refresh()
+    assert sets.private_attributes("a") == {"examples": 2, "validation_examples": 2}
+    with pytest.raises(DatasetError, match="KeyError"):
+        sets.private_attributes("b")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "words"),
+    [
+        ("pyarrow", '[one]\npath = "one.parquet"\ntarget = "y"\n', "pip install pyarrow"),
+        ("PIL", '[one]\npath = "one"\n', "pip install pillow"),
+    ],
+)
+def test_a_format_whose_library_is_missing_says_what_to_install(
+    tmp_path: Path, module: str, text: str, words: str
+) -> None:
+    (tmp_path / "one.parquet").write_bytes(b"PAR1")
+    (tmp_path / "one").mkdir()
+    sets = made(tmp_path, text)
+    sets.refresh()
+    there = importlib.util.find_spec(module) is not None
+    with pytest.raises(DatasetError, match="cannot be read|no image" if there else words):
+        sets.private_attributes("one")
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "words"),
+    [
+        ('path = "a.csv"\n', "x,y\n1,2\n", "target is None"),
+        ('path = "a.csv"\ntarget = "z"\n', "x,y\n1,2\n", "one of x, y"),
+        ('path = "a.csv"\ntarget = "y"\n', "x,y\n1,2\nred,3\n", "column 'x' is not all numbers"),
+        ('path = "a.csv"\ntarget = "y"\n', "x,y\n1,2,3\n", "line 2: 3 fields"),
+        ('path = "a.csv"\ntarget = "y"\nclasses = ["a"]\n', "x,y\n1,b\n2,a\n", "'b' is none of"),
+        ('path = "a.csv"\ntarget = "y"\n'
+         'transforms = [{ kind = "reshape", array = "x", shape = [2] }]\n',
+         "x,y\n1,2\n3,4\n", "reshape of 'x'"),
+        ('path = "a.csv"\ntarget = "y"\ntransforms = [{ kind = "flatten", array = "z" }]\n',
+         "x,y\n1,2\n3,4\n", "no array 'z'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_csv_is_named(
+    tmp_path: Path, text: str, content: str, words: str
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    sets = made(tmp_path, f"[a]\n{text}")
+    sets.refresh()
+    with pytest.raises(DatasetError, match=words):
+        sets.private_attributes("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[a]\nlabels = {}\n", "neither path nor loader"),
+        ('[a]\npath = "a.csv"\ntransforms = [{ kind = "pickle", array = "x" }]\n', "pickle"),
+        ('[a]\nloader = "os.system"\n', "loader"),
+    ],
+)
+def test_a_faulty_section_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(OwnerFileError, match=words):
+        made(tmp_path, text)
+
+
+def test_transforms_by_hand() -> None:
+    data = {"x_train": np.arange(4.0).reshape(2, 2), "y_train": np.array([0, 2])}
+    done = transforms.apply(
+        [
+            transforms.Clip(array="x", min=1, max=2),
+            transforms.Reshape(array="x", shape=[1, 2]),
+            transforms.Flatten(array="x"),
+            transforms.Cast(array="x", dtype="float32"),
+            transforms.Rename(array="x", to="pixels"),
+            transforms.OneHot(array="y", classes=3),
+        ],
+        data,
+    )
+    assert done["pixels_train"].tolist() == [[1, 1], [2, 2]]
+    assert done["pixels_train"].dtype == np.float32
+    assert done["y_train"].tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+# --- what a job needs ---
+
+HAS = {
+    "x": ArrayInfo(dtype="float32", shape=[28, 28]),
+    "y": ArrayInfo(dtype="int64", shape=[], classes=10),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "need", "field"),
+    [
+        ("x", {"dtype": "float32", "shape": [28, 0]}, None),
+        ("y", {"classes": 10}, None),
+        ("y", {"classes": 12}, None),
+        ("x", {"dtype": "uint8"}, "x.dtype"),
+        ("x", {"shape": [784]}, "x.shape"),
+        ("y", {"classes": 9}, "y.classes"),
+        ("x", {"classes": 9}, "x.classes"),
+        ("z", {}, "z"),
+    ],
+)
+def test_the_field_that_does_not_fit_is_named(
+    name: str, need: dict[str, Any], field: str | None
+) -> None:
+    assert mismatch({name: ArrayNeed(**need)}, HAS) == field
+
+
+def test_a_job_file_may_say_what_it_needs_and_faults_are_named() -> None:
+    job: dict[str, Any] = {
+        "schema": 1, "name": "n", "parameters": "a" * 64, "rounds": {"count": 1, "demand": 5},
+        "workload": {"kind": "handler", "handler": "h", "dataset": "d",
+                     "needs": {"x": {"dtype": "float32", "shape": [2]}}},
+    }  # fmt: skip
+    assert parse(job).workload.needs["x"].shape == [2]
+    job["workload"]["needs"]["x"]["dtype"] = "complex"
+    with pytest.raises(SpecError, match=r"workload\.needs\.x"):
+        parse(job)
+
+
+# --- the judge ---
+
+
+def judge(folder: Path, limits: ProbeLimits | None = None) -> LocalJudge:
+    one = np.zeros((2, 3), np.float32)
+    labels = np.array([0, 1])
+    np.savez(folder / "d.npz", x_train=one, y_train=labels, x_val=one, y_val=labels)
+    return LocalJudge(
+        Workloads({"logistic": Handler(train="m:train")}, programs=False),
+        Consent(ConsentFile(), pool_tenants=["acme", "globex"]),
+        made(folder, '[digits]\npath = "d.npz"\n'),
+        Probes(History(folder / "history.sqlite"), limits or ProbeLimits()),
+    )
+
+
+def asking(low: int, **changes: Any) -> wire.Candidate:
+    return candidate(constraints={"examples": {"min": low}}, **changes)
+
+
+def code(found: object) -> str | None:
+    return getattr(found, "code", None)
+
+
+def test_a_data_set_that_does_not_fit_is_a_decline_that_names_the_field_alone(
+    tmp_path: Path,
+) -> None:
+    workload = {
+        "kind": "handler", "handler": "logistic", "dataset": "digits",
+        "needs": {"x": {"shape": [784]}},
+    }  # fmt: skip
+    refusal = judge(tmp_path)(assignment(workload=workload))
+    assert code(refusal) == "dataset.x.shape"
+    assert "3" not in getattr(refusal, "message", "")
+
+
+def test_a_job_cannot_find_a_private_value_by_halving(tmp_path: Path) -> None:
+    one = judge(tmp_path, ProbeLimits(per_job=3, per_tenant=5))
+    for low in (1, 2, 3, 3, 2):
+        assert code(one(asking(low))) in (None, "private_constraint")
+    assert code(one(asking(4))) == "probe_limit"
+    # Not by another job of the same tenant either, nor after a restart of the agent.
+    one = judge(tmp_path, ProbeLimits(per_job=3, per_tenant=5))
+    assert code(one(asking(4))) == "probe_limit"
+    assert code(one(asking(5, job="other"))) == "private_constraint"
+    assert code(one(asking(6, job="other"))) == "private_constraint"
+    assert code(one(asking(7, job="third"))) == "probe_limit"
+    assert code(one(asking(1, tenant="globex"))) is None
+    # What asks for nothing private is free.
+    assert one(candidate(job="fourth")) is None
+
+
+# --- example counts ---
+
+
+@pytest.mark.parametrize(
+    ("said", "weight"),
+    [
+        ({}, 137.0),
+        ({"cap": 100}, 100.0),
+        ({"tell": "bucket"}, 128.0),
+        ({"tell": "bucket", "cap": 100}, 64.0),
+        ({"tell": "withhold", "cap": 100}, 1.0),
+    ],
+)
+def test_an_owner_decides_how_much_of_the_example_count_is_told(
+    said: dict[str, Any], weight: float
+) -> None:
+    assert Disclosure(**said).weight(137.0) == weight
+
+
+def test_steps_that_follow_from_the_count_are_withheld_with_it() -> None:
+    metrics = {"loss": 0.5, "local_steps": 35.0}
+    by_epochs: dict[str, Any] = {"train": {"epochs": 2, "local_steps": None}}
+    by_steps: dict[str, Any] = {"train": {"local_steps": 35}}
+    assert Disclosure(tell="withhold").metrics(metrics, by_epochs) == {"loss": 0.5}
+    assert Disclosure(tell="bucket").metrics(metrics, by_epochs)["local_steps"] == 32.0
+    assert Disclosure(tell="bucket").metrics(metrics, by_steps) == metrics
+    assert Disclosure().metrics(metrics, by_epochs) == metrics
