@@ -187,15 +187,12 @@ class Session:
             self.duty.too_late(event.assignment)
 
     def _offered(self, event: Offered) -> None:
-        if event.is_told and self.state is State.FREE:
-            self._out.move(State.BINDING)
         if self.state is not State.BINDING:
             return
         offer = self.offer = event.offer
         self._told_idle = False
         self._out.move(State.CHOOSING)
-        if not event.is_told:
-            self._out.send(offer)
+        self._out.send(offer)
         self._out.do(ExpectChoice(offer.offer, offer.answer_s))
 
     def _choose(self, message: wire.Choose) -> None:
@@ -234,6 +231,9 @@ class Session:
         self._out.do(Park())
 
     # --- ending -------------------------------------------------------------------------------
+
+    def _ping(self, _: wire.Ping) -> None:
+        self._out.send(wire.Pong())
 
     def _leave(self, message: wire.Leave) -> None:
         self.duty.leave(message.code, "the device left")
@@ -290,7 +290,7 @@ _EVENTS: dict[type, Callable[[Session, Any], None]] = {
 _MESSAGES: dict[type, Callable[[Session, Any], None]] = {
     wire.CheckIn: Session._check_in,
     wire.Choose: Session._choose,
-    wire.Ping: lambda session, _: session._out.send(wire.Pong()),
+    wire.Ping: Session._ping,
     wire.Leave: Session._leave,
     wire.Accept: lambda session, message: session.duty.accept(message),
     wire.Decline: lambda session, message: session.duty.give_up(message),
