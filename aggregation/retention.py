@@ -33,7 +33,8 @@ def apply(job: Job, *, now: datetime) -> int:
     begun = Assignment.objects.filter(
         round__in=unfinished, status__in=("bound", "reported"), base_version__isnull=False
     )
-    in_use |= set(begun.values_list("base_version", flat=True).distinct())
+    bases = begun.values_list("base_version", flat=True).distinct()
+    in_use |= {number for number in bases if number is not None}
     gone = [
         version.pk
         for version in held
