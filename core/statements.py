@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,28 @@ def prepared() -> Iterator[psycopg.Cursor[Any]]:
     Django sends each statement as text with its values in it, so Postgres plans it every time:
     half of what a small batch of binds costs there. Errors are Django's, as from its own cursors.
     """
+    with connection.wrap_database_errors, psycopg.Cursor(_raw()) as cursor:
+        yield cursor
+
+
+Run = Callable[[str, Sequence[Any]], psycopg.Cursor[Any]]
+
+
+@contextmanager
+def pipelined() -> Iterator[Run]:
+    """Open a pipeline: statements, prepared too, go out together, and answers come back together.
+
+    What it yields sends a statement and returns the cursor of its answer; the first fetch waits
+    for all that was sent. Each statement sees what those before it did. An error comes out of the
+    fetch, or of the pipeline's end.
+    """
+    raw = _raw()
+    with connection.wrap_database_errors, raw.pipeline():
+        yield lambda text, values: psycopg.Cursor(raw).execute(text, values)
+
+
+def _raw() -> Any:
     connection.ensure_connection()
     raw: Any = connection.connection
     raw.prepare_threshold = 0
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
-        yield cursor
+    return raw

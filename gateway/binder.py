@@ -1,4 +1,4 @@
-"""The micro-batched binder: script, batched commit, settle, and only then the devices hear."""
+"""The micro-batched binder: script, batched commit, and only then the devices hear."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import jobs.services
 from core import hints, knobs
 from core.errors import PropiusError
 from core.ids import uuid7
+from gateway import offers
 from gateway.details import Details, assignment
-from gateway.events import Bound, NothingToBind, Offered
+from gateway.events import Bound, NothingToBind
 from gateway.idle import UNTRIED
 from gateway.leases import Leases
 from gateway.metrics import BINDS
 from gateway.moves import Batch, Moves
-from gateway.registry import Listener
+from gateway.offers import Ask
 from gateway.signing import Signer
 from gateway.threads import DatabaseAway, Threads
 from propius import wire
@@ -32,19 +33,11 @@ from scheduling import binding
 logger = logging.getLogger(__name__)
 
 STALE_TRIES = 3
+CROWD = 16
+"""After so many at once more are on their way: worth a wait, which a lone device is spared."""
 COMMIT_PATIENCE_S = 10.0
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 REDIS_AWAY = (redis.exceptions.RedisError, OSError)
-
-
-@dataclass(slots=True)
-class Ask:
-    """One device that wants a round; ``choice`` is its answer to an offer."""
-
-    one: Listener
-    tried: int
-    choice: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    assignment_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +72,13 @@ class Binder:
 
     async def run(self) -> None:
         """Bind for as long as the process lives."""
+        crowded = False
         while True:
             await self._wake.wait()
-            if len(self._asks) < knobs.get().bind_batch:
+            if crowded and len(self._asks) < knobs.get().bind_batch:
                 await asyncio.sleep(knobs.get().bind_delay_s)
             asks, self._asks = self._split()
+            crowded = len(asks) >= CROWD
             if not self._asks:
                 self._wake.clear()
             try:
@@ -162,7 +157,8 @@ class Binder:
         if any(isinstance(answer, binding.NoEpoch | binding.Unplanned) for answer in answers):
             self._hint()
         if offered:
-            await self._offer(offered)
+            for ask in await offers.show(offered, self.scripts):
+                self._nothing([ask], retry=True)
         return grants
 
     def _hint(self) -> None:
@@ -188,22 +184,6 @@ class Binder:
             for ask in asks:
                 ask.one.sign()
         return answers
-
-    async def _offer(self, offered: Sequence[tuple[Ask, binding.Offered]]) -> None:
-        wanted = {round_id for _, answer in offered for round_id in answer.round_ids}
-        known = await self.scripts.round_info(wanted)
-        for ask, answer in offered:
-            candidates = [
-                _candidate(known[round_id]) for round_id in answer.round_ids if round_id in known
-            ]
-            if not candidates:
-                self._nothing([ask], retry=True)
-                continue
-            offer = wire.Offer(
-                offer=ask.assignment_id, candidates=candidates, answer_s=knobs.get().offer_s
-            )
-            BINDS.labels("offered").inc()
-            ask.one.feed(Offered(offer))
 
     async def _commit(self, grants: Sequence[Grant]) -> None:
         batch = self.moves.take()
@@ -232,6 +212,15 @@ class Binder:
         settlements: Sequence[binding.Settlement],
         told: dict[str, wire.Assignment],
     ) -> None:
+        missed = []
+        for grant, settlement in zip(grants, settlements, strict=True):
+            found = told.get(grant.ask.assignment_id)
+            BINDS.labels(settlement.outcome).inc()
+            if found is None:
+                missed.append(grant.ask)
+            else:
+                # It has its row, which is all that a device needs; Redis may hear of it after.
+                grant.ask.one.feed(Bound(found))
         try:
             await self.scripts.settle(settlements)
         except REDIS_AWAY as error:
@@ -239,13 +228,7 @@ class Binder:
             logger.warning("gateway.settle_lost", extra={"reason": str(error)})
         if any(one.outcome != "assigned" for one in settlements):
             self._hint()  # their slots are open again with the next plan
-        for grant, settlement in zip(grants, settlements, strict=True):
-            found = told.get(grant.ask.assignment_id)
-            BINDS.labels(settlement.outcome).inc()
-            if found is None:
-                self._nothing([grant.ask])
-            else:
-                grant.ask.one.feed(Bound(found))
+        self._nothing(missed)
 
     def _nothing(self, asks: Sequence[Ask], *, retry: bool = False) -> None:
         for ask in asks:
@@ -297,14 +280,3 @@ def _committed(
             binding.Settlement(grant.round_id, identifier, grant.ask.one.device, outcome)
         )
     return settlements, told, faults
-
-
-def _candidate(info: binding.RoundInfo) -> wire.Candidate:
-    return wire.Candidate(
-        round=info.round_id,
-        job=info.job_id,
-        tenant=info.tenant,
-        kind=info.kind,
-        workload=dict(info.workload),
-        constraints=dict(info.private),
-    )

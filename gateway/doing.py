@@ -17,9 +17,9 @@ from core.errors import PropiusError
 from gateway import events as ev
 from gateway import hellos
 from gateway import instructions as todo
-from gateway.binder import Ask
 from gateway.limits import LOOKUPS_AT_ONCE
 from gateway.metrics import RESULTS
+from gateway.offers import Ask
 from gateway.threads import DatabaseAway
 from gateway.uploads import Upload, come_back, refusal
 from jobs.constraints import Profile

@@ -1,8 +1,8 @@
 """Binding devices to rounds in Redis: what gateways call. Asynchronous, never touches the ORM.
 
-Order of truth: the script grants, the gateway commits the rows (``jobs.services.assign``), calls
-:meth:`Binder.settle` with the outcomes, and only then tells the devices. A grant that is never
-settled counts as taken until the planner finds after some seconds that it has no row.
+Order of truth: the script grants, the gateway commits the rows (``jobs.services.assign``), and
+only then tells the devices, and the scripts by :meth:`Binder.settle`. A grant that is never
+settled counts as taken until the planner finds its row, or after some seconds that it has none.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Binder:
         return [cast(Choice, _answer(one, int(version))) for one in found]
 
     async def settle(self, settlements: Iterable[Settlement]) -> None:
-        """Say what became of grants, after their commit and before the devices are told."""
+        """Say what became of grants, after their commit."""
         arguments: list[str] = [keys.P]
         for one in settlements:
             arguments += (one.round_id, one.assignment_id, one.device_id, one.outcome)

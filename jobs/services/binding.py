@@ -60,14 +60,21 @@ class Exchanged:
 
 @dataclass(slots=True)
 class _Held:
-    """A round under our lock."""
+    """A round under our lock, and what this batch does to it."""
 
     tenant_id: UUID
     job_id: UUID
     free: int
-    window: Window
+    status: str
+    ends_at: datetime
+    base_version: int
     lost: int = 0
     bound: int = 0
+
+    @property
+    def window(self) -> Window:
+        """What devices are told of it."""
+        return Window(self.status, self.ends_at, self.base_version)
 
 
 def assign(*, bindings: Sequence[Binding], now: datetime) -> dict[UUID, Outcome]:
@@ -100,27 +107,48 @@ class _MovedOn(Exception):
 
 
 def _exchange(returns: Sequence[Return], bindings: Sequence[Binding], now: datetime) -> Exchanged:
-    with transaction.atomic(), statements.prepared() as cursor:
-        held = _lock_rounds(cursor, returns, bindings)
-        if returns:
-            _end_returned(cursor, held, returns, now)
-        outcomes: dict[UUID, Outcome] = {}
-        wanted: list[Binding] = []
-        for one in bindings:
-            round_ = held.get(one.round_id)
-            if round_ is not None and round_.free > 0:
-                round_.free -= 1
-                wanted.append(one)
-            outcomes[one.assignment_id] = "full"
-        inserted = _insert(cursor, wanted, now)
-        for one in wanted:
-            outcomes[one.assignment_id] = "assigned" if one.assignment_id in inserted else "busy"
-        for round_id, count in Counter(inserted.values()).items():
+    turns = _turns(bindings)
+    with transaction.atomic():
+        with statements.pipelined() as run:
+            locked = _lock_rounds(run, returns, bindings)
+            ended = _end_returned(run, returns, now)
+            inserted = _insert(run, bindings, turns, now)
+            # All of these are one round trip: a small commit is little else.
+            held = {key: _Held(*rest) for key, *rest in locked.fetchall()}
+            lost = ended.fetchall() if ended is not None else []
+            if not held.keys() >= {round_id for _, round_id, _, _ in lost}:
+                raise _MovedOn
+            bound = dict(inserted.fetchall()) if inserted is not None else {}
+        for round_id, count in Counter(bound.values()).items():
             held[round_id].bound = count
-        _count(cursor, {key: one for key, one in held.items() if one.bound or one.lost}, now)
+        for _, round_id, _, _ in lost:
+            held[round_id].lost += 1
+        moved = {key: one for key, one in held.items() if one.bound or one.lost}
+        _count(moved, _events(held, lost), now)
+        outcomes = {
+            one.assignment_id: _outcome(one, turn, held, bound)
+            for one, turn in zip(bindings, turns, strict=True)
+        }
         missed = [key for key, outcome in outcomes.items() if outcome != "assigned"]
         outcomes |= dict.fromkeys(_bound_before(missed), "assigned")
     return Exchanged(outcomes, {key: one.window for key, one in held.items()})
+
+
+def _outcome(one: Binding, turn: int, held: dict[UUID, _Held], bound: dict[UUID, UUID]) -> Outcome:
+    if one.assignment_id in bound:
+        return "assigned"
+    round_ = held.get(one.round_id)
+    return "busy" if round_ is not None and turn <= round_.free else "full"
+
+
+def _turns(bindings: Sequence[Binding]) -> list[int]:
+    """Number the bindings of each round from 1: as many as it has slots for become rows."""
+    counts: Counter[UUID] = Counter()
+    turns = []
+    for one in bindings:
+        counts[one.round_id] += 1
+        turns.append(counts[one.round_id])
+    return turns
 
 
 def _bound_before(assignment_ids: list[UUID]) -> list[UUID]:
@@ -131,10 +159,10 @@ def _bound_before(assignment_ids: list[UUID]) -> list[UUID]:
 
 
 def _lock_rounds(
-    cursor: Cursor, returns: Sequence[Return], bindings: Sequence[Binding]
-) -> dict[UUID, _Held]:
+    run: statements.Run, returns: Sequence[Return], bindings: Sequence[Binding]
+) -> Cursor:
     """Lock all rounds of the batch by id. A closed one, or of a job that stands, has no slot."""
-    cursor.execute(
+    return run(
         """
         SELECT r.id, r.tenant_id, r.job_id,
             CASE WHEN r.status IN ('selecting', 'executing') AND EXISTS (
@@ -150,24 +178,20 @@ def _lock_rounds(
         """,
         [list({one.round_id for one in bindings}), [one.assignment_id for one in returns]],
     )
-    return {
-        round_id: _Held(tenant_id, job_id, free, Window(status, ends_at, base))
-        for round_id, tenant_id, job_id, free, status, ends_at, base in cursor.fetchall()
-    }
 
 
-def _end_returned(
-    cursor: Cursor, held: dict[UUID, _Held], returns: Sequence[Return], now: datetime
-) -> None:
+def _end_returned(run: statements.Run, returns: Sequence[Return], now: datetime) -> Cursor | None:
+    """End what is still bound. What is in a round that we have not locked is undone with all."""
+    if not returns:
+        return None
     ordered = sorted(returns, key=lambda one: one.assignment_id)
-    cursor.execute(
+    return run(
         """
         UPDATE jobs_assignment a
         SET status = v.status, code = v.code, message = v.message, ended_at = %s
         FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[])
             AS v(id, device_id, status, code, message)
         WHERE a.id = v.id AND a.device_id = v.device_id AND a.status = 'bound'
-            AND a.round_id = ANY(%s::uuid[])
         RETURNING a.id, a.round_id, a.status, a.code
         """,
         [
@@ -178,33 +202,27 @@ def _end_returned(
             [one.code[:60] for one in ordered],
             # A device's own words, which may quote anything; Postgres holds no NUL.
             [one.message[:500].replace("\0", "\ufffd") for one in ordered],
-            list(held),
         ],
     )
-    new = []
-    ended = cursor.fetchall()
-    if len(ended) < len(ordered):
-        left = {one.assignment_id for one in ordered} - {identifier for identifier, *_ in ended}
-        bound = Assignment.objects.filter(id__in=left, status=Assignment.Status.BOUND)
-        devices = {one.device_id for one in ordered}
-        if bound.filter(device_id__in=devices).exclude(round_id__in=list(held)).exists():
-            raise _MovedOn
-    for assignment_id, round_id, status, code in ended:
-        round_ = held[round_id]
-        round_.lost += 1
-        new.append(
-            events.New(
-                f"assignment.{status}", round_.tenant_id, round_.job_id, round_id, assignment_id,
-                {"code": code},
-            )
-        )  # fmt: skip
-    events.append_many(new, now=now)
 
 
-def _insert(cursor: Cursor, wanted: list[Binding], now: datetime) -> dict[UUID, UUID]:
-    if not wanted:
-        return {}
-    cursor.execute(
+def _events(held: dict[UUID, _Held], ended: Sequence[Any]) -> list[events.New]:
+    return [
+        events.New(
+            f"assignment.{status}", held[round_id].tenant_id, held[round_id].job_id, round_id,
+            assignment_id, {"code": code},
+        )
+        for assignment_id, round_id, status, code in ended
+    ]  # fmt: skip
+
+
+def _insert(
+    run: statements.Run, bindings: Sequence[Binding], turns: Sequence[int], now: datetime
+) -> Cursor | None:
+    """Insert what fits; the rounds are locked, so their counts are as the lock found them."""
+    if not bindings:
+        return None
+    return run(
         """
         INSERT INTO jobs_assignment (id, tenant_id, job_id, round_id, device_id, status, code,
             message, phase, fraction, plan_version, bound_at, lease_expires_at, base_version,
@@ -214,9 +232,11 @@ def _insert(cursor: Cursor, wanted: list[Binding], now: datetime) -> dict[UUID, 
             CASE WHEN r.concurrency IS NOT NULL THEN r.base_version END,
             CASE WHEN r.concurrency IS NOT NULL THEN r.base_digest ELSE '' END,
             CASE WHEN r.concurrency IS NOT NULL THEN r.base_size END
-        FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[])
-            AS w(id, round_id, device_id, plan_version)
-        JOIN jobs_round r ON r.id = w.round_id
+        FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::int[])
+            AS w(id, round_id, device_id, plan_version, turn)
+        JOIN jobs_round r ON r.id = w.round_id AND w.turn <= r.target - r.assigned
+            AND r.status IN ('selecting', 'executing')
+        JOIN jobs_job j ON j.id = r.job_id AND j.status = 'running'
         JOIN clients_device d ON d.id = w.device_id AND d.status = 'active'
         ORDER BY w.device_id
         ON CONFLICT DO NOTHING RETURNING id, round_id
@@ -224,31 +244,34 @@ def _insert(cursor: Cursor, wanted: list[Binding], now: datetime) -> dict[UUID, 
         [
             now,
             now + timedelta(seconds=knobs.get().start_lease_s),
-            [one.assignment_id for one in wanted],
-            [one.round_id for one in wanted],
-            [one.device_id for one in wanted],
-            [one.plan_version for one in wanted],
+            [one.assignment_id for one in bindings],
+            [one.round_id for one in bindings],
+            [one.device_id for one in bindings],
+            [one.plan_version for one in bindings],
+            list(turns),
         ],
     )
-    return dict(cursor.fetchall())
 
 
-def _count(cursor: Cursor, moved: dict[UUID, _Held], now: datetime) -> None:
+def _count(moved: dict[UUID, _Held], ended: Sequence[events.New], now: datetime) -> None:
     if not moved:
         return
-    cursor.execute(
-        """
-        UPDATE jobs_round r SET assigned = r.assigned + v.bound - v.lost, lost = r.lost + v.lost
-        FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS v(id, bound, lost)
-        WHERE r.id = v.id RETURNING r.id, r.assigned >= r.target
-        """,
-        [
-            list(moved),
-            [one.bound for one in moved.values()],
-            [one.lost for one in moved.values()],
-        ],
-    )
-    filled = [round_id for round_id, full in cursor.fetchall() if full and moved[round_id].bound]
+    with statements.pipelined() as run:
+        counted = run(
+            """
+            UPDATE jobs_round r
+            SET assigned = r.assigned + v.bound - v.lost, lost = r.lost + v.lost
+            FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS v(id, bound, lost)
+            WHERE r.id = v.id RETURNING r.id, r.assigned >= r.target
+            """,
+            [
+                list(moved),
+                [one.bound for one in moved.values()],
+                [one.lost for one in moved.values()],
+            ],
+        )
+        events.append_many(ended, now=now)
+        filled = [key for key, is_full in counted.fetchall() if is_full and moved[key].bound]
     if filled:
         for round_ in Round.objects.filter(id__in=filled, status=Round.Status.SELECTING):
             rounds.start_executing(round_, now=now)
