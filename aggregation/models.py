@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from clients.models import Pool
 from core.ids import uuid7
 from jobs.models import Assignment, Job, Round
 from tenants.models import Tenant
@@ -176,3 +177,41 @@ class Update(models.Model):
 
     def __str__(self) -> str:
         return f"update {self.sequence} of {self.round_id}"
+
+
+class Leaf(models.Model):
+    """A data-plane node near devices, of the operator's. Without pools it serves all of them."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.SlugField(max_length=60, unique=True)
+    url = models.URLField(help_text="Where devices reach it, as in https://leaf.example.org")
+    pools = models.ManyToManyField(Pool, blank=True)
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of its token")
+    start = models.CharField(max_length=8, help_text="How its token begins")
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    heard_at = models.DateTimeField(null=True, help_text="Its last heartbeat")
+    load = models.JSONField(default=dict, help_text="What it told of itself then")
+
+    class Meta:
+        verbose_name_plural = "leaves"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Hold(models.Model):
+    """An update that a leaf has on its disk and acknowledged, until its partial comes."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    assignment = models.OneToOneField(Assignment, primary_key=True, on_delete=models.CASCADE)
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="holds")
+    leaf = models.ForeignKey(Leaf, on_delete=models.CASCADE, related_name="holds")
+    digest = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    weight = models.FloatField()
+    metrics = models.JSONField(default=dict)
+    held_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.assignment_id} at {self.leaf_id}"

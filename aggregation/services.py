@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 
 import jobs.services
-from aggregation import blobs, ownership
+from aggregation import blobs, holds, ownership
 from aggregation.models import Batch, Update
 from aggregation.uploads import UpdateRefused
 from core import hints, knobs
@@ -198,9 +198,11 @@ def accept_report(
     return Accepted(sequence=reported.sequence, already=False)
 
 
-def already_accepted(*, assignment_id: UUID, device_id: UUID) -> bool:
-    """Tell whether this device's report of this assignment is counted already."""
-    return _earlier(assignment_id, device_id) is not None
+def already_accepted(*, assignment_id: UUID, device_id: UUID, now: datetime) -> bool:
+    """Tell whether this device's report of this assignment is counted already, or held."""
+    return _earlier(assignment_id, device_id) is not None or holds.is_held(
+        assignment_id=assignment_id, device_id=device_id, now=now
+    )
 
 
 def _earlier(assignment_id: UUID, device_id: UUID) -> Accepted | None:
@@ -219,11 +221,11 @@ def _report(
     try:
         reported = jobs.services.report(assignment_id=assignment_id, device_id=device_id, now=now)
     except jobs.services.AlreadyReported:
-        # Another connection of the device was faster, and has committed by now.
+        # Another connection of the device was faster, and has committed by now; or a leaf holds it.
         earlier = _earlier(assignment_id, device_id)
-        if earlier is None:
-            raise
-        return earlier
+        if earlier is not None:
+            return earlier
+        reported = holds.take_over(assignment_id=assignment_id, device_id=device_id, now=now)
     _check_kind(reported.round, kind)
     return reported
 

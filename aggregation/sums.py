@@ -21,7 +21,7 @@ from aggregation.scalars import merge_metrics as merge_metrics
 from aggregation.scalars import sum_metrics as sum_metrics
 from aggregation.strategies.base import Sum, WeightedSum
 from aggregation.tensor_files import DTYPES, MappedTensors, header_bytes, tensor_bytes
-from propius.tensors import TensorError, TensorInfo
+from propius.tensors import TensorError, TensorInfo, check_matches
 
 Write = Callable[[memoryview], object]
 """Takes a file's bytes from first to last."""
@@ -75,6 +75,23 @@ def fold(paths: Sequence[Path], weights: Sequence[float], encoding: Encoding, wr
             base = stack.enter_context(MappedTensors(encoding.base))
         for name in encoding.tensors:
             _fold_tensor(files, base, name, weights, encoding, write)
+
+
+def merge(partials: Sequence[Path], write: Write) -> None:
+    """Write the sum of partials as one, added up in the order given. Memory is O(largest tensor).
+
+    Raises TensorError if they are not of the same tensors.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(MappedTensors(path)) for path in partials]
+        header = files[0].header
+        for file in files[1:]:
+            check_matches(file.header, header)
+        write(memoryview(header_bytes(header)))
+        for name in header:
+            write(tensor_bytes(_merged([file.tensor(name) for file in files])))
+            for file in files:
+                file.release(name)
 
 
 def close(

@@ -46,13 +46,15 @@ class WrongTicket(Forbidden):
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a ticket opens: downloads by digest, and one upload of at most ``upload_bytes``.
 
-    ``upload_bytes`` is 0 where there is nothing to upload.
+    ``upload_bytes`` is 0 where there is nothing to upload. A leaf finds by ``round`` how updates
+    are written.
     """
 
     assignment: str
     downloads: tuple[str, ...]
     upload_bytes: int
     expires: float
+    round: str = ""
 
     def check_download(self, digest: str) -> None:
         """Raise WrongTicket unless this opens the download of ``digest``."""
@@ -78,7 +80,12 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def issue(
-    *, assignment_id: UUID, downloads: Sequence[str], upload_bytes: int, now: datetime
+    *,
+    assignment_id: UUID,
+    downloads: Sequence[str],
+    upload_bytes: int,
+    now: datetime,
+    round_id: str = "",
 ) -> str:
     """Return a ticket that is good for ``ticket_s``; ``upload_bytes`` is 0 for no upload."""
     expires = now + timedelta(seconds=knobs.get().ticket_s)
@@ -88,6 +95,7 @@ def issue(
             downloads=tuple(downloads),
             upload_bytes=upload_bytes,
             expires=expires.timestamp(),
+            round=round_id,
         )
     )
     return f"{_encode(payload)}.{_encode(_private_key(settings.SECRET_KEY).sign(payload))}"

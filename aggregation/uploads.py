@@ -15,10 +15,11 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from aggregation import blobs, expected
+from aggregation import blobs, expected, holds
 from aggregation.models import Update
 from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
@@ -51,8 +52,10 @@ class Wanted:
     codecs: Sequence[str]
 
 
-def wanted(*, held: Sequence[tuple[UUID, UUID]]) -> list[Wanted | None]:
-    """Return what each assignment, given with its device, waits for; None if its update counts.
+def wanted(*, held: Sequence[tuple[UUID, UUID]], now: datetime) -> list[Wanted | None]:
+    """Return what each assignment, given with its device, waits for.
+
+    None if its update counts already, or a leaf that is alive holds it.
 
     Raises AssignmentUnknown; UpdateRefused (``not_a_train_round``).
     """
@@ -62,6 +65,7 @@ def wanted(*, held: Sequence[tuple[UUID, UUID]]) -> list[Wanted | None]:
     counted = set(
         Update.objects.filter(assignment_id__in=ids).values_list("assignment_id", flat=True)
     )
+    counted |= holds.alive(assignment_ids=set(ids) - counted, now=now)
     found: list[Wanted | None] = []
     for assignment_id, device_id in held:
         row = rows.get(assignment_id)

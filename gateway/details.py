@@ -112,4 +112,5 @@ def _ticket(told: wire.Assignment, assignment_id: UUID, now: datetime) -> str:
         downloads=[one.digest for one in blobs if one is not None],
         upload_bytes=told.max_update_bytes if told.kind == "train" else 0,
         now=now,
+        round_id=told.round,
     )

@@ -199,7 +199,7 @@ async def _answer(one: Connection, assignment: str) -> None:
     try:
         found = await one.hub.threads.rows(
             lambda: aggregation.services.already_accepted(
-                assignment_id=identifier, device_id=UUID(one.device)
+                assignment_id=identifier, device_id=UUID(one.device), now=timezone.now()
             )
         )
     except DatabaseAway:

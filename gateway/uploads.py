@@ -44,7 +44,9 @@ class Desk:
 
     def __init__(self, threads: Threads) -> None:
         self.looking = Gathering[tuple[UUID, UUID], uploads.Wanted | None](
-            lambda many: threads.rows(lambda: uploads.wanted(held=many), patience_s=PATIENCE_S)
+            lambda many: threads.rows(
+                lambda: uploads.wanted(held=many, now=timezone.now()), patience_s=PATIENCE_S
+            )
         )
         self.counting = Gathering[aggregation.services.Arrived, Counted](
             lambda many: threads.rows(

@@ -33,7 +33,8 @@ ASSIGNMENT = {
         Assignment.Status.EXPIRED,
         Assignment.Status.CANCELLED,
     ),
-    Assignment.Status.REPORTED: (),
+    # A leaf had acknowledged its report, and never handed it over.
+    Assignment.Status.REPORTED: (Assignment.Status.FAILED,),
     Assignment.Status.DECLINED: (),
     Assignment.Status.FAILED: (),
     Assignment.Status.EXPIRED: (),

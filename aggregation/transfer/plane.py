@@ -22,6 +22,7 @@ from aggregation.transfer.exchange import (
     Send,
     WithHeaders,
 )
+from aggregation.transfer.leaf_desk import LeafDesk
 from aggregation.transfer.threads import Threads
 from core.errors import NotFound, PropiusError, TooMany
 
@@ -71,6 +72,7 @@ class DataPlane:
         self._application = application
         self._clock = clock
         self._threads = Threads()
+        self._desk = LeafDesk(self._threads, clock=clock)
         self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,18 +108,27 @@ class DataPlane:
 
     async def _serve(self, exchange: Exchange) -> None:
         kind, _, name = exchange.path.removeprefix(PREFIX).partition("/")
+        if kind == "leaf":
+            await self._ask_desk(exchange, name)
+            return
         allowed = {"parameters": "GET, HEAD", "updates": "HEAD, PUT"}.get(kind)
         if allowed is None or not name or "/" in name:
             raise NotFound(f"{PREFIX}parameters/DIGEST and {PREFIX}updates/ASSIGNMENT are here")
         if exchange.method not in allowed.split(", "):
             raise MethodNotAllowed(exchange.method, allowed)
-        ticket = tickets.verify(_bearer(exchange), now=self._clock())
+        ticket = self._verified(_bearer(exchange))
         if kind == "parameters":
             ticket.check_download(name)
         else:
             ticket.check_upload(name)
         with self._counted(ticket):
             await self._transfer(exchange, kind, name, ticket)
+
+    async def _ask_desk(self, exchange: Exchange, name: str) -> None:
+        BYTES.labels("up").inc(await self._desk.serve(exchange, name, _bearer(exchange)))
+
+    def _verified(self, ticket: str) -> Ticket:
+        return tickets.verify(ticket, now=self._clock())
 
     async def _transfer(self, exchange: Exchange, kind: str, name: str, ticket: Ticket) -> None:
         if kind == "parameters":

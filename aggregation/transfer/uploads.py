@@ -15,7 +15,7 @@ import msgspec
 
 import jobs.services
 from aggregation import blobs, services, uploads
-from aggregation.models import Update
+from aggregation.models import Hold, Update
 from aggregation.tickets import Ticket
 from aggregation.transfer.exchange import Exchange, WithHeaders
 from aggregation.transfer.threads import DatabaseAway, Threads
@@ -250,7 +250,7 @@ class Upload:
 
 
 def _counted_bytes(assignment_id: UUID) -> int | None:
-    """Return the size of the update that counts; None while the assignment waits for one.
+    """Return the size of the update that counts; None while one is wanted here.
 
     Raises StaleAssignment, RoundClosed, AssignmentOver.
     """
@@ -261,6 +261,8 @@ def _counted_bytes(assignment_id: UUID) -> int | None:
         return None
     counted = Update.objects.filter(assignment_id=assignment_id).first()
     if counted is None:
+        if Hold.objects.filter(assignment_id=assignment_id).exists():
+            return None  # its leaf seems lost to the device, which sends it here instead
         jobs.services.raise_over(assignment_id, held.device_id)
     return counted.size_bytes
 

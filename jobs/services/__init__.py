@@ -17,7 +17,10 @@ from jobs.services.assignments import (
 )
 from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
 from jobs.services.buffers import TooStale
+from jobs.services.clocks import shift_open
+from jobs.services.handover import count_held, lose_held
 from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
+from jobs.services.leaves import acknowledge, waited_enough, wants_held
 from jobs.services.lifecycle import (
     JobUnknown,
     WrongState,
@@ -64,11 +67,13 @@ __all__ = [
     "WrongState",
     "accept",
     "accept_many",
+    "acknowledge",
     "admit",
     "assign",
     "cancel",
     "clone",
     "complete_round",
+    "count_held",
     "exchange",
     "extend_leases",
     "fail_round",
@@ -76,6 +81,7 @@ __all__ = [
     "grant_demand",
     "hold",
     "lock_to_finish",
+    "lose_held",
     "pause",
     "raise_over",
     "register_artifact",
@@ -88,3 +94,5 @@ __all__ = [
     "submit",
     "sweep",
 ]
+    "waited_enough",
+    "wants_held",

@@ -72,7 +72,7 @@ def accept_many(*, accepts: Sequence[tuple[UUID, UUID]], now: datetime) -> dict[
 
 
 def renew(*, progress: Sequence[Progress], now: datetime) -> set[UUID]:
-    """Renew many leases in one statement; returns the assignments that are no longer bound.
+    """Renew many leases in one statement; returns the assignments that are over.
 
     A row that someone else is changing right now is passed over: its lease has time left, and
     waiting for it could deadlock with the close of its round.
@@ -100,7 +100,9 @@ def renew(*, progress: Sequence[Progress], now: datetime) -> set[UUID]:
                 ids,
             ],
         )
-        still = Assignment.objects.filter(id__in=ids, status=Assignment.Status.BOUND)
+        # One that reported otherwise than here is not lost: its device is about to hear so.
+        going = (Assignment.Status.BOUND, Assignment.Status.REPORTED)
+        still = Assignment.objects.filter(id__in=ids, status__in=going)
         bound = set(still.values_list("id", flat=True))
         for tenant_id, job_id in set(still.values_list("tenant_id", "job_id")):
             events.changed(tenant_id=tenant_id, job_id=job_id, kind="assignment.progress")

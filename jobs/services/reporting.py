@@ -73,7 +73,8 @@ def _lock_bound(found: Sequence[tuple[Round, Sequence[Assignment]]]) -> set[UUID
 def _count(
     round_: Round, mine: Sequence[Assignment], bound: set[UUID], now: datetime
 ) -> dict[UUID, Reported | PropiusError]:
-    room = round_.demand - round_.reported
+    # Sums of leaves may have brought more than it asked for.
+    room = max(0, round_.demand - round_.reported)
     counted = [one.id for one in mine if one.id in bound][:room]
     if counted:
         Assignment.objects.filter(id__in=counted).update(

@@ -17,7 +17,7 @@ from core import events, hints
 from core.errors import Conflict
 from jobs import states
 from jobs.models import Job, Round
-from jobs.services import buffers, opening, slots
+from jobs.services import buffers, leaves, opening, slots
 
 
 class RoundOver(Conflict):
@@ -57,7 +57,13 @@ def start_executing(round_: Round, *, now: datetime) -> bool:
 
 
 def close(round_: Round, *, now: datetime) -> bool:
-    """Freeze the round: what has been acknowledged is folded, what comes later is refused."""
+    """Freeze the round: what has been acknowledged is folded, what comes later is refused.
+
+    Not yet, while leaves may still hand over what they have acknowledged.
+    """
+    if leaves.waits(round_, now=now):
+        return False
+    leaves.lose_rest(round_, now=now)
     moved = Round.objects.filter(id=round_.id, status__in=states.OPEN_ROUND).update(
         status=Round.Status.AGGREGATING, closed_at=now
     )

@@ -11,8 +11,9 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from core import events, hints
+from jobs import states
 from jobs.models import Job, Round
-from jobs.services import leases, rounds
+from jobs.services import leases, leaves, rounds
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ def sweep(*, now: datetime) -> None:
     _each(selecting, _end_selection, now)
     executing = Round.objects.filter(status=Round.Status.EXECUTING, deadline_at__lte=now)
     _each(executing, _end_execution, now)
+    full = Round.objects.filter(status__in=states.OPEN_ROUND, reported__gte=F("demand"))
+    _each(full, _end_wait, now)
 
 
 def _each(
@@ -72,7 +75,7 @@ def _end_execution(round_id: UUID, job_id: UUID, now: datetime) -> None:
     if round_ is None or round_.status != Round.Status.EXECUTING:
         return
     began_at, deadline_at = round_.executing_at or now, round_.deadline_at or now
-    if deadline_at > now:
+    if deadline_at > now or leaves.waits(round_, now=now):
         return
     if round_.reported >= round_.quorum:
         rounds.close(round_, now=now)
@@ -89,6 +92,15 @@ def _end_execution(round_id: UUID, job_id: UUID, now: datetime) -> None:
         ),
         now=now,
     )
+
+
+@transaction.atomic
+def _end_wait(round_id: UUID, job_id: UUID, now: datetime) -> None:
+    """Close a round that has enough, once it has waited for its leaves."""
+    _, held = rounds.lock(job_id)
+    round_ = next((one for one in held if one.id == round_id), None)
+    if round_ is not None and round_.status in states.OPEN_ROUND:
+        rounds.close(round_, now=now)
 
 
 def _may_extend(job: Job, round_: Round) -> bool:

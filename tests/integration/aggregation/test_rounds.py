@@ -82,8 +82,12 @@ def test_a_repeat_is_accepted_again_and_counts_once(world):
         assert Update.objects.filter(round=round_).count() == 1
         round_.refresh_from_db()
         assert round_.reported == 1
-        assert services.already_accepted(assignment_id=bound[0][0], device_id=bound[0][1].id)
-        assert not services.already_accepted(assignment_id=bound[0][0], device_id=bound[1][1].id)
+        assert services.already_accepted(
+            assignment_id=bound[0][0], device_id=bound[0][1].id, now=NOW
+        )
+        assert not services.already_accepted(
+            assignment_id=bound[0][0], device_id=bound[1][1].id, now=NOW
+        )
 
 
 def test_an_update_after_the_close_is_refused_and_leaves_no_row(world):

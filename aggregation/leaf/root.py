@@ -1,0 +1,145 @@
+"""The leaf's line to the root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from aggregation import blobs
+from aggregation.leaf import messages
+from core.errors import PropiusError, Unavailable
+
+T = TypeVar("T")
+ANSWER_S = 30.0
+CONNECT_S = 3.0
+
+
+class RootAway(Unavailable):
+    """The root does not answer, or not now: what was asked may have happened or not."""
+
+
+class RootRefused(PropiusError):
+    """The root's own words, handed on."""
+
+    title = "The platform refuses it"
+
+    def __init__(self, status: int, problem: dict[str, object]) -> None:
+        errors = problem.get("errors")
+        super().__init__(
+            str(problem.get("detail", f"the root answers {status}")),
+            errors=errors if isinstance(errors, dict) else {},
+        )
+        self.status = status
+        self.code = str(problem.get("code", "refused"))
+
+
+class Root:
+    """Asks the root; every call may be repeated."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=f"{url.rstrip('/')}/data/v1/",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def beat(self, load: messages.Load, rounds: Sequence[str]) -> messages.Told:
+        """Tell that this leaf lives; hear how its rounds stand."""
+        said = messages.Beat(load=load, rounds=list(rounds))
+        return await self._ask("POST", "leaf/beat", messages.Told, said)
+
+    async def recipe(self, round_id: str) -> messages.Recipe:
+        """Ask how the updates of a round are written."""
+        return await self._ask("GET", f"leaf/rounds/{round_id}", messages.Recipe)
+
+    async def hold(self, round_id: str, updates: Sequence[messages.Update]) -> messages.Held:
+        """Ask which updates may be acknowledged."""
+        said = messages.Holds(round=round_id, updates=list(updates))
+        return await self._ask("POST", "leaf/holds", messages.Held, said)
+
+    async def push(
+        self, round_id: str, path: Path, digest: str, batches: Sequence[Sequence[str]]
+    ) -> int:
+        """Hand over a sum; returns the number that it has at the root."""
+        await self._send(f"leaf/partials/{digest}", path, {})
+        said = messages.Partial(
+            round=round_id, digest=digest, batches=[list(batch) for batch in batches]
+        )
+        answer = await self._ask("POST", "leaf/partials", messages.Committed, said)
+        return answer.number
+
+    async def forward(self, update: messages.Update, path: Path) -> None:
+        """Hand over an update as it came."""
+        headers = {
+            "Upload-Digest": update.digest,
+            "Upload-Length": str(update.size_bytes),
+            "Update-Weight": repr(update.weight),
+            # Escaped: headers are ASCII, and names may be anything.
+            "Update-Metrics": json.dumps(update.metrics),
+        }
+        await self._send(f"leaf/updates/{update.assignment}", path, headers)
+
+    async def fetch(self, digest: str, ticket: str) -> AsyncGenerator[bytes, None]:
+        """Give the bytes of parameters or a program, by the ticket of the device that wants them.
+
+        The leaf's own token opens no download.
+        """
+        headers = {"Authorization": f"Bearer {ticket}"}
+        try:
+            async with self._http.stream("GET", f"parameters/{digest}", headers=headers) as answer:
+                if answer.status_code != 200:
+                    await answer.aread()
+                    raise _refusal(answer)
+                async for chunk in answer.aiter_bytes(blobs.CHUNK_BYTES):
+                    yield chunk
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+
+    async def _ask(
+        self, method: str, path: str, kind: type[T], said: msgspec.Struct | None = None
+    ) -> T:
+        body = None if said is None else msgspec.json.encode(said)
+        try:
+            answer = await self._http.request(method, path, content=body)
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        if answer.status_code != 200:
+            raise _refusal(answer)
+        return msgspec.json.decode(answer.content, type=kind)
+
+    async def _send(self, path: str, file: Path, headers: dict[str, str]) -> None:
+        size = {"Content-Length": str(file.stat().st_size)}
+        try:
+            answer = await self._http.put(path, content=_chunks(file), headers=headers | size)
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        if answer.status_code != 200:
+            raise _refusal(answer)
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    for chunk in blobs.read_chunks(path):
+        yield chunk
+
+
+def _away(error: httpx.HTTPError) -> RootAway:
+    return RootAway(f"the root cannot be reached: {error or type(error).__name__}")
+
+
+def _refusal(answer: httpx.Response) -> PropiusError:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    if answer.status_code >= 500 or answer.status_code in (408, 429):
+        return RootAway(f"the root answers {answer.status_code}: {problem.get('detail', '')}")
+    return RootRefused(answer.status_code, problem)

@@ -1,0 +1,123 @@
+"""A leaf's process: its parts, its heartbeat, and the server that devices reach."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from aggregation import blobs
+from aggregation.leaf import messages
+from aggregation.leaf.cache import ParameterCache
+from aggregation.leaf.journal import Journal
+from aggregation.leaf.keeper import Keeper, When
+from aggregation.leaf.plane import LeafPlane, LeafThreads
+from aggregation.leaf.root import Root, RootAway
+from core.errors import PropiusError
+from propius import __version__
+
+logger = logging.getLogger(__name__)
+
+BUSY_BEAT_S = 0.5
+IDLE_BEAT_S = 2.0
+INCOMING_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator says of a leaf."""
+
+    root: str
+    token: str
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8100
+    cache_bytes: int = 20 << 30
+    push: When = field(default_factory=When)
+
+
+class ShutOut(Exception):
+    """The root does not know this leaf's token: only a person can mend that."""
+
+
+class Leaf:
+    """One process."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._threads = LeafThreads()
+        self._root = Root(options.root, options.token)
+        journal = Journal(options.folder / "held")
+        self._keeper = Keeper(self._root, journal, self._threads, options.push)
+        self._cache = ParameterCache(
+            self._root, self._threads, max_bytes=options.cache_bytes, pinned=self._keeper.pinned
+        )
+        self._plane = LeafPlane(self._cache, self._keeper, self._threads)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises ShutOut."""
+        blobs.store().clear_incoming(older_s=INCOMING_S)
+        config = uvicorn.Config(
+            self._plane,
+            host=self._options.host,
+            port=self._options.port,
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=3,
+        )
+        server = uvicorn.Server(config)
+        await self._keeper.start()
+        tasks = {
+            asyncio.create_task(self._beats()),
+            asyncio.create_task(self._keeper.run()),
+            asyncio.create_task(server.serve()),
+        }
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.result()
+        finally:
+            server.should_exit = True
+            for one in tasks:
+                one.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._root.close()
+            self._threads.stop()
+
+    async def _beats(self) -> None:
+        while True:
+            try:
+                await self._beat()
+            except RootAway as error:
+                logger.warning("leaf.root_away", extra={"reason": str(error)})
+            except PropiusError as error:
+                if error.code == "leaf_unknown":
+                    raise ShutOut(str(error)) from error
+                logger.warning("leaf.not_heard", extra={"reason": str(error)})
+            await asyncio.sleep(BUSY_BEAT_S if self._keeper.held else IDLE_BEAT_S)
+
+    async def _beat(self) -> None:
+        load = await self._threads.files(self._load)
+        told = await self._root.beat(load, self._keeper.asked_about())
+        if not self._plane.keys:
+            logger.info("leaf.ready", extra={"leaf": told.leaf, "root": self._options.root})
+        self._plane.keys = [
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(one)) for one in told.keys
+        ]
+        self._keeper.fold_batch = told.fold_batch
+        self._keeper.told(told.rounds)
+
+    def _load(self) -> messages.Load:
+        return messages.Load(
+            free_bytes=shutil.disk_usage(self._options.folder).free,
+            cached_bytes=self._cache.cached_bytes(),
+            held=self._keeper.held,
+            version=__version__,
+        )
