@@ -24,6 +24,9 @@ COALESCE_MS = 1000
 EXPIRES_S = 60
 """After an hour without its worker a queue holds an hour of hints; the sweep says it all again."""
 
+OPENED = "opened"
+"""Why a plan is asked for, if a round has opened: devices wait for it."""
+
 MERGE_S = 0.25
 GATEWAYS = connections.PREFIX + "gateways"
 """Channel that every gateway listens on."""
@@ -44,6 +47,14 @@ def taken(task: str, *args: str) -> None:
     except redis.exceptions.RedisError as error:
         # The flag ends by itself; the task that has begun goes on.
         logger.warning("hint.not_taken", extra={"task": task, "error": str(error)})
+
+
+def is_asked(task: str, *args: str) -> bool:
+    """Tell whether a hint has been sent of which the task has not begun."""
+    try:
+        return bool(connections.soft_state().exists(_flag(task, args)))
+    except redis.exceptions.RedisError:
+        return False
 
 
 def to_gateways(message: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def open_round(job: Job, *, kind: str, number: int, attempt: int, now: datetime)
         selection_ends_at=now + timedelta(seconds=sizes["selection_s"]),
     )
     tell("round.opened", opened, now)
-    hints.send("scheduling.plan", queue="scheduling")
+    hints.send("scheduling.plan", hints.OPENED, queue="scheduling")
     return opened
 
 
