@@ -73,3 +73,21 @@ def test_the_page_is_made_of_the_lines(bench, tmp_path):
     for line in bench.values():
         for name in json.loads(line)["targets"]:
             assert f"`{name}`" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "tiny"),
+    [
+        ("adaptive", ["--rounds", "1", "--seeds", "1"]),
+        ("program", ["--steps", "1", "--width", "4"]),
+    ],
+)
+def test_a_benchmark_of_local_training_runs(name, tiny):
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *tiny],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found["targets"]) <= set(found["figures"])
+    assert report.page([found]).count("`") > 0

@@ -257,5 +257,5 @@ def _metrics(module: nn.Module, names: Sequence[str], batch: Sequence[Tensor]) -
     target = batch[-1]
     with torch.no_grad():
         predictions = module.eval()(*batch[:-1])
-    classes = target.dtype == torch.int64 and target.dim() == 1 and predictions.dim() == 2
+    classes = target.dtype == torch.int64 and predictions.shape[:-1] == target.shape
     return [Metric(kind="accuracy", output="predictions", target=names[-1])] if classes else []

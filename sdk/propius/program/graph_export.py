@@ -29,6 +29,8 @@ _FORMATS = {
     torch.preserve_format: "=preserve_format",
     torch.channels_last: "=channels_last",
 }
+# Without its promise that nothing else looks at the memory, which a device need not know of.
+_SAFE = {"aten._unsafe_view.default": "aten.reshape.default"}
 _SHAPED = {"aten.view.default", "aten.reshape.default"}
 
 
@@ -105,7 +107,11 @@ class _Translator:
             elif node.op == "output":
                 self._results(node, outputs, updates)
             elif node.op != "placeholder":
-                raise self._error(node, f"{node.op} cannot be exported")
+                raise self._error(
+                    node,
+                    f"{node.op} cannot be exported: a program has no control flow"
+                    " (torch.cond, while_loop); use torch.where",
+                )
         return Graph(nodes=self.nodes, outputs=outputs, updates=updates), self.constants
 
     def _results(self, node: fx.Node, outputs: dict[str, str], updates: dict[str, str]) -> None:
@@ -127,7 +133,7 @@ class _Translator:
             source, index = node.args
             self.references[node] = self.tuples[source][index]  # type: ignore[index]
             return
-        op = str(node.target)
+        op = _SAFE.get(str(node.target), str(node.target))
         if op == "aten.sym_size.int" or isinstance(node.meta.get("val"), torch.SymInt):
             return  # A named size; it is resolved where it is used.
         if op in _IDENTITIES:

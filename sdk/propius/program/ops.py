@@ -51,7 +51,7 @@ linear.default matmul.default mm.default bmm.default
 conv1d.default conv2d.default conv2d.padding conv1d.padding conv_transpose2d.input
 max_pool2d.default avg_pool2d.default max_pool1d.default avg_pool1d.default
 adaptive_avg_pool1d.default adaptive_avg_pool2d.default
-layer_norm.default group_norm.default embedding.default
+layer_norm.default group_norm.default rms_norm.default embedding.default
 scaled_dot_product_attention.default softmax.int log_softmax.int
 _softmax.default _log_softmax.default dropout.default
 _native_batch_norm_legit_no_training.default|3 _native_batch_norm_legit_functional.default|5

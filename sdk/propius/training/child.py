@@ -65,6 +65,7 @@ class Worker:
 
     def run(self, task: Task) -> Done:
         """Run a task. Raises whatever the task raises."""
+        began = time.monotonic()
         if isinstance(task, HandlerTask):
             return self._handler(task)
         # Here and nowhere above: a child for handlers stays without torch.
@@ -74,7 +75,7 @@ class Worker:
             self._programs = program_tasks.Programs(self._threads)
         if isinstance(task, ProgramTask):
             data = split_of(self._data.get(task.data_path), task.split)
-            done: Done = self._programs.run(task, data)
+            done: Done = self._programs.run(task, data, began)
         elif isinstance(task, CheckTask):
             done = self._programs.check(task)
         else:

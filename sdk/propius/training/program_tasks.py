@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 
@@ -47,19 +47,18 @@ class Programs:
         self._compiled.move_to_end(key)
         return self._compiled[key]
 
-    def run(self, task: ProgramTask, data: Mapping[str, Array]) -> Done:
-        """Train or evaluate."""
+    def run(self, task: ProgramTask, data: Mapping[str, Array], began: float) -> Done:
+        """Train or evaluate; ``began`` is when the task came, by the monotonic clock."""
         program = self.get(task.program_path)
         parameters = arrays.load(task.parameters_path)
         if task.action == "evaluate":
             return _done(torch_trainer.evaluate(program, parameters, data))
-        began = time.monotonic()
-        result = torch_trainer.train(
-            program, parameters, data, task.config, task.seed, _enough(task, began)
-        )
-        train_s = time.monotonic() - began
+        ending = _Ending(task)
+        result = torch_trainer.train(program, parameters, data, task.config, task.seed, ending)
+        train_s = time.monotonic() - ending.first_at
         write_output(task.output_path, arrays.save(result.parameters))
-        return msgspec.structs.replace(_done(result), train_s=train_s)
+        start_s = ending.first_at - began
+        return msgspec.structs.replace(_done(result), start_s=start_s, train_s=train_s)
 
     def check(self, task: CheckTask) -> Done:
         """One step of each graph on random data of the declared shapes, two examples."""
@@ -84,17 +83,22 @@ def _done(result: TrainResult) -> Done:
     )
 
 
-def _enough(task: ProgramTask, began: float) -> Callable[[int], bool] | None:
-    """Return what ends training early: the plan's steps, or its time."""
-    if task.max_steps is None and task.stop_after_s is None:
-        return None
-    last = inf if task.max_steps is None else task.max_steps
-    ends_at = inf if task.stop_after_s is None else began + task.stop_after_s
+class _Ending:
+    """Ends training early, by the plan's steps or its time, and notes when it began."""
 
-    def enough(steps: int) -> bool:
-        return steps >= last or (steps >= task.min_steps and time.monotonic() >= ends_at)
+    def __init__(self, task: ProgramTask) -> None:
+        self._last = inf if task.max_steps is None else task.max_steps
+        self._least = task.min_steps
+        self._stop_after_s = inf if task.stop_after_s is None else task.stop_after_s
+        self.first_at = 0.0
 
-    return enough
+    def __call__(self, steps: int) -> bool:
+        now = time.monotonic()
+        if not steps:
+            self.first_at = now
+            return False
+        late = now >= self.first_at + self._stop_after_s
+        return steps >= self._last or (steps >= self._least and late)
 
 
 def random_data(manifest: Manifest) -> dict[str, Array]:

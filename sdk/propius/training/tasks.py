@@ -82,10 +82,15 @@ class Request(_Message, frozen=True):
 
 
 class Done(_Message, tag="done", tag_field="kind", frozen=True):
-    """The task's outcome. ``seconds`` is wall time in the child, ``train_s`` that of the steps."""
+    """The task's outcome.
+
+    ``seconds`` is wall time in the child: ``start_s`` until the first step, ``train_s`` of steps,
+    and the writing of the result.
+    """
 
     examples: int = 0
     processed: int = 0
+    start_s: float = 0.0
     train_s: float = 0.0
     metrics: dict[str, float] = {}
     steps: int = 0

@@ -85,7 +85,7 @@ def train(
     config, seed
         How; the seed rules the order of examples and dropout. Uses torch's global generator.
     enough
-        Asked after each step, with the number of steps so far, whether to end early.
+        Asked before each step, with the number of steps so far, whether to end early.
 
     Raises
     ------
@@ -98,13 +98,16 @@ def train(
     columns, examples = batches.checked(program.manifest, data)
     sources = {name: torch.from_numpy(array) for name, array in columns.items()}
     names = [p.name for p in program.manifest.parameters if p.trainable]
-    start = [state[name].clone() for name in names]
+    # Only FedProx looks back at where it began.
+    start = [state[name].clone() for name in names] if config.proximal_mu else []
     weights = [state[name].requires_grad_() for name in names]
     step = optimizers.make(config)
     means = _Means(program.manifest)
     torch.manual_seed(seed)
     steps = 0
     for chosen in batches.shuffled(examples, config, np.random.default_rng(seed)):
+        if enough is not None and enough(steps):
+            break
         index = torch.from_numpy(chosen)
         inputs = {name: source.index_select(0, index) for name, source in sources.items()}
         outputs, updates = program.train(state, inputs)
@@ -114,8 +117,6 @@ def train(
             means.add(outputs, inputs, len(chosen))
         state.update(updates)
         steps += 1
-        if enough is not None and enough(steps):
-            break
     return TrainResult(_finite(state), examples, means.values(), steps, means.examples)
 
 
