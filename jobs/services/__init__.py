@@ -92,6 +92,6 @@ __all__ = [
     "settle_artifact",
     "submit",
     "sweep",
-]
     "waited_enough",
     "wants_held",
+]
