@@ -1,4 +1,4 @@
-"""The command line: ``propius login | job … | upload … | device …``."""
+"""The command line: ``propius login | job … | upload … | device … | fleet …``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from propius import __version__
-from propius.cli import device, job, profile, upload
+from propius.cli import device, fleet, job, profile, upload
 from propius.cli.words import UserError, explained
 from propius.client import Client
 from propius.http_errors import ApiError
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(device.app, name="device")
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(job.app, name="job")
 app.add_typer(upload.app, name="upload")
 

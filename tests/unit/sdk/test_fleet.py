@@ -1,0 +1,98 @@
+"""The made-up phones and days look like real ones, and are the same for the same seed."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from array import array
+from statistics import correlation, median
+
+import pytest
+
+from propius.agent.events import Note
+from propius.fleet import population, record
+from propius.fleet.availability import DAY_S, cycle, diurnal
+from propius.fleet.enrolling import key_of
+
+PHONES = [population.draw(random.Random(f"phone {number}")) for number in range(3000)]
+
+
+def test_speeds_and_memories_are_spread_as_in_the_ranking():
+    assert median(one.cpu_score for one in PHONES) == pytest.approx(6.1, rel=0.1)
+    assert median(one.speed_ms for one in PHONES) == pytest.approx(63, rel=0.12)
+    assert median(one.memory_mb for one in PHONES) == 6144
+    slow = sum(one.speed_ms > 190 for one in PHONES) / len(PHONES)
+    assert slow == pytest.approx(0.05, abs=0.015)
+
+
+def test_a_fast_phone_has_more_of_everything():
+    ranks = {
+        name: _ranks([float(getattr(one, name)) for one in PHONES])
+        for name in ("cpu_score", "memory_mb", "speed_ms", "android")
+    }
+    assert correlation(ranks["cpu_score"], ranks["speed_ms"]) < -0.8
+    assert correlation(ranks["cpu_score"], ranks["memory_mb"]) > 0.8
+    assert correlation(ranks["cpu_score"], ranks["android"]) > 0.6
+
+
+def _ranks(values: list[float]) -> list[int]:
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0] * len(values)
+    for rank, at in enumerate(order):
+        ranks[at] = rank
+    return ranks
+
+
+def test_the_fleet_breathes_by_day():
+    sessions = [
+        list(itertools.takewhile(lambda one: one[0] < DAY_S, diurnal(random.Random(number))))
+        for number in range(2000)
+    ]
+
+    def online(at: float) -> float:
+        there = sum(any(begins <= at < ends for begins, ends in own) for own in sessions)
+        return there / len(sessions)
+
+    shares = [online(hour * 3600.0) for hour in range(24)]
+    assert 0.55 < sum(shares) / 24 < 0.85
+    assert max(shares) - min(shares) > 0.1
+    assert shares[21] > shares[9]
+
+
+def test_sessions_follow_one_another():
+    found = list(itertools.islice(diurnal(random.Random(3)), 50))
+    assert found[0][0] >= 0
+    for before, after in itertools.pairwise(found):
+        assert before[0] < before[1] < after[0]
+    (first, ends), (second, _) = itertools.islice(cycle(50, 10)(random.Random(1)), 2)
+    assert ends - first == 50
+    assert second - ends == pytest.approx(10)
+
+
+def test_keys_follow_from_the_seed():
+    def public(seed: int, number: int) -> bytes:
+        return key_of(seed, number).public_key().public_bytes_raw()
+
+    assert public(1, 2) == public(1, 2)
+    assert len({public(1, 2), public(2, 1), public(1, 12), public(11, 2)}) == 4
+
+
+def test_the_record_tells_ends_apart():
+    found = record.Record(1)
+    for event, code in (
+        ("assignment.taken", ""), ("assignment.cancelled", "lease_expired"),
+        ("assignment.cancelled", "round_closed"), ("assignment.lost", ""),
+        ("offer.refused", "private_constraint"), ("assignment.late", "round_closed"),
+    ):  # fmt: skip
+        found.noted(Note(event, {"code": code} if code else {}))
+    report = found.report({})
+    assert report["counts"]["binds"] == 1
+    assert report["expired"] == 2
+    assert report["declined"] == {"private_constraint": 1}
+    assert report["refused"] == {"round_closed": 1}
+
+
+def test_percentiles_are_of_what_was_seen():
+    assert record.percentiles(array("d")) == {"count": 0}
+    found = record.percentiles(array("d", [float(one) for one in range(1, 101)]))
+    assert (found["p50"], found["p99"], found["mean"]) == (51.0, 100.0, 50.5)
