@@ -20,6 +20,7 @@ class Knobs:
     lease_s: float = 30.0
     ping_s: float = 20.0
     offer_s: float = 5.0
+    visit_s: float = 60.0
     fold_batch: int = 8
     fold_claim_s: float = 15.0
     min_cohort: int = 5

@@ -1,4 +1,4 @@
-"""The gateway's ASGI application: device websockets, and the life of what they share."""
+"""The gateway's ASGI application: devices on websockets and over HTTP, and what they share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.urls import path, re_path
 
 from gateway import sockets
 from gateway.consumer import Connection, Receive
+from gateway.front import PATH, Front
 from gateway.hub import Hub
 from gateway.limits import MAX_SOCKETS, pace
 from gateway.line import Send
@@ -26,6 +27,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
+        self._front: Front | None = None
 
     async def lifespan(self, _: Scope, receive: Receive, send: Send) -> None:
         """Start and stop with the server."""
@@ -34,6 +36,7 @@ class Gateway:
             if message["type"] == "lifespan.startup":
                 self.hub = Hub()
                 self.hub.start()
+                self._front = Front(self.hub)
                 await send({"type": "lifespan.startup.complete"})
             else:
                 if self.hub is not None:
@@ -78,6 +81,14 @@ class Gateway:
             hub.sockets -= 1
             SOCKETS.dec()
 
+    async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; of a device in one-shot mode, or of somebody astray."""
+        if scope["path"] == PATH:
+            assert self._front is not None
+            await self._front.serve(scope, receive, send)
+        else:
+            await _not_found(send)
+
     def application(self) -> ProtocolTypeRouter:
         """Return the ASGI application."""
         # Channels routes with Django's paths, whose types know views only.
@@ -87,7 +98,7 @@ class Gateway:
         return ProtocolTypeRouter(
             {
                 "lifespan": self.lifespan,
-                "http": _not_found,
+                "http": self.http,
                 "websocket": URLRouter(routes),
             }
         )
@@ -103,7 +114,7 @@ async def _no_such_socket(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close"})
 
 
-async def _not_found(_: Scope, __: Receive, send: Send) -> None:
+async def _not_found(send: Send) -> None:
     headers = [(b"content-type", b"application/problem+json")]
     await send({"type": "http.response.start", "status": 404, "headers": headers})
     body = b'{"title": "Not Found", "status": 404, "detail": "Devices connect to /device/v1."}'

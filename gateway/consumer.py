@@ -30,7 +30,7 @@ from gateway.limits import (
 )
 from gateway.line import Line, Send
 from gateway.session import Session
-from gateway.sockets import DeviceSocket
+from gateway.sockets import Shortcut
 from gateway.states import State
 from gateway.threads import BROKEN
 from gateway.uploads import Upload
@@ -78,7 +78,7 @@ class Connection:
     )
 
     def __init__(
-        self, hub: Hub, receive: Receive, send: Send, socket: DeviceSocket | None = None
+        self, hub: Hub, receive: Receive, send: Send, socket: Shortcut | None = None
     ) -> None:
         self.hub = hub
         self._receive = receive

@@ -73,9 +73,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """Rounds whose private constraints the device must judge."""
+    """Rounds whose private constraints the device must judge.
+
+    ``is_told`` if it heard of them in an earlier exchange of one-shot mode.
+    """
 
     offer: wire.Offer
+    is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

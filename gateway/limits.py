@@ -22,6 +22,12 @@ ATTRIBUTES_BURST = 20.0
 LOOKUPS_AT_ONCE = 8
 """Questions after earlier assignments; each asks the database."""
 
+MAX_VISITS = 500
+"""Exchanges of one-shot mode under way at once."""
+VISITS_PER_S = 1.0
+VISITS_BURST = 30.0
+"""Of one device: an assignment takes a handful."""
+
 
 class Rate:
     """A bucket that holds ``burst`` and fills with ``per_s``."""

@@ -50,8 +50,7 @@ from gateway.states import HOLDING, SIGNED_IN, State
 from propius import wire
 
 LASTING = frozenset({"private_constraint", "consent", "dataset", "unsupported", "probe_limit"})
-"""Reasons for turning a round down that hold for the whole connection; ``dataset.x.shape`` is one
-of ``dataset``."""
+"""Reasons to turn a round down that last; ``dataset.x.shape`` is one of ``dataset``."""
 
 
 class Session:
@@ -187,12 +186,15 @@ class Session:
             self.duty.too_late(event.assignment)
 
     def _offered(self, event: Offered) -> None:
+        if event.is_told and self.state is State.FREE:
+            self._out.move(State.BINDING)
         if self.state is not State.BINDING:
             return
         offer = self.offer = event.offer
         self._told_idle = False
         self._out.move(State.CHOOSING)
-        self._out.send(offer)
+        if not event.is_told:
+            self._out.send(offer)
         self._out.do(ExpectChoice(offer.offer, offer.answer_s))
 
     def _choose(self, message: wire.Choose) -> None:
@@ -207,7 +209,8 @@ class Session:
             self._out.fatal("out_of_order", f"round {unknown[0]} was not offered")
             return
         self.offer = None
-        refused = tuple(one for one, code in message.refused.items() if _lasts(code))
+        codes = message.refused.items()
+        refused = tuple(one for one, code in codes if code.partition(".")[0] in LASTING)
         if message.ranked or refused:
             self._out.move(State.BINDING)
             self._out.do(RequestChoice(tuple(dict.fromkeys(message.ranked)), refused))
@@ -232,9 +235,6 @@ class Session:
 
     # --- ending -------------------------------------------------------------------------------
 
-    def _ping(self, _: wire.Ping) -> None:
-        self._out.send(wire.Pong())
-
     def _leave(self, message: wire.Leave) -> None:
         self.duty.leave(message.code, "the device left")
         self._out.close(1000)
@@ -255,10 +255,6 @@ class Session:
 
     def _disconnected(self, _: Disconnected) -> None:
         self._out.move(State.CLOSED)
-
-
-def _lasts(code: str) -> bool:
-    return code.partition(".")[0] in LASTING
 
 
 _EVENTS: dict[type, Callable[[Session, Any], None]] = {
@@ -290,7 +286,7 @@ _EVENTS: dict[type, Callable[[Session, Any], None]] = {
 _MESSAGES: dict[type, Callable[[Session, Any], None]] = {
     wire.CheckIn: Session._check_in,
     wire.Choose: Session._choose,
-    wire.Ping: Session._ping,
+    wire.Ping: lambda session, _: session._out.send(wire.Pong()),
     wire.Leave: Session._leave,
     wire.Accept: lambda session, message: session.duty.accept(message),
     wire.Decline: lambda session, message: session.duty.give_up(message),

@@ -12,7 +12,7 @@ server it is not there, and plain ASGI messages do the same.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -25,6 +25,16 @@ except ImportError:  # a platform without the wheel's extension
 EXTENSION = "propius.socket"
 TEXT, BINARY = 0x81, 0x82
 _CONTROL = frozenset((0x88, 0x89, 0x8A))
+
+
+class Shortcut(Protocol):
+    """What takes texts at once, past ASGI, and hands over frames as they come."""
+
+    on_frame: Callable[[str | bytes], None] | None
+
+    def write(self, text: str) -> bool:
+        """Send a text at once; False if it must wait its turn, through ASGI."""
+        ...
 
 
 class DeviceSocket(WebSocketsSansIOProtocol):
