@@ -4,11 +4,13 @@
 import os
 import sys
 
+OWNERS = ("migrate", "prepare", "makemigrations", "up", "demo", "backup", "restore")
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "propius_site.settings")
-    if len(sys.argv) > 1 and sys.argv[1] in ("migrate", "prepare", "makemigrations", "up", "demo"):
-        # These change the schema, so they work as its owner whatever the terminal says.
+    if len(sys.argv) > 1 and sys.argv[1] in OWNERS:
+        # These change or copy the schema, so they work as its owner whatever the terminal says.
         os.environ["PROPIUS_DB_ROLE"] = "owner"
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured

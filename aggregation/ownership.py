@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from aggregation import blobs, uploads
 from aggregation.models import Blob, ModelVersion, Partial, Update
-from core import knobs
+from core import advisory, knobs
 from jobs.models import Artifact, Job, Round
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,15 @@ def size_of(*, tenant_id: UUID, digest: str) -> int:
 
 
 def collect(*, now: datetime) -> int:
-    """Mark blobs that no row names, delete those marked a grace ago; returns how many went."""
+    """Mark blobs that no row names, delete those marked a grace ago; returns how many went.
+
+    Does nothing while a backup copies blobs.
+    """
+    with advisory.alone_or_not(advisory.COLLECTION) as held:
+        return _collect(now) if held else 0
+
+
+def _collect(now: datetime) -> int:
     _mark(now)
     grace_s = knobs.get().blob_grace_s
     due = Blob.objects.filter(marked_at__lte=now - timedelta(seconds=grace_s))

@@ -70,6 +70,18 @@ class Platform:
         ):
             self._wait(what, lambda port=port: _ready(port), timeout_s=60)  # type: ignore[misc]
 
+    def start_servers(self) -> None:
+        """Start the embedded servers alone, for work that nobody may disturb. Raises StartFailed.
+
+        A platform that runs holds the same lock, so it is refused here.
+        """
+        self.apps = []
+        folders.create(self.paths)
+        self._lock()
+        if self.servers:
+            self.supervisor.start(self.servers)
+        self._start_servers()
+
     def _lock(self) -> None:
         file = (self.paths.run / "up.lock").open("a+")
         try:

@@ -17,6 +17,7 @@ from jobs.services.assignments import (
 )
 from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
 from jobs.services.buffers import TooStale
+from jobs.services.clocks import shift_open
 from jobs.services.handover import count_held, lose_held
 from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
 from jobs.services.leaves import acknowledge, waited_enough, wants_held
@@ -90,6 +91,7 @@ __all__ = [
     "report_many",
     "resume",
     "settle_artifact",
+    "shift_open",
     "submit",
     "sweep",
     "waited_enough",

@@ -34,7 +34,8 @@ class Fleet:
                 "provision", "--tenant", slug, "--pool", f"{slug}-pool", "--devices", str(count)
             ).splitlines()[-1]
         )
-        self.client = Client(platform.url, made["tenants"][slug]["token"])
+        self.token = made["tenants"][slug]["token"]
+        self.client = Client(platform.url, self.token)
         self.pool = f"{slug}-pool"
         for index in range(count):
             self._make_device(index, made["enrolment_token"])
@@ -78,6 +79,19 @@ class Fleet:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=20)
         self.client.close()
+
+    def move_to(self, other: RunningPlatform) -> None:
+        """Let the stopped devices and the submitter go to another platform from now on."""
+        for file in self.folder.glob("d*/device.json"):
+            text = file.read_text()
+            for before, after in (
+                (self.platform.web_port, other.web_port),
+                (self.platform.gateway_port, other.gateway_port),
+            ):
+                text = text.replace(f":{before}", f":{after}")
+            file.write_text(text)
+        self.platform = other
+        self.client = Client(other.url, self.token)
 
     def submit(self, *, rounds: int, demand: int, seconds: float = 0.2, **more: Any) -> str:
         """Upload zeros and submit a job that adds indices to them; return its id."""
