@@ -73,28 +73,29 @@ def _lock_bound(found: Sequence[tuple[Round, Sequence[Assignment]]]) -> set[UUID
 def _count(
     round_: Round, mine: Sequence[Assignment], bound: set[UUID], now: datetime
 ) -> dict[UUID, Reported | PropiusError]:
-    # Sums of leaves may have brought more than it asked for.
-    room = max(0, round_.demand - round_.reported)
-    counted = [one.id for one in mine if one.id in bound][:room]
-    if counted:
-        Assignment.objects.filter(id__in=counted).update(
+    answers: dict[UUID, Reported | PropiusError] = {}
+    left = [one.id for one in mine if one.id in bound]
+    closed = False
+    while left and not closed:
+        # One at least: a round that has enough may still wait for its leaves, and takes more.
+        room = max(1, round_.demand - round_.reported)
+        part, left = left[:room], left[room:]
+        first = round_.reported + 1
+        Assignment.objects.filter(id__in=part).update(
             status=Assignment.Status.REPORTED,
             ended_at=now,
             # Its acceptance may still wait in the gateway's next batch: a report says it too.
             accepted_at=Coalesce("accepted_at", Value(now, DateTimeField())),
         )
-    first = round_.reported + 1
-    closed = _add(round_, len(counted), now)
-    answers: dict[UUID, Reported | PropiusError] = {
-        identifier: Reported(sequence=first + place, round=round_, closed=closed)
-        for place, identifier in enumerate(counted)
-    }
+        closed = _add(round_, len(part), now)
+        answers |= {
+            identifier: Reported(sequence=first + place, round=round_, closed=closed)
+            for place, identifier in enumerate(part)
+        }
     return answers | {one.id: _why_over(one) for one in mine if one.id not in answers}
 
 
 def _add(round_: Round, count: int, now: datetime) -> bool:
-    if not count:
-        return False
     round_.reported += count
     Round.objects.filter(id=round_.id).update(reported=round_.reported)
     events.changed(tenant_id=round_.tenant_id, job_id=round_.job_id, kind="assignment.reported")
