@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -77,6 +77,72 @@ def pasts(job_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, JobPast]:
         )
         rows = cursor.fetchall()
     return {job_id: JobPast(*(max(0.0, float(one)) for one in found)) for job_id, *found in rows}
+
+
+@dataclass(slots=True)
+class ClosedRounds:
+    """What rounds of a job took that have closed.
+
+    ``tasks`` counts the train tasks that were reported by the logarithm of their time, ``tasks_s``
+    is their sum and ``held_s`` that of all assignments. ``last`` is, of the last train round that
+    had its quorum, the time to bind its devices and from there to its close.
+    """
+
+    tasks: dict[int, int] = field(default_factory=dict)
+    tasks_s: float = 0.0
+    held_s: float = 0.0
+    last: tuple[float, float] | None = None
+
+
+def closed_rounds(
+    *, since: datetime | None, until: datetime, least_s: float, step: float
+) -> dict[UUID, ClosedRounds]:
+    """Return what unfinished jobs' rounds took that closed after ``since``; all if that is None.
+
+    A task is counted under n if it took ``least_s`` · ``step``^n seconds, rounded down. Reads each
+    round's assignments once, when it has closed.
+    """
+    given = {"since": since or "-infinity", "until": until, "least": least_s, "step": step}
+    found: dict[UUID, ClosedRounds] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT r.job_id,
+                extract(epoch FROM coalesce(r.executing_at, r.closed_at) - r.opened_at),
+                extract(epoch FROM r.closed_at - coalesce(r.executing_at, r.closed_at))
+            FROM jobs_round r JOIN jobs_job j ON j.id = r.job_id AND j.status <> 'finished'
+            WHERE r.closed_at > %(since)s::timestamptz AND r.closed_at <= %(until)s
+              AND r.kind = 'train' AND r.outcome IN ('', 'completed')
+            ORDER BY r.closed_at
+            """,
+            given,
+        )
+        for job_id, scheduling_s, response_s in cursor.fetchall():
+            last = max(0.0, float(scheduling_s)), max(0.0, float(response_s))
+            found.setdefault(job_id, ClosedRounds()).last = last
+        cursor.execute(
+            """
+            SELECT a.job_id, CASE WHEN a.status = 'reported' AND r.kind = 'train' THEN
+                    floor(ln(greatest(t.s, %(least)s) / %(least)s) / ln(%(step)s))::int END AS n,
+                count(*), sum(t.s)
+            FROM jobs_round r
+            JOIN jobs_job j ON j.id = r.job_id AND j.status <> 'finished'
+            JOIN jobs_assignment a ON a.round_id = r.id AND a.ended_at IS NOT NULL
+            CROSS JOIN LATERAL (
+                SELECT greatest(0, extract(epoch FROM a.ended_at - a.bound_at))::float AS s
+            ) t
+            WHERE r.closed_at > %(since)s::timestamptz AND r.closed_at <= %(until)s
+            GROUP BY a.job_id, n
+            """,
+            given,
+        )
+        for job_id, bucket, count, seconds in cursor.fetchall():
+            one = found.setdefault(job_id, ClosedRounds())
+            one.held_s += seconds
+            if bucket is not None:
+                one.tasks[bucket] = count
+                one.tasks_s += seconds
+    return found
 
 
 def decayed_device_seconds(

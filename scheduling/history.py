@@ -1,7 +1,7 @@
 """What jobs and tenants have had so far, for policies: response times and device-seconds.
 
-Sums over all assignments cost more than a plan may, and change slowly. So they are read at most
-every some seconds, for some jobs at a time, and kept in the planner's process; safe to lose.
+It changes slowly. So it is read at most every some seconds, for some jobs at a time, and kept in
+the planner's process; safe to lose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from jobs import usage
-from jobs.usage import JobPast
+from scheduling import learning
+from scheduling.learning import Learnt
 
 HALF_LIFE_S = 86_400.0
 """What a tenant has had counts half as much a day later."""
@@ -26,11 +27,11 @@ AT_ONCE = 100
 class History:
     """The past of open jobs and of their tenants, each as of when it was last read."""
 
-    _jobs: dict[UUID, tuple[datetime, JobPast]] = field(default_factory=dict)
+    _jobs: dict[UUID, tuple[datetime, Learnt]] = field(default_factory=dict)
     _used: dict[UUID, float] = field(default_factory=dict)
     _used_at: datetime | None = None
 
-    def jobs(self, job_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, JobPast]:
+    def jobs(self, job_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Learnt]:
         """Return the past of jobs; of at most ``AT_ONCE`` it is read anew, the oldest first."""
         wanted = set(job_ids)
         self._jobs = {one: known for one, known in self._jobs.items() if one in wanted}
@@ -41,8 +42,8 @@ class History:
         ]
         old.sort(key=lambda one: self._jobs[one][0].timestamp() if one in self._jobs else 0.0)
         if old:
-            read = usage.pasts(old[:AT_ONCE], now=now)
-            self._jobs |= {one: (now, read.get(one, JobPast())) for one in old[:AT_ONCE]}
+            read = learning.read(old[:AT_ONCE])
+            self._jobs |= {one: (now, read.get(one, Learnt())) for one in old[:AT_ONCE]}
         return {one: past for one, (_, past) in self._jobs.items()}
 
     def used_s(self, tenant_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, float]:

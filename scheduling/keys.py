@@ -6,6 +6,8 @@ planner rebuilds it from rows whenever the epoch is gone.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from core import connections
 
 P = connections.PREFIX
@@ -31,6 +33,10 @@ QUEUED = P + "admission:looked"
 """There for some seconds after all queued jobs were looked at."""
 RECORDED = P + "recorded"
 """There for some seconds after a plan was recorded."""
+LEARNT = P + "learnt"
+"""Up to when rounds that closed have been learnt from."""
+LEARNING = P + "learning"
+"""There while a sweep learns."""
 SWEEP = P + "sweep"
 """When the sweep last ran; it is missing after an outage of Redis."""
 
@@ -38,6 +44,11 @@ SWEEP = P + "sweep"
 def gateway(gateway_id: str) -> str:
     """Return the key of one gateway's heartbeat."""
     return f"{P}gateway:{gateway_id}"
+
+
+def learnt(job_id: UUID) -> str:
+    """Return the key of what a job's closed rounds have taken."""
+    return f"{P}learnt:{job_id}"
 
 
 def supply(unit: str, number: int) -> str:

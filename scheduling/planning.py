@@ -11,8 +11,8 @@ from uuid import UUID
 from core import connections, knobs
 from jobs import selectors as job_selectors
 from jobs.selectors import OpenRound
-from jobs.usage import JobPast
 from scheduling import history, keys, policies, publishing, quotas, selectors, supply
+from scheduling.learning import Learnt
 from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
 from scheduling.policies.shares import room
 
@@ -72,7 +72,7 @@ def policy_or_default(name: str, parameters: Mapping[str, Any]) -> Policy:
 
 def _for_policy(rounds: Sequence[OpenRound], now: datetime) -> tuple[policies.OpenRound, ...]:
     pasts = history.known().jobs({one.job_id for one in rounds}, now=now)
-    nothing = JobPast()
+    nothing = Learnt()
     found = []
     for one in rounds:
         past = pasts.get(one.job_id, nothing)
@@ -95,6 +95,8 @@ def _for_policy(rounds: Sequence[OpenRound], now: datetime) -> tuple[policies.Op
                 scheduling_s=past.scheduling_s,
                 response_s=past.response_s,
                 attained_s=past.attained_s,
+                median_s=past.median_s,
+                p95_s=past.p95_s,
             )
         )
     return tuple(found)

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from core import connections, hints
 from core.errors import Invalid
 from jobs import services as job_services
-from scheduling import admission, keys, planning, policies, publishing, recording, supply
+from scheduling import admission, keys, learning, planning, policies, publishing, recording, supply
 from scheduling.binding import PlanNotice
 from scheduling.models import ShareChange, SharingPolicy, TenantQuota, TenantShare
 from tenants import services as tenant_services
@@ -216,7 +216,7 @@ def sweep(*, now: datetime) -> None:
     succeed either: Postgres or Redis is away, or the caller's transaction is broken.
     """
     steps: tuple[Callable[..., object], ...] = (
-        _sweep_rounds, admission.admit_new, _admit_queued, _forget_profiles, plan,
+        _sweep_rounds, learning.learn, admission.admit_new, _admit_queued, _forget_profiles, plan,
         recording.minutes,
     )  # fmt: skip
     for step in steps:

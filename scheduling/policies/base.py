@@ -40,6 +40,8 @@ class OpenRound:
         there was none.
     attained_s
         Device-seconds that the job has had so far.
+    median_s, p95_s
+        Within which half, and 95 %, of the job's devices have answered; 0 if nothing is known.
     """
 
     id: str
@@ -59,6 +61,8 @@ class OpenRound:
     scheduling_s: float = 0.0
     response_s: float = 0.0
     attained_s: float = 0.0
+    median_s: float = 0.0
+    p95_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Irs:
         """Return demand under (E), t_i and T_i, in seconds."""
         if not self.fairness:
             return float(one.remaining), 1.0, 1.0
-        alone = one.demand / max(rate, 1e-9) + (one.response_s or one.workload_s)
+        alone = one.demand / max(rate, 1e-9) + (one.response_s or one.p95_s or one.workload_s)
         rounds_done = one.attained_s / max(1.0, one.demand * one.workload_s)
         had = max(1.0, rounds_done * alone)
         fair = max(1.0, jobs * (rounds_done + one.rounds_left) * alone)

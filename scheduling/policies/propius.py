@@ -14,6 +14,8 @@ HELP = 0.7
 REACH = 0.55
 TAIL = 2.0
 MEDIAN, SIGMA = 1.64, 0.76
+LEAST_SIGMA, P95 = 0.1, 1.645
+"""σ is the logarithm of p95 / median over that of the normal distribution; never 0."""
 SQRT_HALF = math.sqrt(0.5)
 WAITED, HEADS, BEYOND = range(3)
 
@@ -39,8 +41,8 @@ class Propius:
        the deadline): each such device raises the number of answers that the round then needs.
     3. *Help.* A round gets devices while 70 % of them can be expected to answer by its deadline,
        if it has the devices that wait and 55 % of its group's check-ins, and with response times
-       spread as those of phones (log-normal, median 1.64 × the typical task, σ 0.76). Others are
-       served last.
+       log-normal, of the median and p95 learnt of the job or, until they are, spread as those of
+       phones (median 1.64 × the typical task, σ 0.76). Others are served last.
 
     A round that has been open for ``max_wait_s`` goes before all; so none starves.
 
@@ -105,7 +107,7 @@ class Propius:
         need = orders.quorum(one)
         left = one.deadline_at - now
         if one.bound >= need:
-            late = left < TAIL * one.workload_s
+            late = left < TAIL / MEDIAN * spread(one)[0]
             return late, -one.priority, BEYOND, one.submitted_at
         missing = 1.0 - self.stickiness * one.bound / need
         index = one.rounds_left * need * missing * weight.get(one.group, 1.0)
@@ -122,31 +124,39 @@ def expected_answers(one: OpenRound, left_s: float, rate: float, idle: int = 0) 
     ``rate`` is in devices per second, ``idle`` are eligible and wait already. Those bound are
     taken to have begun a task's time ago.
     """
-    median = MEDIAN * one.workload_s
+    median, sigma = spread(one)
     missing = orders.quorum(one) - one.bound
     binding = max(0.0, (missing - idle) / rate)
     if binding > left_s:
         return 0.0
     if median <= 0:
         return float(one.bound + missing)
-    bound = one.bound * _share(left_s + one.workload_s, median)
+    bound = one.bound * _share(left_s + one.workload_s, median, sigma)
     if binding < 1.0:
-        return bound + missing * _share(left_s, median)
-    area = _area(left_s, median) - _area(left_s - binding, median)
+        return bound + missing * _share(left_s, median, sigma)
+    area = _area(left_s, median, sigma) - _area(left_s - binding, median, sigma)
     return bound + missing * area / binding
 
 
-def _share(time_s: float, median: float) -> float:
+def spread(one: OpenRound) -> tuple[float, float]:
+    """Return median and σ of the job's response times: as learnt, or as phones' in general."""
+    if one.median_s <= 0:
+        return MEDIAN * one.workload_s, SIGMA
+    ratio = max(1.0, one.p95_s / one.median_s)
+    return one.median_s, max(LEAST_SIGMA, math.log(ratio) / P95)
+
+
+def _share(time_s: float, median: float, sigma: float) -> float:
     """Share of devices that have answered after ``time_s``."""
     if time_s <= 0:
         return 0.0
-    return 0.5 + 0.5 * math.erf(math.log(time_s / median) / SIGMA * SQRT_HALF)
+    return 0.5 + 0.5 * math.erf(math.log(time_s / median) / sigma * SQRT_HALF)
 
 
-def _area(time_s: float, median: float) -> float:
+def _area(time_s: float, median: float, sigma: float) -> float:
     """Integral of ``_share`` from 0 to ``time_s``."""
     if time_s <= 0:
         return 0.0
-    late = math.log(time_s / median) / SIGMA - SIGMA
-    mean = median * math.exp(SIGMA * SIGMA / 2)
-    return time_s * _share(time_s, median) - mean * (0.5 + 0.5 * math.erf(late * SQRT_HALF))
+    late = math.log(time_s / median) / sigma - sigma
+    mean = median * math.exp(sigma * sigma / 2)
+    return time_s * _share(time_s, median, sigma) - mean * (0.5 + 0.5 * math.erf(late * SQRT_HALF))

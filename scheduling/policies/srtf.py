@@ -13,7 +13,8 @@ class Srtf:
     """Serve rounds by their job's estimated remaining time.
 
     That is rounds left × (time to bind a round's devices, if it had all that are eligible + its
-    last response time). A round open for ``max_wait_s`` goes first, so none starves.
+    last response time, or else the p95 of its devices'). A round open for ``max_wait_s`` goes
+    first, so none starves.
 
     References
     ----------
@@ -34,7 +35,7 @@ class Srtf:
             if orders.waited(one, snapshot.now, self.max_wait_s):
                 return 0, one.opened_at, 0.0
             binding = orders.quorum(one) / max(rates.get(one.group, 0.0), 1e-9)
-            left = one.rounds_left * (binding + (one.response_s or one.workload_s))
+            left = one.rounds_left * (binding + (one.response_s or one.p95_s or one.workload_s))
             return 1, left, one.submitted_at
 
         return ordered_plan(snapshot, key)

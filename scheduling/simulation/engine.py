@@ -108,6 +108,7 @@ class Reference:
                         if one.dispatched >= one.quorum and one.filled_at != one.filled_at:
                             one.filled_at = at
                     if more < math.inf:
+                        one.took_s.append((at + more, more))
                         self.order += 1
                         push(heap, (at + more, self.order, ANSWER, number, one.attempt))
                     continue
@@ -192,6 +193,7 @@ class Reference:
     def _close(self, place: int, one: Running, at: float) -> bool:
         """Close the current attempt and open the next one; tell whether the job has finished."""
         self.asking.pop(one.id, None)
+        one.learn(at)
         asked = min(one.dispatched, one.demand)
         if one.dispatched >= one.quorum and one.answers >= asked * QUORUM:
             one.scheduling_s = one.filled_at - one.opened_at

@@ -169,6 +169,7 @@ class Platform:
         elif session is not None:
             if what == ANSWER and round_id == one.id:
                 one.answers += 1
+                one.took_s.append((self.now, self.now - session.begun_at))
                 if one.answers >= one.demand:
                     self._close(one, succeeded=True)
             self._replan()
@@ -183,6 +184,7 @@ class Platform:
             self.waits(session)
             return
         session.seen.add(one.id)
+        session.begun_at = self.now
         one.free -= 1
         self.slots -= 1
         one.bound += 1
@@ -231,6 +233,7 @@ class Platform:
 
     def _close(self, one: Running, *, succeeded: bool) -> None:
         self.asking.pop(one.id, None)
+        one.learn(self.now)
         self.dirty = True
         self.slots -= one.free
         one.id, one.free = "", 0

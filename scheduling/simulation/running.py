@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scheduling.policies import OpenRound
 from scheduling.simulation.classes import TRANSFER_S
 from scheduling.simulation.traces import SimulatedJob
+from scheduling.times import Times, bucket_of
 
 QUORUM = 0.8
 
@@ -19,7 +21,8 @@ class Running:
     __slots__ = (
         "aborted", "answers", "asked_at", "attained", "attempt", "bound", "busy_s", "closes_at",
         "demand", "dispatched", "filled_at", "finished_at", "free", "group", "id", "job", "known",
-        "number", "opened_at", "quorum", "responses_s", "rounds_left", "scheduling_s", "waits_s",
+        "median_s", "number", "opened_at", "p95_s", "quorum", "responses_s", "rounds_left",
+        "scheduling_s", "times", "took_s", "waits_s",
     )  # fmt: skip
 
     def __init__(self, number: int, job: SimulatedJob) -> None:
@@ -47,6 +50,18 @@ class Running:
         self.waits_s: list[float] = []
         self.responses_s: list[float] = []
         self.known: OpenRound | None = None
+        self.took_s: list[tuple[float, float]] = []
+        self.times = Times()
+        self.median_s = 0.0
+        self.p95_s = 0.0
+
+    def learn(self, now: float) -> None:
+        """Take in what the devices took that had answered when this round closed, as production."""
+        if self.took_s:
+            answered = (took for ended_at, took in self.took_s if ended_at <= now)
+            self.times.add(Counter(map(bucket_of, answered)))
+            self.took_s.clear()
+            self.median_s, self.p95_s = self.times.quantile(0.5), self.times.quantile(0.95)
 
     def ask(self, now: float) -> None:
         """Open the next attempt of the current round."""
@@ -78,6 +93,8 @@ class Running:
                 scheduling_s=self.scheduling_s,
                 response_s=self.responses_s[-1] if self.responses_s else 0.0,
                 attained_s=self.attained,
+                median_s=self.median_s,
+                p95_s=self.p95_s,
             )
         return known
 

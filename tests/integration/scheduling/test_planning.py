@@ -5,11 +5,13 @@ from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from core import connections
 from jobs import services as job_services
 from jobs.constraints import Group, Profile, signature
-from scheduling import history, keys, policies, selectors, services
+from scheduling import history, keys, learning, policies, selectors, services
 from scheduling.binding import Binder, Bound, Request, Settlement
 from scheduling.models import SharingPolicy
 from tenants.models import AuditEntry
@@ -178,7 +180,7 @@ def test_jobs_of_paused_and_waiting_keep_their_groups_but_get_no_device(fleet):
 
 def test_devices_below_a_constraint_are_planned_to_get_nothing(fleet):
     factories.job(factories.tenant(), constraints__public={"memory_mb": 4096})
-    assert services.plan(now=NOW).open == {}
+    services.plan(now=NOW)
     small = fleet.bind(1)
     large = Fleet(fleet.pool, memory_mb=8192)
     large.register()
@@ -319,6 +321,7 @@ def test_a_policy_is_told_what_jobs_and_tenants_have_had(fleet, monkeypatch):
         round_id=rows[0].round_id, parameters_digest="b" * 64, parameters_size=1, version=1,
         metrics={}, now=later(11),
     )  # fmt: skip
+    assert learning.learn(now=later(20)) == 1
     seen = []
     policy = policies.make("fifo", {})
     plan = policy.plan
@@ -330,6 +333,8 @@ def test_a_policy_is_told_what_jobs_and_tenants_have_had(fleet, monkeypatch):
     (found,) = seen[-1].rounds
     assert (found.workload_s, found.attained_s) == (10, 54)
     assert (found.scheduling_s, found.response_s) == (0, 10)
+    assert found.median_s == pytest.approx(10, rel=0.1)
+    assert found.p95_s == pytest.approx(10, rel=0.2)
     assert (found.quorum, found.bound) == (5, 0)
     assert found.deadline_at == later(11 + 10 + 20).timestamp()
     (share,) = seen[-1].shares.values()
@@ -340,9 +345,60 @@ def test_a_policy_is_told_what_jobs_and_tenants_have_had(fleet, monkeypatch):
 def test_the_past_is_read_anew_after_some_seconds_only(fleet, django_assert_num_queries):
     job = factories.job(factories.tenant())
     known = history.History()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         for second in (0, 5, 14):
             known.jobs([job.id], now=later(second))
             known.used_s([job.tenant_id], now=later(second))
-    with django_assert_num_queries(1):
-        known.jobs([job.id], now=later(15))
+    learnt(job, rounds=1)
+    assert known.jobs([job.id], now=later(14))[job.id].attained_s == 0
+    with django_assert_num_queries(0):
+        assert known.jobs([job.id], now=later(15))[job.id].attained_s == 30
+
+
+def learnt(job, *, rounds):
+    """Have rounds of six devices, 5 s each, close one after the other, and learn from them."""
+    pool = factories.pool(None, f"{job.tenant.slug}-pool")
+    devices = [factories.device(pool) for _ in range(6)]
+    for number in range(rounds):
+        at = 10.0 * number
+        row = job.rounds.get(number=number + 1)
+        bindings = [job_services.Binding(uuid4(), row.id, one.id, 1) for one in devices]
+        job_services.assign(bindings=bindings, now=later(at))
+        for one in bindings:
+            mine = {"assignment_id": one.assignment_id, "device_id": one.device_id}
+            job_services.accept(**mine, now=later(at + 1))
+            job_services.report(**mine, now=later(at + 5))
+        job_services.complete_round(
+            round_id=row.id, parameters_digest="b" * 64, parameters_size=1, version=number + 1,
+            metrics={}, now=later(at + 6),
+        )  # fmt: skip
+        learning.learn(now=later(at + 9))
+
+
+def test_each_closed_round_is_learnt_from_once_and_all_again_when_redis_was_emptied(redis):
+    job = factories.job(factories.tenant(), rounds__count=9)
+    learnt(job, rounds=3)
+    before = learning.read([job.id])[job.id]
+    assert (before.attained_s, before.workload_s) == (90, 5)
+    assert learning.learn(now=later(60)) == 0
+    redis.flushall()
+    assert learning.read([job.id]) == {}
+    assert learning.learn(now=later(61)) == 1
+    after = learning.read([job.id])[job.id]
+    assert after == before
+    assert after.median_s == pytest.approx(5, rel=0.1)
+
+
+def test_one_sweep_learns_at_a_time(redis):
+    redis.set(keys.LEARNING, "1")
+    assert learning.learn(now=NOW) == 0
+    assert not redis.exists(keys.LEARNT)
+
+
+def test_a_plan_does_not_look_at_finished_assignments(fleet):
+    job = factories.job(factories.tenant())
+    learnt(job, rounds=1)
+    services.plan(now=later(30))
+    with CaptureQueriesContext(connection) as few:
+        services.plan(now=later(31))
+    assert not any("ended_at" in one["sql"] for one in few.captured_queries)
