@@ -103,6 +103,13 @@ class EnrolSerializer(StrictSerializer):
     attributes = serializers.DictField(required=False, default=dict)
 
 
+class LeavingSerializer(StrictSerializer):
+    """What a device sends to leave for good."""
+
+    device = serializers.UUIDField()
+    signature = serializers.CharField(max_length=128)
+
+
 class EnrolledSerializer(serializers.Serializer[dict[str, Any]]):
     """What a device needs to know after it has joined."""
 

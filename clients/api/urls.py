@@ -19,6 +19,7 @@ urlpatterns = [
     ),
     path("devices", views.DeviceListView.as_view(), name="devices"),
     path("devices/enrol", views.EnrolView.as_view(), name="enrol"),
+    path("devices/leave", views.LeaveView.as_view(), name="leave"),
     path("devices/<uuid:device_id>", views.DeviceView.as_view(), name="device"),
     path("devices/<uuid:device_id>/revoke", views.DeviceRevokeView.as_view(), name="device-revoke"),
 ]

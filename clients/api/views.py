@@ -45,6 +45,28 @@ class EnrolView(APIView):
             return answer_once(request, lambda: _enrol(asked.validated_data), caller=device)
 
 
+class LeaveView(APIView):
+    """A device leaves for good, by a word that only its key can sign."""
+
+    authentication_classes = []
+    permission_classes = []
+    parser_classes = [StrictJson]
+    throttle_classes = [EnrolmentRate]
+
+    @extend_schema(request=serializers.LeavingSerializer, responses={204: None}, auth=[])
+    def post(self, request: Request) -> Response:
+        """Revoke the device, also on its open connection; it may be said again."""
+        asked = serializers.LeavingSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        with system_scope():
+            services.leave(
+                device_id=asked.validated_data["device"],
+                signature=asked.validated_data["signature"],
+                now=timezone.now(),
+            )
+        return Response(status=204)
+
+
 def _enrol(asked: dict[str, Any]) -> Response:
     device, created = services.enrol(**asked, now=timezone.now())
     answer = {

@@ -9,6 +9,7 @@ from clients.services.devices import (
     Hello,
     connect,
     connect_many,
+    leave,
     revoke_device,
     seen,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "create_pool",
     "delete_pool",
     "enrol",
+    "leave",
     "rename_pool",
     "revoke_device",
     "revoke_enrolment_token",

@@ -156,6 +156,22 @@ def _note(
         return {device_id for (device_id,) in cursor.fetchall()}
 
 
+def leave(*, device_id: UUID, signature: str, now: datetime) -> None:
+    """Revoke a device by its own word, signed with its key; it may say so again.
+
+    Raises
+    ------
+    DeviceUnknown, BadSignature
+        Nobody is who signed this.
+    """
+    device = Device.objects.filter(id=device_id).first()
+    if device is None:
+        raise DeviceUnknown(f"no device {device_id}")
+    # No nonce: whoever repeats it can only do what has been done.
+    _check_signature(device, signature, wire.leaving(str(device_id)))
+    revoke_device(device_id=device_id, actor=f"device {device_id}", now=now)
+
+
 def _uuid(text: str) -> UUID | None:
     try:
         return UUID(text)
@@ -168,7 +184,7 @@ def _check_signature(device: Device, signature: str, signed: bytes) -> None:
     try:
         key.verify(bytes.fromhex(signature), signed)
     except (InvalidSignature, ValueError):
-        raise BadSignature("the hello is not signed with this device's key") from None
+        raise BadSignature("this is not signed with this device's key") from None
 
 
 def seen(*, device_ids: Iterable[UUID], now: datetime) -> None:

@@ -1,28 +1,42 @@
-"""Public attributes: measured on the device, then corrected by its owner.
+"""Public attributes: measured on the device, added to by plugins, then corrected by its owner.
 
 ``attributes.toml`` holds plain names and values; they replace measured ones and add labels. The
 platform's schema, learnt at enrolment, decides what is sent and as which type.
+
+A plugin is a function without arguments that returns names and values, installed as an entry point
+of the group ``propius.attributes``::
+
+    [project.entry-points."propius.attributes"]
+    thermal_camera = "my_package:attributes"
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import logging
 import os
 import platform
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from propius.agent import owner_files
 from propius.agent.identity import AttributeSchema, Home, write_private
+from propius.agent.pace import Pace
 from propius.agent.workloads import torch_is_installed
-from propius.wire import Scalar
+from propius.wire import Name, Scalar
 
+log = logging.getLogger(__name__)
+PLUGINS = "propius.attributes"
+PLUGIN_S = 5.0
 BENCHMARK_S = 0.3
 REFERENCE_RATE = 10e6
 """Additions a second of a plain Python loop that count as a CPU score of 1: a small single-board
@@ -37,7 +51,8 @@ def measured(home: Home, *, without: Collection[str] = ()) -> dict[str, Scalar]:
     """Return what can be measured, but for the names that the owner gives.
 
     ``cpu_score``, ``memory_mb``, ``disk_free_mb``, ``cores``, ``os``, ``os_version`` (major),
-    ``architecture``, ``python`` (3.11 is 311) and ``torch``.
+    ``architecture``, ``accelerator`` (``none``, ``cuda``, ``rocm``, ``mps``), ``python`` (3.11 is
+    311), ``torch`` and, after the first larger download, ``network_mbps``.
     """
     machine = platform.machine().lower()
     found: dict[str, Scalar] = {
@@ -46,11 +61,16 @@ def measured(home: Home, *, without: Collection[str] = ()) -> dict[str, Scalar]:
         "cores": os.cpu_count() or 1,
         "os": SYSTEMS.get(platform.system().lower(), "other"),
         "architecture": ARCHITECTURES.get(machine, machine),
+        "accelerator": accelerator(machine),
         "python": sys.version_info.major * 100 + sys.version_info.minor,
         "torch": torch_is_installed(),
     }
     if version := re.match(r"\d+", platform.release()):
         found["os_version"] = int(version[0])
+    rate = Pace(home / "pace.json").down_bytes_per_s
+    if rate is not None:
+        # Two digits: more would be a fingerprint, and change at every connection.
+        found["network_mbps"] = float(f"{rate * 8 / 1e6:.2g}")
     if "cpu_score" not in without:
         found["cpu_score"] = cpu_score(home / "cpu_score.json")
     return found
@@ -71,8 +91,11 @@ def collect(
     path = home / "attributes.toml"
     nothing: dict[str, Scalar] = {}
     own = owner_files.read(path, dict[str, Scalar], missing=nothing) | dict(overrides or {})
-    found = measured(home, without=own) | own
     types = {one.name: one.type for one in schema}
+    added = plugged_in()
+    for name in [one for one in added if one in types and not _fits(added[one], types[one])]:
+        log.warning("attributes.plugin told %s=%r, no %s", name, added.pop(name), types[name])
+    found = measured(home, without=own) | added | own
     if not types:
         return found
     known = {name: value for name, value in found.items() if name in types}
@@ -82,6 +105,38 @@ def collect(
                 f"{path}: {name} is {value!r}; the platform wants a {types[name]}"
             )
     return known
+
+
+def accelerator(machine: str) -> str:
+    """Return what could speed up training here, told without loading torch."""
+    if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
+        return "cuda"
+    if Path("/dev/kfd").exists():
+        return "rocm"
+    return "mps" if sys.platform == "darwin" and machine == "arm64" else "none"
+
+
+def plugged_in() -> dict[str, Scalar]:
+    """Return what plugins tell. One that fails or hangs is passed over, and logged."""
+    found: dict[str, Scalar] = {}
+    for plugin in importlib.metadata.entry_points(group=PLUGINS):
+        told: dict[str, Scalar] = {}
+        thread = threading.Thread(target=_ask, args=(plugin, told), daemon=True)
+        thread.start()
+        thread.join(PLUGIN_S)
+        if thread.is_alive():
+            log.warning("attributes.plugin %s says nothing after %s s", plugin.name, PLUGIN_S)
+        else:
+            found |= told
+    return found
+
+
+def _ask(plugin: importlib.metadata.EntryPoint, told: dict[str, Scalar]) -> None:
+    try:
+        answer = plugin.load()()
+        told |= msgspec.convert(answer, dict[Name, Scalar])
+    except BaseException as error:  # noqa: BLE001 - foreign code, at the edge: even sys.exit
+        log.warning("attributes.plugin %s failed: %r", plugin.name, error)
 
 
 def cpu_score(cache: Path) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 
 from propius import __version__
+from propius.agent import control
 from propius.agent.identity import Enrolment, Home, make_key, public_hex, save_enrolment
 from propius.http_errors import ApiError, error_of, unreachable
 from propius.wire import Scalar
@@ -24,6 +26,7 @@ def enrol(
     name: str = "",
     overrides: Mapping[str, Scalar] | None = None,
     transport: httpx.BaseTransport | None = None,
+    ca: Path | None = None,
 ) -> Enrolment:
     """Enrol the device in ``home`` and remember the answer there; safe to repeat.
 
@@ -35,6 +38,8 @@ def enrol(
         A name for people; the platform makes one up otherwise.
     overrides
         Attributes to tell at once, of the platform's schema.
+    ca
+        Certificates of the authority to trust, in PEM; kept for all that this device does.
 
     Raises
     ------
@@ -42,6 +47,7 @@ def enrol(
         The platform cannot be reached at ``url``, or refuses the token.
     """
     home.prepare()
+    (home / control.LEFT).unlink(missing_ok=True)
     key = make_key(home)
     body: dict[str, Any] = {
         "token": token,
@@ -54,7 +60,8 @@ def enrol(
         body["name"] = name
     target = url.rstrip("/") + "/api/v1/devices/enrol"
     try:
-        with httpx.Client(timeout=TIMEOUT_S, transport=transport) as client:
+        verify = network.trust(home) or network.context(None)
+        with httpx.Client(timeout=TIMEOUT_S, transport=transport, verify=verify) as client:
             answer = client.post(target, json=body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unreachable(url, error) from error

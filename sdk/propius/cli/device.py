@@ -11,26 +11,19 @@ from typing import Annotated
 
 import typer
 
-from propius.agent import attributes, datasets, device, enrolment, identity
+from propius.agent import attributes, control, datasets, device, enrolment
 from propius.agent.agent import Agent, AgentOptions
+from propius.agent.conditions import Conditions
 from propius.agent.log_format import configure
+from propius.agent.meter import SystemMeter
 from propius.agent.pool_trainer import PoolTrainer
+from propius.cli import owner
+from propius.cli.owner import HomeOption, home_of
 from propius.cli.words import Output, OutputOption, UserError, explained, show_one
 from propius.training.pool import TrainerPool
 
 app = typer.Typer(help="Let this machine join a pool and work.", no_args_is_help=True)
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        help="The device's folder; each device has its own. Default: $PROPIUS_DEVICE_HOME, "
-        "else ~/.local/share/propius/device.",
-    ),
-]
-
-
-def _home(path: Path | None) -> identity.Home:
-    return identity.Home((path or identity.default_home()).expanduser())
+owner.add_to(app)
 
 
 @app.command()
@@ -44,7 +37,7 @@ def enrol(
     """Join a pool: make a key on this device and register its public half."""
     if token.startswith("ppt_"):
         raise UserError("this is an API token, for propius login; a device wants ppe_…")
-    folder = _home(home)
+    folder = home_of(home)
     done = enrolment.enrol(url, token, folder, name=name)
     typer.echo(f"device {done.device} has joined pool {done.pool}; its folder is {folder.path}")
     start = "propius device run" + (f" --home {shlex.quote(str(folder.path))}" if home else "")
@@ -56,25 +49,40 @@ def enrol(
 @explained
 def run(
     home: HomeOption = None,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Most that training may allocate.")] = 1024,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(min=64, help="Most that training may allocate; else as conditions.toml says."),
+    ] = None,
     slowdown: Annotated[float, typer.Option(min=1.0, hidden=True)] = 1.0,
 ) -> None:
     """Serve until Ctrl-C. Says first what it will do, and for whom."""
-    folder = _home(home)
+    folder = home_of(home)
     one = device.load(folder.path)
     for line in one.words():
         typer.echo(f"  {line}")
     for name in one.datasets.names():
-        if not one.datasets.path(name).is_file():
-            typer.echo(f"  warning: data set {name} has no file {one.datasets.path(name)}")
-    typer.echo(f"  training may use {memory_mb} MB, at low priority, in a process of its own")
+        if not one.datasets.source(name).exists():
+            typer.echo(f"  warning: data set {name} has no file {one.datasets.source(name)}")
+    if control.has_left(folder):
+        raise UserError("this device has left its pool; enrol it again")
     configure("INFO")
-    asyncio.run(_run(folder.path, memory_mb, AgentOptions(slowdown=slowdown)))
+    options = AgentOptions(
+        slowdown=slowdown,
+        cache_bytes=one.conditions.disk_mb << 20,
+        meter=SystemMeter(folder.path),
+    )
+    asyncio.run(_run(folder.path, memory_mb or one.conditions.memory_mb, options, one.conditions))
 
 
-async def _run(home: Path, memory_mb: int, options: AgentOptions) -> None:
-    # The owner's handlers live beside handlers.toml.
-    async with TrainerPool(1, memory_mb, import_paths=[str(home.resolve())]) as pool:
+async def _run(home: Path, memory_mb: int, options: AgentOptions, asked: Conditions) -> None:
+    async with TrainerPool(
+        1,
+        memory_mb,
+        nice=asked.nice,
+        threads=asked.cores,
+        # The owner's handlers live beside handlers.toml.
+        import_paths=[str(home.resolve())],
+    ) as pool:
         agent = Agent(home=home, trainer=PoolTrainer(pool), options=options)
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         for one in (signal.SIGINT, signal.SIGTERM):
@@ -91,7 +99,7 @@ async def _run(home: Path, memory_mb: int, options: AgentOptions) -> None:
 @explained
 def status(home: HomeOption = None, output: OutputOption = Output.TABLE) -> None:
     """Show the device's enrolment, attributes, data sets, consents and waiting updates."""
-    folder = _home(home)
+    folder = home_of(home)
     one = device.load(folder.path)
     told = attributes.collect(folder, one.enrolment.attributes_schema)
     waiting = len(list((folder / "spool").glob("*.json")))
@@ -109,6 +117,7 @@ def status(home: HomeOption = None, output: OutputOption = Output.TABLE) -> None
         return
     for line in one.words():
         typer.echo(line)
+    one.datasets.refresh()
     for name in one.datasets.names():
         typer.echo(_private_words(one.datasets, name))
     typer.echo("it tells: " + ", ".join(f"{key} {value}" for key, value in sorted(told.items())))

@@ -72,6 +72,11 @@ def proof(nonce: str, device: str) -> bytes:
     return b"propius hello v1\n" + nonce.encode() + b"\n" + device.encode()
 
 
+def leaving(device: str) -> bytes:
+    """Return the bytes a device signs to leave for good."""
+    return b"propius leave v1\n" + device.encode()
+
+
 def pack_chunk(transfer: int, offset: int, payload: bytes | memoryview) -> bytes:
     """Return a binary frame: kind, transfer number, offset of its first byte, payload."""
     return CHUNK_HEADER.pack(CHUNK_KIND, transfer, offset) + payload

@@ -74,6 +74,7 @@ def job_file(world: Any) -> dict[str, Any]:
     return sends(**world.job_file)(world)
 
 
+_NO_DEVICE = "00000000-0000-7000-8000-000000000000"
 _LATER = {"expires_at": "2099-01-01T00:00:00Z"}
 _JOB = "api/v1/jobs/<uuid:job_id>"
 _VERSIONS = f"{_JOB}/versions"
@@ -120,6 +121,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/enrolment-tokens/<uuid:token_id>": {"DELETE": rest("admin", 204, stranger=404)},
     "api/v1/devices": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/devices/enrol": {"POST": public(201, enrolment)},
+    "api/v1/devices/leave": {"POST": public(404, sends(device=_NO_DEVICE, signature="00"))},
     "api/v1/devices/<uuid:device_id>": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/devices/<uuid:device_id>/revoke": {"POST": rest("admin", 200, stranger=404)},
     # Jobs. The stranger has not uploaded the parameters: another tenant's cannot be named.

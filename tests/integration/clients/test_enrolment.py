@@ -209,3 +209,31 @@ def test_it_shows_devices_of_own_pools_only(personas):
     assert call("stranger", "post", f"devices/{device.id}/revoke").status_code == 404
     assert call("viewer", "post", f"devices/{device.id}/revoke").status_code == 403
     assert call("admin", "post", f"devices/{device.id}/revoke").json()["status"] == "revoked"
+
+
+# --- leaving ---
+
+
+def leave(client, device, signature):
+    body = {"device": str(device), "signature": signature}
+    return client.post("/api/v1/devices/leave", body, content_type="application/json")
+
+
+def test_a_device_leaves_by_its_own_word_and_may_say_it_twice(client, pass_):
+    private, public = key()
+    device = enrol(client, pass_, public).json()["device"]
+    word = private.sign(wire.leaving(device)).hex()
+    assert [leave(client, device, word).status_code for _ in range(2)] == [204, 204]
+    with system_scope():
+        assert Device.objects.get(id=device).status == Device.Status.REVOKED
+
+
+def test_nobody_else_can_make_a_device_leave(client, pass_):
+    _, public = key()
+    other, _ = key()
+    device = enrol(client, pass_, public).json()["device"]
+    for word in (other.sign(wire.leaving(device)).hex(), "no hex"):
+        answer = leave(client, device, word)
+        assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
+    with system_scope():
+        assert Device.objects.get(id=device).status == Device.Status.ACTIVE
