@@ -81,6 +81,9 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
     program = None
     if detail.program_digest is not None:
         program = wire.Blob(digest=detail.program_digest, size_bytes=detail.program_size)
+    frozen = None
+    if detail.frozen_digest is not None:
+        frozen = wire.Blob(digest=detail.frozen_digest, size_bytes=detail.frozen_size)
     told = wire.Assignment(
         id=str(detail.id),
         job=str(detail.job_id),
@@ -94,6 +97,7 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
         constraints=spec["constraints"]["private"],
         parameters=wire.Blob(digest=detail.base_digest, size_bytes=detail.base_size),
         program=program,
+        frozen=frozen,
         codec=spec["codec"],
         max_update_bytes=detail.max_update_bytes,
         seed=detail.seed,
@@ -106,10 +110,9 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
 
 
 def _ticket(told: wire.Assignment, assignment_id: UUID, now: datetime) -> str:
-    blobs = (told.parameters, told.program)
     return tickets.issue(
         assignment_id=assignment_id,
-        downloads=[one.digest for one in blobs if one is not None],
+        downloads=list(told.blobs()),
         upload_bytes=told.max_update_bytes if told.kind == "train" else 0,
         now=now,
         round_id=told.round,

@@ -114,7 +114,7 @@ class Duty:
         if not self._is_begun(message.assignment, "download"):
             return
         held = self.held()
-        blobs = {one.digest: one for one in (held.parameters, held.program) if one is not None}
+        blobs = held.blobs()
         blob = blobs.get(message.digest)
         if blob is None:
             text = f"{message.digest} is not of assignment {held.id}; allowed: {', '.join(blobs)}"

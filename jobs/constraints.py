@@ -16,6 +16,8 @@ from typing import Any
 from propius import constraints
 
 PROGRAM_FORMAT = "1"
+WITH_FROZEN = PROGRAM_FORMAT + "+frozen"
+"""What a device says that can keep tensors beside the parameters, by digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,10 @@ def effective(spec: Mapping[str, Any], pools: Iterable[str]) -> dict[str, Any]:
         Ids of the pools that its tenant may use and that it asked for.
     """
     workload = spec["workload"]
-    needs = [
-        workload["kind"],
-        PROGRAM_FORMAT if workload["kind"] == "program" else workload["handler"],
-    ]
+    if workload["kind"] == "program":
+        needs = ["program", WITH_FROZEN if spec.get("frozen") else PROGRAM_FORMAT]
+    else:
+        needs = [workload["kind"], workload["handler"]]
     return {
         "conditions": dict(spec["constraints"]["public"]),
         "workload": needs,

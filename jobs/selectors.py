@@ -63,6 +63,8 @@ class AssignmentDetail:
     base_size: int
     program_digest: str | None
     program_size: int
+    frozen_digest: str | None
+    frozen_size: int
     max_update_bytes: int
     seed: int
     round_status: str
@@ -95,12 +97,13 @@ def assignment_details(assignment_ids: Iterable[UUID]) -> dict[UUID, AssignmentD
             "round", "job", "tenant"
         )
     )
-    digests = {row.job.spec["workload"].get("program") for row in rows} - {None}
+    specs = [row.job.spec for row in rows]
+    digests = {digest for spec in specs for digest in _named_blobs(spec)} - {None}
     sizes: dict[tuple[UUID, str], int] = {
         (tenant_id, digest): size
-        for tenant_id, digest, size in Artifact.objects.filter(
-            kind=Artifact.Kind.PROGRAM, digest__in=digests
-        ).values_list("tenant_id", "digest", "size_bytes")
+        for tenant_id, digest, size in Artifact.objects.filter(digest__in=digests).values_list(
+            "tenant_id", "digest", "size_bytes"
+        )
     }
     return {row.id: _detail(row, sizes) for row in rows}
 
@@ -212,6 +215,11 @@ def _buffer_waiting(round_: Round, numbers: dict[str, Any]) -> Waiting:
     return Waiting(code, text, numbers | {"at_work": at_work, "concurrency": round_.concurrency})
 
 
+def _named_blobs(spec: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the digests of a job's program and of its frozen tensors."""
+    return spec["workload"].get("program"), spec.get("frozen")
+
+
 def _base(row: Assignment) -> tuple[int, str, int]:
     """Return the version that a device begins from: its own, or else its round's."""
     if row.base_version is None or row.base_size is None:
@@ -248,7 +256,7 @@ def _open(row: Round) -> OpenRound:
 
 def _detail(row: Assignment, sizes: dict[tuple[UUID, str], int]) -> AssignmentDetail:
     spec = row.job.spec
-    program = spec["workload"].get("program")
+    program, frozen = _named_blobs(spec)
     ends_at = row.round.deadline_at or row.round.selection_ends_at
     base_version, base_digest, base_size = _base(row)
     return AssignmentDetail(
@@ -270,6 +278,8 @@ def _detail(row: Assignment, sizes: dict[tuple[UUID, str], int]) -> AssignmentDe
         base_size=base_size,
         program_digest=program,
         program_size=sizes.get((row.tenant_id, program), 0) if program else 0,
+        frozen_digest=frozen,
+        frozen_size=sizes.get((row.tenant_id, frozen), 0) if frozen else 0,
         max_update_bytes=spec["max_update_bytes"] or base_size + (1 << 20),
         seed=row.round.seed,
         round_status=row.round.status,

@@ -212,6 +212,8 @@ def _artifact_faults(job: Job) -> dict[str, str] | None:
     wanted = {"parameters": (Artifact.Kind.PARAMETERS, job.spec["parameters"])}
     if job.spec["workload"]["kind"] == "program":
         wanted["workload.program"] = (Artifact.Kind.PROGRAM, job.spec["workload"]["program"])
+    if job.spec.get("frozen"):
+        wanted["frozen"] = (Artifact.Kind.PARAMETERS, job.spec["frozen"])
     faults: dict[str, str] = {}
     tensors: dict[str, Mapping[str, Any]] = {}
     checking = False
@@ -233,7 +235,8 @@ def _artifact_faults(job: Job) -> dict[str, str] | None:
         return None
     if "workload.program" in tensors:
         differ = submission.mismatches(
-            expected=tensors["workload.program"], given=tensors["parameters"]
+            expected=tensors["workload.program"],
+            given={**tensors["parameters"], **tensors.get("frozen", {})},
         )
         faults = {f"parameters.{name}": fault for name, fault in differ.items()}
     return faults

@@ -203,7 +203,13 @@ def _artifacts(tenant_id: UUID, spec: Mapping[str, Any]) -> Artifact:
     if spec["workload"]["kind"] == "program":
         field = "workload.program"
         program = _artifact(tenant_id, Artifact.Kind.PROGRAM, spec["workload"]["program"], field)
-        faults = mismatches(expected=program.tensors, given=parameters.tensors)
+        given = parameters.tensors
+        if spec["frozen"] is not None:
+            kind = Artifact.Kind.PARAMETERS
+            frozen = _artifact(tenant_id, kind, spec["frozen"], "frozen").tensors
+            _check_apart(frozen, given)
+            given = {**given, **frozen}
+        faults = mismatches(expected=program.tensors, given=given)
         if program.status == Artifact.Status.VALID and faults:
             raise ParametersMismatch(
                 "the parameters are not those that the program expects: "
@@ -211,6 +217,15 @@ def _artifacts(tenant_id: UUID, spec: Mapping[str, Any]) -> Artifact:
                 errors={f"parameters.{name}": fault for name, fault in faults.items()},
             )
     return parameters
+
+
+def _check_apart(frozen: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    both = sorted(set(frozen) & set(trained))
+    if both:
+        raise ParametersMismatch(
+            f"tensors cannot be trained and frozen: {', '.join(both[:10])}",
+            errors={f"frozen.{name}": "it is in parameters too" for name in both[:10]},
+        )
 
 
 def _artifact(tenant_id: UUID, kind: str, digest: str, field: str) -> Artifact:

@@ -79,6 +79,19 @@ class HandlerWorkload(_Section, frozen=True, kw_only=True, tag="handler", tag_fi
     local: Local = []
 
 
+class QueryWorkload(_Section, frozen=True, kw_only=True, tag="query", tag_field="kind"):
+    """A question that the device's owner registered a function for: its answers are summed.
+
+    ``parameters`` of the job are the form of the answer, zeros by name and shape; see
+    :mod:`propius.queries`.
+    """
+
+    handler: Name
+    dataset: Name
+    needs: Needs = {}
+    config: dict[str, Scalar] = {}
+
+
 class Rounds(_Section, frozen=True, kw_only=True):
     """How many rounds, how large, how long.
 
@@ -122,12 +135,17 @@ class Retention(_Section, frozen=True, kw_only=True):
 
 
 class JobSpec(_Section, frozen=True, kw_only=True):
-    """One job, as submitted."""
+    """One job, as submitted.
+
+    ``frozen`` are parameters that the program needs too and that no device trains (the base of a
+    LoRA): a device fetches them once and keeps them by their digest.
+    """
 
     schema: Literal[1]
     name: Name
-    workload: ProgramWorkload | HandlerWorkload
+    workload: ProgramWorkload | HandlerWorkload | QueryWorkload
     parameters: Digest
+    frozen: Digest | None = None
     rounds: Rounds
     evaluation: Evaluation = Evaluation()
     constraints: Constraints = Constraints()
@@ -190,8 +208,12 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             "no round could ever be released"
         )
     errors |= _check_least(spec.rounds) | _check_strategy(spec) | _check_privacy(spec)
+    if spec.frozen is not None and not isinstance(spec.workload, ProgramWorkload):
+        errors["frozen"] = "it needs workload.kind program, which says what is trained"
     if isinstance(spec.strategy, FedBuff):
         errors |= _check_buffer(spec.strategy, spec.rounds)
+    if isinstance(spec.workload, QueryWorkload):
+        errors |= _check_query(spec)
     if isinstance(spec.workload, ProgramWorkload) and spec.workload.adaptive is not None:
         found = adaptive.faults(
             spec.workload.adaptive,
@@ -201,6 +223,17 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
         )
         errors |= {f"workload.adaptive.{field}": text for field, text in found.items()}
     return errors
+
+
+def _check_query(spec: JobSpec) -> dict[str, str]:
+    """Sums are what they are: nothing may weigh, round or step them."""
+    told = {
+        "strategy.name": (spec.strategy == FedAvg(), "answers are summed; leave strategy out"),
+        "codec": (spec.codec == "fp32", "answers are sent as they are; leave codec out"),
+        "privacy": (spec.privacy is None, "noise is for training only"),
+        "evaluation.every": (spec.evaluation.every == 0, "there is no model to evaluate"),
+    }
+    return {field: f"of a query: {words}" for field, (fits, words) in told.items() if not fits}
 
 
 def _check_privacy(spec: JobSpec) -> dict[str, str]:

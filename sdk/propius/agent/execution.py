@@ -128,12 +128,14 @@ class Execution:
     def _local(self, assignment: wire.Assignment) -> LocalWork:
         workload, program = assignment.workload, assignment.program
         handler = str(workload.get("handler"))
+        action = "query" if workload.get("kind") == "query" else assignment.kind
         return LocalWork(
             assignment=assignment,
             parameters=self._cache.path(assignment.parameters.digest),
             program=self._cache.path(program.digest) if program else None,
+            frozen=self._cache.path(assignment.frozen.digest) if assignment.frozen else None,
             dataset=self._device.datasets.path(str(workload["dataset"])),
-            handler=self._device.workloads.handler(handler, assignment.kind),
+            handler=self._device.workloads.handler(handler, action),
             output=self._spool.update(assignment.id),
             memory=self._spool.memory(assignment.job),
             remembered=self._spool.remembered(assignment.id),

@@ -70,6 +70,7 @@ def _task(work: LocalWork, start: str, output: str) -> ProgramTask | HandlerTask
     }
     if one.workload.get("kind") == "program":
         config = msgspec.convert(one.workload.get("train", {}), TrainConfig)
+        common["frozen_path"] = str(work.frozen) if work.frozen else None
         if work.plan is not None:
             config = msgspec.structs.replace(config, batch_size=work.plan.batch_size)
             common["max_steps"] = work.plan.max_steps

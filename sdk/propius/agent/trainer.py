@@ -20,8 +20,9 @@ class LocalWork:
     ----------
     assignment
         As the gateway sent it; its ``workload`` is the job's workload section.
-    parameters, program
-        Downloaded files, their digests verified; ``program`` is ``None`` for a handler.
+    parameters, program, frozen
+        Downloaded files, their digests verified; ``program`` is ``None`` for a handler, ``frozen``
+        if the model is whole without it.
     dataset
         The device's npz with ``x_train, y_train, x_val, y_val``.
     handler
@@ -46,6 +47,7 @@ class LocalWork:
     output: Path
     memory: Path | None = None
     remembered: Path | None = None
+    frozen: Path | None = None
     plan: Plan | None = None
     brake: Brake = field(default_factory=Brake)
 

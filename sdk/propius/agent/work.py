@@ -38,7 +38,8 @@ class Work:
 
     ``downloads`` maps a transfer of this connection to its blob, ``missing`` holds the digests
     still to fetch, ``upload`` is the transfer announced on this connection. ``announced`` stays
-    true over a broken connection: the platform may have counted the result already.
+    true over a broken connection: the platform may have counted the result already. ``delivered``
+    says that the leaf has had its try.
     """
 
     assignment: wire.Assignment
@@ -52,6 +53,7 @@ class Work:
     fraction: float = 0.0
     progress_at: float = 0.0
     finished: Finished | None = None
+    delivered: bool = False
     failure: Failed | None = None
 
     def move(self, stage: Stage) -> None:
@@ -63,8 +65,7 @@ class Work:
 
     def blobs(self) -> dict[str, wire.Blob]:
         """Return what the assignment needs on disk, by digest."""
-        one = self.assignment
-        return {blob.digest: blob for blob in (one.parameters, one.program) if blob is not None}
+        return self.assignment.blobs()
 
     def phase(self) -> Phase:
         """Return the word for this stage in a progress message."""

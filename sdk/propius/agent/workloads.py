@@ -5,6 +5,11 @@
     [logistic]
     train = "my_package.handlers:train"
     evaluate = "my_package.handlers:evaluate"
+
+    [age-histogram]
+    query = "my_package.handlers:ages"
+
+``propius device register my_package.handlers:app`` writes it for a :class:`propius.App`.
 """
 
 from __future__ import annotations
@@ -18,15 +23,16 @@ import msgspec
 
 from propius.agent import owner_files
 
-PROGRAM_FORMATS = ["1"]
+PROGRAM_FORMATS = ["1", "1+frozen"]
 Reference = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*(?!\n)$")]
 
 
 class Handler(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Import references ``module:function`` of one handler."""
+    """Import references ``module:function`` of one handler, by the kind of work."""
 
-    train: Reference
+    train: Reference | None = None
     evaluate: Reference | None = None
+    query: Reference | None = None
 
 
 class Workloads:
@@ -41,16 +47,18 @@ class Workloads:
         offered: dict[str, list[str]] = {}
         if self.programs:
             offered["program"] = list(PROGRAM_FORMATS)
-        if self.handlers:
-            offered["handler"] = sorted(self.handlers)
+        trained = sorted(name for name, one in self.handlers.items() if one.train or one.evaluate)
+        queried = sorted(name for name, one in self.handlers.items() if one.query)
+        if trained:
+            offered["handler"] = trained
+        if queried:
+            offered["query"] = queried
         return offered
 
     def handler(self, name: str, kind: str) -> str | None:
-        """Return the import reference for a handler's round of this kind."""
+        """Return the import reference of a handler for ``train``, ``evaluate`` or ``query``."""
         found = self.handlers.get(name)
-        if found is None:
-            return None
-        return found.train if kind == "train" else found.evaluate
+        return None if found is None else getattr(found, kind, None)
 
 
 def torch_is_installed() -> bool:
@@ -66,5 +74,9 @@ def load(path: Path, *, programs: bool = True) -> Workloads:
         if not re.fullmatch(r"[\w][\w.:-]{0,99}", name):
             raise owner_files.OwnerFileError(
                 f"{path}: {name!r} is no handler name; letters, digits and . : _ - are allowed"
+            )
+        if handlers[name] == Handler():
+            raise owner_files.OwnerFileError(
+                f"{path}: {name!r} names no function; one of train, evaluate, query is needed"
             )
     return Workloads(handlers, programs=programs and torch_is_installed())

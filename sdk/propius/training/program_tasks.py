@@ -50,11 +50,14 @@ class Programs:
     def run(self, task: ProgramTask, data: Mapping[str, Array], began: float) -> Done:
         """Train or evaluate; ``began`` is when the task came, by the monotonic clock."""
         program = self.get(task.program_path)
-        parameters = arrays.load(task.parameters_path)
+        frozen = arrays.load(task.frozen_path) if task.frozen_path else {}
+        parameters = arrays.load(task.parameters_path) | frozen
         if task.action == "evaluate":
             return _done(torch_trainer.evaluate(program, parameters, data))
         ending = _Ending(task)
-        result = torch_trainer.train(program, parameters, data, task.config, task.seed, ending)
+        result = torch_trainer.train(
+            program, parameters, data, task.config, task.seed, ending, frozen=frozen.keys()
+        )
         train_s = time.monotonic() - ending.first_at
         write_output(task.output_path, arrays.save(result.parameters))
         start_s = ending.first_at - began

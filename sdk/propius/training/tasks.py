@@ -27,8 +27,10 @@ class ProgramTask(_Message, tag="program", tag_field="kind", frozen=True):
 
     ``data_path`` is an ``.npz`` or ``.safetensors`` file with arrays named ``x_train``,
     ``y_train``, ``x_val``, … for the program's inputs ``x``, ``y``; ``split`` says which are used.
-    ``train`` writes all tensors to ``output_path`` as safetensors. It ends after ``max_steps``,
-    and at the first step after ``stop_after_s`` of training that is at least number ``min_steps``.
+    ``train`` writes all tensors but those of ``frozen_path``, which the program needs beside the
+    parameters and which are not trained, to ``output_path`` as safetensors. It ends after
+    ``max_steps``, and at the first step after ``stop_after_s`` of training that is at least number
+    ``min_steps``.
     """
 
     action: Literal["train", "evaluate"]
@@ -37,6 +39,7 @@ class ProgramTask(_Message, tag="program", tag_field="kind", frozen=True):
     data_path: str
     split: Split
     output_path: str | None = None
+    frozen_path: str | None = None
     config: TrainConfig = TrainConfig()
     seed: int = 0
     max_steps: int | None = None

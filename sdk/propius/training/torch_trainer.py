@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,8 @@ def train(
     config: TrainConfig,
     seed: int,
     enough: Callable[[int], bool] | None = None,
+    *,
+    frozen: Collection[str] = (),
 ) -> TrainResult:
     """Train locally.
 
@@ -86,6 +88,8 @@ def train(
         How; the seed rules the order of examples and dropout. Uses torch's global generator.
     enough
         Asked before each step, with the number of steps so far, whether to end early.
+    frozen
+        Tensors that are not trained, whatever the program says, and do not come back.
 
     Raises
     ------
@@ -97,7 +101,8 @@ def train(
     state = _state(program.manifest, parameters)
     columns, examples = batches.checked(program.manifest, data)
     sources = {name: torch.from_numpy(array) for name, array in columns.items()}
-    names = [p.name for p in program.manifest.parameters if p.trainable]
+    trainable = [p.name for p in program.manifest.parameters if p.trainable]
+    names = [name for name in trainable if name not in frozen]
     # Only FedProx looks back at where it began.
     start = [state[name].clone() for name in names] if config.proximal_mu else []
     weights = [state[name].requires_grad_() for name in names]
@@ -117,7 +122,8 @@ def train(
             means.add(outputs, inputs, len(chosen))
         state.update(updates)
         steps += 1
-    return TrainResult(_finite(state), examples, means.values(), steps, means.examples)
+    made = _finite({name: one for name, one in state.items() if name not in frozen})
+    return TrainResult(made, examples, means.values(), steps, means.examples)
 
 
 def evaluate(

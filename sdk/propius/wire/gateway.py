@@ -24,13 +24,15 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     size_bytes: Size
 
 
-class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
+class Assignment(Message, frozen=True, kw_only=True, tag="assignment", omit_defaults=True):
     """One device bound to one round.
 
     ``workload`` is the job's workload section as normalised by :mod:`propius.spec`;
     ``constraints`` its private constraints, evaluated on the device. ``start_s`` is the time to
     the first :class:`Accept`, ``lease_s`` the longest silence after it, ``deadline_s`` what is
-    left of the round.
+    left of the round. ``leaf`` is the URL of a leaf that serves the HTTP data plane nearer by.
+    ``frozen`` are tensors that the program needs beside the parameters and that never change: keep
+    them by their digest, and send none of them back. Both are left out where there are none.
     """
 
     id: Id
@@ -52,6 +54,13 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     lease_s: float
     deadline_s: float
     ticket: str
+    leaf: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    frozen: Blob | None = None
+
+    def blobs(self) -> dict[str, Blob]:
+        """Return what the device needs on disk, by digest."""
+        named = (self.parameters, self.program, self.frozen)
+        return {one.digest: one for one in named if one is not None}
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
