@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 
 from propius import wire
 from propius.agent import connection as line
-from propius.agent import control, device, introduction, work
+from propius.agent import control, device, introduction, network, work
 from propius.agent import events as ev
 from propius.agent.cache import BlobCache
 from propius.agent.connection import AgentStopped, Backoff, Unreachable
@@ -87,6 +87,7 @@ class Agent:
             pace=self._pace,
             emit=self._apply,
         )
+        self._tls = network.trust(self.device.home)
         self._line: OpenLine | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retry_after_s: float | None = None
@@ -176,7 +177,7 @@ class Agent:
         """Hold one connection for as long as it lasts; return how long to wait before the next."""
         self._retry_after_s = None
         gateway = self.device.enrolment.gateway
-        self._dialling = dialling = asyncio.create_task(line.open_socket(gateway))
+        self._dialling = dialling = asyncio.create_task(line.open_socket(gateway, self._tls))
         try:
             socket = await dialling
         except Unreachable as error:
@@ -231,7 +232,7 @@ class Agent:
             case ev.Send(message):
                 if self._line is not None:
                     self._line.connection.send(message)
-            case ev.StartDownload() | ev.StartUpload():
+            case ev.StartDownload() | ev.StartUpload() | ev.Deliver():
                 if self._line is not None:
                     self._line.start(instruction)
             case ev.Train(assignment, since_s):

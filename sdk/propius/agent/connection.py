@@ -60,8 +60,10 @@ class Backoff:
         self._failures = 0
 
 
-async def open_socket(url: str) -> ClientConnection:
-    """Connect to a gateway.
+async def open_socket(url: str, tls: ssl.SSLContext | None = None) -> ClientConnection:
+    """Connect to a gateway, through the proxy of the environment if it names one.
+
+    ``tls`` says which certificates are trusted, if not those that the system trusts.
 
     Raises
     ------
@@ -70,9 +72,11 @@ async def open_socket(url: str) -> ClientConnection:
     AgentStopped
         Trying again cannot help: no such address, no gateway there, a certificate not trusted.
     """
+    secure = {"ssl": tls} if tls is not None and url.startswith("wss:") else {}
     try:
         return await connect(
             url,
+            **secure,  # type: ignore[arg-type]
             subprotocols=[wire.SUBPROTOCOL],  # type: ignore[list-item]
             compression=None,  # Weights do not shrink, and zlib costs memory for each socket.
             ping_interval=None,  # The protocol has its own, which both ends count.
@@ -96,7 +100,7 @@ def _judged(url: str, error: Exception) -> AgentStopped | Unreachable:
         return AgentStopped(
             "certificate",
             f"the certificate of {url} is not trusted ({error.verify_message}); check the "
-            "address and this device's clock, or set SSL_CERT_FILE to your authority's file",
+            "address and this device's clock, or enrol with --ca FILE of your authority",
         )
     if isinstance(error, InvalidStatus):
         status = error.response.status_code

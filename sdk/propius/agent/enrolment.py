@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from propius import __version__
-from propius.agent import control
+from propius.agent import control, network
 from propius.agent.identity import Enrolment, Home, make_key, public_hex, save_enrolment
 from propius.http_errors import ApiError, error_of, unreachable
 from propius.wire import Scalar

@@ -1,0 +1,122 @@
+"""``propius device run --once``: at most one assignment, over plain HTTP, and then the end.
+
+For phones in background and batch clusters: something else starts it now and then. What it could
+not finish waits in the device's folder, and the next run goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from propius import wire
+from propius.agent import events as ev
+from propius.agent import network
+from propius.agent.agent import Agent
+from propius.agent.connection import AgentStopped, Unreachable
+from propius.agent.http_line import HttpLine
+from propius.agent.visits import Visits
+
+TRIES = 3
+AWAY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run ended; ``retry_after_s`` tells when to start the next, 0 for now."""
+
+    message: str
+    retry_after_s: float
+
+    def words(self) -> str:
+        """Say it in a line."""
+        if not self.retry_after_s:
+            return self.message
+        return f"{self.message}; retry_after {self.retry_after_s:.0f} s"
+
+
+class OneShot(Agent):
+    """An agent that visits; see :class:`Agent`. The outcome stands after :meth:`run`."""
+
+    outcome = RunOutcome("it did not come to anything", AWAY_S)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._client = network.http_client(self.device.home)
+        self._failures = 0
+        self._ended = ""
+
+    async def run(self) -> None:
+        """Do at most one assignment. Raises as :meth:`Agent.run`."""
+        if not self.device.enrolment.data:
+            raise AgentStopped(
+                "no_data_url", "this device was enrolled with an older SDK; enrol it again"
+            )
+        try:
+            await super().run()
+        finally:
+            await self._client.aclose()
+
+    async def _serve(self) -> None:
+        while self._stopped is None and not self._stopping.is_set():
+            wait_s = await self._connect()
+            if self._is_over(wait_s):
+                break
+            await asyncio.sleep(wait_s)
+        if self._stopped is not None:
+            raise AgentStopped(self._stopped.code, self._stopped.message)
+
+    async def _connect(self) -> float:
+        """Hold a line for as long as it lasts; return how long to wait before the next."""
+        self._retry_after_s = None
+        visits = Visits(
+            self._client,
+            self.device.enrolment.gateway,
+            self.session.introduction,
+            self._recorder,
+        )
+        line = HttpLine(
+            visits,
+            data=self.device.enrolment.data,
+            asks=self.session.bench.work is None,
+            cache=self._cache,
+            spool=self._spool,
+            counter=self._recorder,
+            on_message=self._received,
+            emit=self._apply,
+        )
+        self._line = line  # type: ignore[assignment]
+        self._apply(ev.Connected())
+        reason = ""
+        try:
+            await line.run()
+            self._failures = 0
+        except (Unreachable, httpx.HTTPError, wire.ProtocolError) as error:
+            self._failures += 1
+            reason = str(error)
+            self._log(ev.Note("session.unreachable", {"reason": reason}), loud=True)
+        finally:
+            self._line = None
+            self._apply(ev.Disconnected())
+        self._ended = "done" if line.is_done else reason
+        if self._retry_after_s is not None:
+            return self._retry_after_s
+        return self._backoff.next()
+
+    def _is_over(self, wait_s: float) -> bool:
+        """Tell whether this run has come to its end, and note how."""
+        if self._ended == "done":
+            self.outcome = RunOutcome("done", 0.0)
+            return True
+        if self.session.bench.work is not None:
+            return False  # a line broke: what is in hand is worth another
+        if self._retry_after_s is not None:
+            self.outcome = RunOutcome("nothing to do now", wait_s)
+            return True
+        if self._failures >= TRIES:
+            self.outcome = RunOutcome(self._ended, AWAY_S)
+            return True
+        return False
