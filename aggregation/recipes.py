@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from aggregation import blobs, expected, privacy, strategies
+from aggregation import blobs, expected, privacy, queries, strategies
 from aggregation.decoding import Encoding
 from aggregation.models import ModelVersion
 from aggregation.privacy import Mechanism
@@ -68,7 +68,9 @@ def of(round_: Round) -> Recipe:
     settings = dict(job.spec["strategy"])
     state = _state_before(round_)
     return Recipe(
-        strategy=strategies.build(settings.pop("name"), settings),
+        strategy=queries.Total()
+        if queries.is_query(job)
+        else strategies.build(settings.pop("name"), settings),
         encoding=Encoding(
             codec=job.spec["codec"],
             tensors=expected.averaged(job),

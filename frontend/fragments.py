@@ -67,6 +67,7 @@ def job_page(topic: Topic, now: datetime) -> Context:
         "detail": detail,
         "chart_rows": measures.chart_rows(detail.chart),
         "versions": versions.kept(row),
+        "answer": versions.answer(row),
         "spec_text": json.dumps(row.spec_raw, indent=2, ensure_ascii=False),
         "may_write": topic.may_write,
     }

@@ -51,6 +51,15 @@ def kept(job: Job) -> list[VersionLine]:
     ]
 
 
+def answer(job: Job) -> list[tuple[str, float]] | None:
+    """Return the small parts of a query's newest answer; ``None`` for a job that trains."""
+    if job.spec["workload"]["kind"] != "query":
+        return None
+    rows = ModelVersion.objects.filter(job=job, number__gt=0).order_by("-number")
+    metrics = rows.values_list("metrics", flat=True).first() or {}
+    return [(name, float(value)) for name, value in metrics.items()]
+
+
 def _of(measures: dict[str, Any], name: str) -> float | None:
     value = measures.get(name)
     return float(value) if isinstance(value, int | float) else None

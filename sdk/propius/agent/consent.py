@@ -1,8 +1,8 @@
 """The owner's consent: which tenants may run which kinds of workload on which data sets.
 
 ``consent.toml`` in the device's folder; without it, the tenants of the pool that the device
-enrolled in may run programs and registered handlers on every data set listed, and nobody else
-anything::
+enrolled in may run programs, registered handlers and registered queries on every data set listed,
+and nobody else anything::
 
     [pool]                      # tenants of the enrolling pool that have no section of their own
     kinds = ["program"]
@@ -36,21 +36,22 @@ from propius.agent.disclosure import Disclosure
 from propius.agent.probes import ProbeLimits
 from propius.agent.refusals import Refusal
 
-Kind = Literal["program", "handler"]
+Kind = Literal["program", "handler", "query"]
 ANY = "*"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one tenant may run, and on what; ``"*"`` is every data set."""
 
-    kinds: list[Kind] = msgspec.field(default_factory=lambda: ["program", "handler"])
+    kinds: list[Kind] = msgspec.field(default_factory=lambda: ["program", "handler", "query"])
     datasets: list[str] = msgspec.field(default_factory=lambda: [ANY])
 
     def words(self) -> str:
         """Say the grant in words."""
         if not self.kinds or not self.datasets:
             return "nothing"
-        what = " and ".join(f"{kind}s" for kind in self.kinds)
+        plural = {"program": "programs", "handler": "handlers", "query": "queries"}
+        what = " and ".join(plural[kind] for kind in self.kinds)
         where = "every data set" if ANY in self.datasets else ", ".join(self.datasets)
         return f"{what} on {where}"
 

@@ -39,6 +39,7 @@ class Device:
         offered = self.workloads.offered()
         what = ["programs"] if "program" in offered else []
         what += [f"handler {name}" for name in offered.get("handler", [])]
+        what += [f"query {name}" for name in offered.get("query", [])]
         return [
             f"device {self.enrolment.device} of pool {self.enrolment.pool}",
             f"gateway {self.enrolment.gateway}",

@@ -52,13 +52,14 @@ class LocalJudge:
             if isinstance(asked, wire.Assignment) and asked.program is None:
                 return Refusal("unsupported", "the assignment names no program")
             return None
-        if kind == "handler":
+        if kind in ("handler", "query"):
             if isinstance(asked, wire.Assignment) and asked.program is not None:
                 # Consent to handlers is no consent to the code that would come with this.
-                return Refusal("unsupported", "an assignment for a handler brings a program")
+                return Refusal("unsupported", f"an assignment for a {kind} brings a program")
             name = str(asked.workload.get("handler"))
-            if self.workloads.handler(name, asked.kind) is None:
-                return Refusal("unsupported", f"no handler {name!r} for a round of {asked.kind}")
+            action = "query" if kind == "query" else asked.kind
+            if self.workloads.handler(name, action) is None:
+                return Refusal("unsupported", f"no handler {name!r} for a round of {action}")
             return None
         return Refusal("unsupported", f"workload kind {kind!r} is not known here")
 
