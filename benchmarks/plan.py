@@ -65,7 +65,7 @@ def measure(
             publishing.Publication(
                 policy=policy, shuffled=plan.shuffled, groups="bench", groups_text="{}",
                 rounds=shown, queues=plan.queues, signatures=plan.signatures, room={}, seen={},
-                rows=(),
+                rows=(), order=plan.order,
             ),
         )  # fmt: skip
         published.append(time.process_time() - at)

@@ -22,11 +22,15 @@ class IdlePool:
         self.version = 0
         self._epoch = ""
         self._open: Mapping[str, int] = {}
+        self._slots: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._pools: dict[str, dict[Listener, int]] = {}
 
     def plan(self, *, version: int, epoch: str, open_slots: Mapping[str, int]) -> None:
-        """Take what the planner published, and wake whom it may serve."""
+        """Take what the planner published, and wake whom it may serve.
+
+        ``open_slots`` is by constraint group; a signature reaches those of all its groups.
+        """
         if epoch == self._epoch and version < self.version:
             return
         if epoch != self._epoch:
@@ -35,15 +39,15 @@ class IdlePool:
                 for one in pool:
                     pool[one] = UNTRIED
         self.version, self._epoch, self._open = version, epoch, open_slots
-        self._tries = {signature: 4 * n + SPARE_TRIES for signature, n in open_slots.items() if n}
-        self._wake_in_turn(dict(open_slots))
+        self._tries, self._slots = {}, {}
+        self._wake_in_turn({one: n for one in self._pools if (n := self._reached(one))})
 
     def park(self, one: Listener, tried: int) -> None:
         """Let a device wait. ``tried`` is the plan version at which it asked in vain."""
         self._pools.setdefault(one.signature, {})[one] = tried
         pushed, one.pushed = one.pushed, False
         # A plan that came while the device asked may have what it wants.
-        if pushed or (tried < self.version and self._open.get(one.signature)):
+        if pushed or (tried < self.version and self._reached(one.signature)):
             self._wake_next(one.signature)
 
     def remove(self, one: Listener) -> None:
@@ -67,6 +71,13 @@ class IdlePool:
         """Return how many wait, by signature."""
         return {signature: len(pool) for signature, pool in self._pools.items()}
 
+    def _reached(self, signature: str) -> int:
+        found = self._slots.get(signature)
+        if found is None:
+            found = sum(self._open.get(group, 0) for group in signature.split("+"))
+            self._slots[signature] = found
+        return found
+
     def _wake_in_turn(self, wanted: dict[str, int]) -> None:
         """Wake one of each signature after the other.
 
@@ -80,7 +91,8 @@ class IdlePool:
                     del wanted[signature]
 
     def _wake_next(self, signature: str) -> bool:
-        tries = self._tries.get(signature, 0)
+        slots = self._reached(signature)
+        tries = self._tries.get(signature, 4 * slots + SPARE_TRIES if slots else 0)
         pool = self._pools.get(signature)
         if not tries or not pool:
             return False

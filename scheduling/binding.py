@@ -108,7 +108,7 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class PlanNotice:
-    """What the planner published: ``open`` is the number of free slots by signature."""
+    """What the planner published: ``open`` is the number of free slots by constraint group."""
 
     version: int
     epoch: str

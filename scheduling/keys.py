@@ -15,7 +15,7 @@ P = connections.PREFIX
 EPOCH = P + "epoch"
 """Random text; without it nothing binds. ``FLUSHALL`` removes it with all the rest."""
 PLAN = P + "plan"
-"""Hash: version, groups (their version), shuffled, message (what gateways were told)."""
+"""Hash: version, groups (their version), shuffled, merged, message (what gateways were told)."""
 PLAN_CHANNEL = P + "plan"
 GROUPS = P + "groups"
 """JSON: version and all constraint groups of unfinished jobs."""

@@ -26,50 +26,72 @@ class Told:
 
     version: int = 0
     epoch: str = ""
-    rounds: dict[str, str] = field(default_factory=dict)
+    rounds: dict[str, int] = field(default_factory=dict)
     known: frozenset[UUID] = frozenset()
     numbers: dict[str, str] = field(default_factory=dict)
-    queues: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    queues: dict[str, str] = field(default_factory=dict)
     signatures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     next_round: int = 1
     next_queue: int = 1
 
 
 def change(told: Told, rounds: Sequence[PublishedRound]) -> dict[str, Any]:
-    """Take in the rounds; return what the script needs of them. O(rounds)."""
-    ids = [one.id for one in rounds]
-    new = []
-    for place, one in enumerate(rounds, start=1):
-        if one.id not in told.rounds:
-            number = told.rounds[one.id] = str(told.next_round)
+    """Take in the rounds; return what the script needs of them. O(rounds).
+
+    Of all: number, free slots, tenant and group by their places in the lists of those.
+    """
+    tenants: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    numbers, tenant_of, group_of, new = [], [], [], []
+    for one in rounds:
+        number = told.rounds.get(one.id)
+        if number is None:
+            number = told.rounds[one.id] = told.next_round
             told.next_round += 1
-            new.append((number, place, int(one.private), json.dumps(one.info)))
-    gone = list(told.rounds.keys() - set(ids)) if len(told.rounds) > len(ids) else []
+            record = f"{one.id} {one.tenant} {one.group} {int(one.private)}"
+            new.append((number, one.id, record, json.dumps(one.info)))
+        numbers.append(number)
+        tenant_of.append(tenants.setdefault(one.tenant, len(tenants) + 1))
+        group_of.append(groups.setdefault(one.group, len(groups) + 1))
+    gone = []
+    if len(told.rounds) > len(rounds):
+        gone = sorted(told.rounds.keys() - {one.id for one in rounds})
     gone_numbers = [told.rounds.pop(one) for one in gone]
-    if new or gone or not told.version:
-        told.known = frozenset(map(UUID, ids))
+    if new or gone:
+        told.known = told.known.difference(map(UUID, gone)).union(UUID(one[1]) for one in new)
     return {
-        "ids": ids,
-        "tenants": [one.tenant for one in rounds],
-        "groups_of": [one.group for one in rounds],
+        "numbers": numbers,
         "free": [one.free for one in rounds],
+        "tenant_of": tenant_of,
+        "group_of": group_of,
+        "tenants": list(tenants),
+        "groups_named": list(groups),
         "new": new,
         "gone": gone,
         "gone_numbers": gone_numbers,
     }
 
 
-def change_queues(told: Told, queues: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Take in the queues, after the rounds in them. O(all their rounds) to compare."""
+def change_queues(
+    told: Told, queues: Mapping[str, Sequence[str]], order: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """Take in the queues, after the rounds in them; O(all their rounds).
+
+    A queue is the numbers of its rounds, each with its place before it if there is an order.
+    """
+    if order is None:
+        shown = {one: str(number) for one, number in told.rounds.items()}
+    else:
+        shown = {one: f"{place} {told.rounds[one]}" for one, place in order.items()}
     texts = {}
     for name, queue in queues.items():
-        kept = tuple(queue)
-        if told.queues.get(name) != kept:
-            told.queues[name] = kept
+        text = " ".join(map(shown.__getitem__, queue))
+        if told.queues.get(name) != text:
+            told.queues[name] = text
             if name not in told.numbers:
                 told.numbers[name] = str(told.next_queue)
                 told.next_queue += 1
-            texts[told.numbers[name]] = " ".join(map(told.rounds.__getitem__, kept))
+            texts[told.numbers[name]] = text
     gone = [name for name in told.queues if name not in queues]
     for name in gone:
         del told.queues[name]
@@ -77,14 +99,16 @@ def change_queues(told: Told, queues: Mapping[str, Sequence[str]]) -> dict[str, 
 
 
 def change_signatures(told: Told, signatures: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Take in the signatures, before queues that have ended are forgotten by name."""
+    """Take in the signatures, after the queues that they name.
+
+    A queue that went and came back has another number, and was in no signature in between.
+    """
     texts = {}
     for name, queues in signatures.items():
-        # By number: a queue may have ended and another have its name since.
-        kept = tuple([told.numbers[queue] for queue in queues])
+        kept = tuple(queues)
         if told.signatures.get(name) != kept:
             told.signatures[name] = kept
-            texts[name] = " ".join(kept)
+            texts[name] = " ".join([told.numbers[queue] for queue in kept])
     gone = [name for name in told.signatures if name not in signatures]
     for name in gone:
         del told.signatures[name]

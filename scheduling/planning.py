@@ -51,6 +51,7 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
         room=room(snapshot),
         seen={str(one): [str(device) for device in devices] for one, devices in seen.items()},
         rows=rows,
+        order=plan.order,
     )
 
 

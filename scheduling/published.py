@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import redis
-
 from core import connections
 from scheduling import keys
 
@@ -37,20 +35,20 @@ def ahead_of(round_id: UUID, group: str, connected: Mapping[str, int]) -> Queue 
         return None
     signature = max(fitting, key=lambda name: (connected.get(name, 0), name))
     texts: Any = client.hmget(keys.P + "plan:queues", served[signature])
+    flags: Any = client.hmget(keys.PLAN, "shuffled", "merged")
+    shuffled = flags[0] == b"1"
     order = b" ".join(text or b"" for text in texts).split()
+    if flags[1] == b"1":  # each with its place before it
+        placed = sorted(zip(map(int, order[::2]), order[1::2], strict=True))
+        order = [number for _, number in placed]
     places = order[: order.index(own)] if own in order else order
     if not places:
-        return Queue({}, _is_shuffled(client))
+        return Queue({}, shuffled)
     records: Any = client.hmget(keys.P + "plan:rounds", places)
-    ids = [record.split()[0] for record in records if record is not None]
-    counts: Any = client.hmget(keys.P + "plan:open", ids)
+    counts: Any = client.hmget(keys.P + "plan:open", places)
     ahead = {
-        UUID(one.decode()): int(count)
-        for one, count in zip(ids, counts, strict=True)
-        if count is not None and int(count) > 0
+        UUID(record.split()[0].decode()): int(count)
+        for record, count in zip(records, counts, strict=True)
+        if record is not None and count is not None and int(count) > 0
     }
-    return Queue(ahead, _is_shuffled(client))
-
-
-def _is_shuffled(client: redis.Redis) -> bool:
-    return bool(client.hget(keys.PLAN, "shuffled") == b"1")
+    return Queue(ahead, shuffled)

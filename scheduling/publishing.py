@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from redis.commands.core import Script
 
 from core import connections
@@ -68,8 +68,9 @@ class PublishedRound:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Everything of one plan. Round ids in ``queues`` are those of ``rounds``.
+    """Everything of one plan. Round ids in ``queues`` and ``order`` are those of ``rounds``.
 
+    ``queues``, ``signatures``, ``shuffled`` and ``order`` are as the policy's Plan has them.
     ``room`` is by tenant with a ceiling: the devices that it may still take by the rows.
     ``seen`` is by round that Redis did not know: the devices that have had it.
     """
@@ -84,6 +85,7 @@ class Publication:
     room: Mapping[str, int]
     seen: Mapping[str, Sequence[str]]
     rows: Sequence[str]
+    order: Mapping[str, int] | None = None
 
 
 _told = payload.Told()
@@ -113,7 +115,7 @@ def publish(begun: Begun, publication: Publication) -> PlanNotice:
         told, _told = _told, payload.Told()
     if not begun.base or told.version != begun.base:
         told = payload.Told()
-    text = json.dumps(_payload(begun, publication, told), separators=(",", ":"))
+    text = msgspec.json.encode(_payload(begun, publication, told))
     state, answer = _script("publish")(args=[keys.P, text])
     if state != b"ok":
         by = state.decode()
@@ -133,10 +135,11 @@ def _payload(begun: Begun, publication: Publication, told: payload.Told) -> dict
         "new_epoch": secrets.token_hex(8),
         "policy": publication.policy,
         "shuffled": int(publication.shuffled),
+        "merged": int(publication.order is not None),
         "groups": publication.groups,
         "groups_text": publication.groups_text,
         **payload.change(told, publication.rounds),
-        **payload.change_queues(told, publication.queues),
+        **payload.change_queues(told, publication.queues, publication.order),
         **payload.change_signatures(told, publication.signatures),
         "room": dict(publication.room),
         "seen": {round_id: list(devices) for round_id, devices in publication.seen.items()},

@@ -3,14 +3,52 @@
 -- answer: "" nothing | "!" signature in no plan | "?round,round" offer | "round" granted
 local MAX_CANDIDATES = 8
 
-local plan = redis.call('HMGET', P .. 'plan', 'version', 'groups', 'shuffled')
+local plan = redis.call('HMGET', P .. 'plan', 'version', 'groups', 'shuffled', 'merged')
 if redis.call('EXISTS', P .. 'epoch') == 0 or not plan[1] then return { 'no_epoch', '' } end
 if plan[2] ~= ARGV[2] then return { 'stale', plan[2] } end
-local shuffled = plan[3] == '1'
+local shuffled, merged = plan[3] == '1', plan[4] == '1'
 if shuffled then math.randomseed(tonumber(ARGV[3])) end
 
 -- The rounds of a signature in the plan's order, read from the queues only as far as needed.
 local walks = {}
+
+-- Let the head of heads sink to where its place is: a binary heap by place.
+local function sink(heads)
+  local at, head = 1, heads[1]
+  while true do
+    local below = 2 * at
+    if below < #heads and heads[below + 1].place < heads[below].place then below = below + 1 end
+    if below > #heads or heads[below].place >= head.place then break end
+    heads[at] = heads[below]
+    at = below
+  end
+  heads[at] = head
+end
+
+-- The rounds of queues that are sorted by place, least first. A signature may have thousands.
+local function merge(texts)
+  local heads = {}
+  for _, text in ipairs(texts) do
+    local pairs_of = string.gmatch(text, '(%d+) (%d+)')
+    local place, index = pairs_of()
+    heads[#heads + 1] = place and { place = tonumber(place), index = index, pairs_of = pairs_of }
+  end
+  table.sort(heads, function(one, other) return one.place < other.place end)
+  return function()
+    local least = heads[1]
+    if not least then return nil end
+    local index = least.index
+    local place, following = least.pairs_of()
+    if place then
+      least.place, least.index = tonumber(place), following
+    else
+      heads[1] = heads[#heads]
+      heads[#heads] = nil
+    end
+    if #heads > 1 then sink(heads) end
+    return index
+  end
+end
 
 local function walk_of(signature)
   local walk = walks[signature]
@@ -22,7 +60,8 @@ local function walk_of(signature)
       for name in string.gmatch(names, '%d+') do
         queues[#queues + 1] = redis.call('HGET', P .. 'plan:queues', name) or ''
       end
-      walk = { found = {}, first = 1, next = string.gmatch(table.concat(queues, ' '), '%d+') }
+      local next = merged and merge(queues) or string.gmatch(table.concat(queues, ' '), '%d+')
+      walk = { found = {}, first = 1, next = next }
     end
     walks[signature] = walk
   end

@@ -48,55 +48,6 @@ local function forget(id)
   redis.call('UNLINK', P .. 'pending:' .. id, P .. 'settled:' .. id, P .. 'seen:' .. id)
 end
 
-local place = {}
-for at, id in ipairs(plan.ids) do place[id] = at end
-if plan.base == 0 then
-  for _, id in ipairs(redis.call('HKEYS', P .. 'plan:numbers')) do
-    if not place[id] then forget(id) end
-  end
-end
-for _, id in ipairs(plan.gone) do forget(id) end
-
--- Only rounds that have been granted or settled lately have anything that rows may not show.
-local counts, taken = {}, {}
-for _, id in ipairs(redis.call('SMEMBERS', P .. 'touched')) do
-  local at = place[id]
-  if at then
-    local count = unseen(id)
-    counts[at] = count
-    taken[plan.tenants[at]] = (taken[plan.tenants[at]] or 0) + count
-  end
-  if redis.call('EXISTS', P .. 'pending:' .. id, P .. 'settled:' .. id) == 0 then
-    redis.call('SREM', P .. 'touched', id)
-  end
-end
-
-local open, slots = {}, {}
-for at, id in ipairs(plan.ids) do
-  slots[at] = math.max(0, plan.free[at] - (counts[at] or 0))
-  open[#open + 1] = id
-  open[#open + 1] = slots[at]
-end
-
-local records, numbers, info = {}, {}, {}
-for _, new in ipairs(plan.new) do
-  local number, at, private, text = unpack(new)
-  local id = plan.ids[at]
-  records[#records + 1] = number
-  records[#records + 1] = table.concat({ id, plan.tenants[at], plan.groups_of[at], private }, ' ')
-  numbers[#numbers + 1] = id
-  numbers[#numbers + 1] = number
-  info[#info + 1] = id
-  info[#info + 1] = text
-end
-
-local room, room_of = {}, {}
-for tenant, free in pairs(plan.room) do
-  room_of[tenant] = math.max(0, free - (taken[tenant] or 0))
-  room[#room + 1] = tenant
-  room[#room + 1] = room_of[tenant]
-end
-
 local function flat(map)
   local list = {}
   for key, value in pairs(map) do
@@ -118,27 +69,69 @@ local function change(name, gone, list)
   in_pieces('HSET', P .. name, list)
 end
 
+local records, numbers, info, is_new = {}, {}, {}, {}
+for _, new in ipairs(plan.new) do
+  local number, id, record, text = unpack(new)
+  is_new[id] = true
+  records[#records + 1] = number
+  records[#records + 1] = record
+  numbers[#numbers + 1] = id
+  numbers[#numbers + 1] = number
+  info[#info + 1] = id
+  info[#info + 1] = text
+end
+if plan.base == 0 then
+  for _, id in ipairs(redis.call('HKEYS', P .. 'plan:numbers')) do
+    if not is_new[id] then forget(id) end
+  end
+end
+for _, id in ipairs(plan.gone) do forget(id) end
 change('plan:rounds', plan.gone_numbers, records)
 change('plan:numbers', plan.gone, numbers)
 change('plan:info', plan.gone, info)
 change('plan:queues', plan.gone_queues, flat(plan.queues))
 change('plan:signatures', plan.gone_signatures, flat(plan.signatures))
+
+-- Only rounds that have been granted or settled lately have anything that rows may not show.
+local place, counts, taken = {}, {}, {}
+for at, number in ipairs(plan.numbers) do place[number] = at end
+for _, id in ipairs(redis.call('SMEMBERS', P .. 'touched')) do
+  local at = place[tonumber(redis.call('HGET', P .. 'plan:numbers', id) or 0)]
+  if at then
+    counts[at] = unseen(id)
+    local tenant = plan.tenants[plan.tenant_of[at]]
+    taken[tenant] = (taken[tenant] or 0) + counts[at]
+  end
+  if redis.call('EXISTS', P .. 'pending:' .. id, P .. 'settled:' .. id) == 0 then
+    redis.call('SREM', P .. 'touched', id)
+  end
+end
+
+local room, room_of = {}, {}
+for tenant, free in pairs(plan.room) do
+  room_of[tenant] = math.max(0, free - (taken[tenant] or 0))
+  room[#room + 1] = tenant
+  room[#room + 1] = room_of[tenant]
+end
+
+-- Slots by round, and by group as far as their tenants may: gateways add up a signature's groups.
+local open, by_group = {}, {}
+for at, number in ipairs(plan.numbers) do
+  local slots = math.max(0, plan.free[at] - (counts[at] or 0))
+  open[#open + 1] = number
+  open[#open + 1] = slots
+  local group = plan.groups_named[plan.group_of[at]]
+  local count = math.min(slots, room_of[plan.tenants[plan.tenant_of[at]]] or math.huge)
+  by_group[group] = (by_group[group] or 0) + count
+end
 replace('plan:open', open)
 replace('plan:room', room)
 for id, devices in pairs(plan.seen) do in_pieces('SADD', P .. 'seen:' .. id, devices) end
 redis.call('UNLINK', P .. 'wanted')
 
--- Slots that a signature could take: those of its groups, as far as their tenants may.
-local by_group = {}
-for at, group in ipairs(plan.groups_of) do
-  local count = math.min(slots[at], room_of[plan.tenants[at]] or math.huge)
-  by_group[group] = (by_group[group] or 0) + count
-end
 local reachable = {}
-for _, signature in ipairs(redis.call('HKEYS', P .. 'plan:signatures')) do
-  local count = 0
-  for group in string.gmatch(signature, '[^+]+') do count = count + (by_group[group] or 0) end
-  if count > 0 then reachable[#reachable + 1] = string.format('%q:%d', signature, count) end
+for group, count in pairs(by_group) do
+  if count > 0 then reachable[#reachable + 1] = string.format('%q:%d', group, count) end
 end
 
 if epoch == '' then
@@ -153,7 +146,7 @@ local message = string.format(
 )
 redis.call(
   'HSET', P .. 'plan', 'version', version, 'groups', plan.groups, 'shuffled', plan.shuffled,
-  'message', message, 'at', string.format('%.0f', now), 'policy', plan.policy
+  'merged', plan.merged,  'message', message, 'at', string.format('%.0f', now), 'policy', plan.policy
 )
 redis.call('HINCRBY', P .. 'counters', 'plans', 1)
 redis.call('PUBLISH', P .. 'plan', message)

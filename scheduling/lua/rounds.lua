@@ -1,6 +1,6 @@
 -- In front of every script. ARGV[1] is the prefix of all keys; they share one hash slot.
 -- plan:rounds    index -> "round tenant group private"     plan:numbers   round -> index
--- plan:open      round -> slots neither bound nor granted  plan:room      tenant -> devices it may still take
+-- plan:open      index -> slots neither bound nor granted  plan:room      tenant -> devices it may still take
 -- pending:ROUND  granted, not yet known to be a row        settled:ROUND  committed lately
 -- seen:ROUND     devices that had the round: never twice
 -- touched        rounds of which something is pending or settled
@@ -17,7 +17,7 @@ local function round_at(index)
     round = false
     if text then
       local id, tenant, group, private = string.match(text, '^(%S+) (%S+) (%S+) (%d)$')
-      round = { id = id, tenant = tenant, group = group, private = private == '1' }
+      round = { index = index, id = id, tenant = tenant, group = group, private = private == '1' }
     end
     rounds[index] = round
   end
@@ -28,7 +28,7 @@ end
 local function has_slot(round)
   local open = opens[round.id]
   if open == nil then
-    open = tonumber(redis.call('HGET', P .. 'plan:open', round.id) or 0)
+    open = tonumber(redis.call('HGET', P .. 'plan:open', round.index) or 0)
     opens[round.id] = open
   end
   if open < 1 then return false end
@@ -51,7 +51,7 @@ local function grant(round, device, assignment)
   rooms[round.tenant] = rooms[round.tenant] - 1
   local granted = grants[round.id]
   if not granted then
-    granted = { tenant = round.tenant }
+    granted = { index = round.index, tenant = round.tenant }
     grants[round.id] = granted
   end
   granted[#granted + 1] = now
@@ -74,7 +74,7 @@ local function write_grants()
     in_pieces('ZADD', key, granted)
     redis.call('EXPIRE', key, 120)
     redis.call('SADD', P .. 'touched', id)
-    redis.call('HSET', P .. 'plan:open', id, opens[id])
+    redis.call('HSET', P .. 'plan:open', granted.index, opens[id])
     if rooms[granted.tenant] ~= math.huge then
       redis.call('HSET', P .. 'plan:room', granted.tenant, rooms[granted.tenant])
     end

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Protocol
 
 
@@ -123,20 +122,28 @@ class Plan:
     queues
         Queue name → ids of rounds, first served first. Stored once, named by many signatures.
     signatures
-        Signature → names of queues, walked one after the other. Every signature of the snapshot
-        is there, if with no queue.
+        Signature → names of queues. Every signature of the snapshot is there, if with no queue.
     shuffled
         Each request walks its rounds in a new random order instead.
+    order
+        Round → its place in one order of all. With it the queues of a signature, each sorted so,
+        are merged by it; without, they are walked one after the other.
     """
 
     queues: Mapping[str, tuple[str, ...]]
     signatures: Mapping[str, tuple[str, ...]]
     shuffled: bool = False
+    order: Mapping[str, int] | None = None
 
     def rounds_of(self, signature: str) -> tuple[str, ...]:
         """Return the rounds that a device of ``signature`` is tried on, in order."""
         names = self.signatures.get(signature, ())
-        return tuple(round_id for name in names for round_id in self.queues[name])
+        if len(names) == 1:
+            return self.queues[names[0]]
+        ids = [round_id for name in names for round_id in self.queues[name]]
+        if self.order is not None:
+            ids.sort(key=self.order.__getitem__)
+        return tuple(ids)
 
 
 class Policy(Protocol):
@@ -175,8 +182,8 @@ def ordered_plan(
 
     Notes
     -----
-    Signatures that can take the same open rounds share a queue. With R open rounds and Q distinct
-    queues of at most L rounds: O(R log R + Q·L), the merge of sorted runs being near linear.
+    One queue a constraint group, merged by who walks it: with R open rounds and S signatures of at
+    most G groups O(R log R + S·G), however many sets of groups there are.
     """
     ordered = sorted(snapshot.rounds, key=lambda one: (-one.priority, key(one), one.id))
     return plan_in_order(snapshot, ordered, shuffled=shuffled)
@@ -186,23 +193,17 @@ def plan_in_order(
     snapshot: Snapshot, ordered: Sequence[OpenRound], *, shuffled: bool = False
 ) -> Plan:
     """Serve every signature the rounds that it is eligible for in the order of ``ordered``."""
-    ids = [one.id for one in ordered]
-    places: dict[str, list[int]] = {}
-    for place, one in enumerate(ordered):
-        places.setdefault(one.group, []).append(place)
-    queues: dict[str, tuple[str, ...]] = {}
-    signatures: dict[str, tuple[str, ...]] = {}
-    for supply in snapshot.supply:
-        groups = supply.groups & places.keys()
-        if not groups:
-            signatures[supply.signature] = ()
-            continue
-        name = "+".join(sorted(groups))
-        if name not in queues:
-            queues[name] = _merged(ids, [places[group] for group in groups])
-        signatures[supply.signature] = (name,)
-    return Plan(queues=queues, signatures=signatures, shuffled=shuffled)
-
-
-def _merged(ids: Sequence[str], runs: Iterable[list[int]]) -> tuple[str, ...]:
-    return tuple(map(ids.__getitem__, sorted(chain.from_iterable(runs))))
+    found: dict[str, list[str]] = {}
+    for one in ordered:
+        found.setdefault(one.group, []).append(one.id)
+    groups = found.keys()
+    signatures = {
+        supply.signature: tuple(sorted(supply.groups & groups)) for supply in snapshot.supply
+    }
+    named = {name for names in signatures.values() for name in names}
+    return Plan(
+        queues={name: tuple(queue) for name, queue in found.items() if name in named},
+        signatures=signatures,
+        shuffled=shuffled,
+        order={one.id: place for place, one in enumerate(ordered)},
+    )

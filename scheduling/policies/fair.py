@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scheduling.policies import shares
@@ -65,6 +65,7 @@ class Fair:
             self.within: Policy = policies.make(within, {})
         except BadParameters as error:
             raise BadParameters({"within": error.errors.get("name", str(error))}) from error
+        self._in_one_order = self.within.plan(Snapshot(0.0, (), ())).order is not None
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Return the queues of each tenant's own plan, tenants in order of what they are due."""
@@ -74,12 +75,15 @@ class Fair:
         queues: dict[str, tuple[str, ...]] = {}
         signatures: dict[str, tuple[str, ...]] = {one.signature: () for one in snapshot.supply}
         room = shares.room(snapshot, horizon_s=self.horizon_s)
+        due = sorted(rounds, key=lambda name: self._due(snapshot, name))
+        due = [tenant for tenant in due if room.get(tenant, 1)]
+        if self._in_one_order:
+            return self._reordered(snapshot, due)
         plans = {
             tenant: self.within.plan(
                 Snapshot(snapshot.now, tuple(rounds[tenant]), snapshot.supply, tiers=snapshot.tiers)
             )
-            for tenant in sorted(rounds, key=lambda name: self._due(snapshot, name))
-            if room.get(tenant, 1)
+            for tenant in due
         }
         shuffled = len(plans) == 1 and any(plan.shuffled for plan in plans.values())
         for tenant, plan in plans.items():
@@ -90,11 +94,37 @@ class Fair:
                 signatures[signature] += tuple([f"{tenant}/{name}" for name in names])
         return Plan(queues=queues, signatures=signatures, shuffled=shuffled)
 
+    def _reordered(self, snapshot: Snapshot, due: Sequence[str]) -> Plan:
+        """Plan for all tenants at once, then put the rounds of each behind those of the one before.
+
+        A policy of one order gives a round its place by what it is, whoever else is there.
+        """
+        rank = {tenant: place for place, tenant in enumerate(due)}
+        rounds = tuple([one for one in snapshot.rounds if one.tenant in rank])
+        plan = self.within.plan(
+            Snapshot(snapshot.now, rounds, snapshot.supply, tiers=snapshot.tiers)
+        )
+        order = plan.order or {}
+        if plan.shuffled and len(due) > 1:
+            drawn = _drawn([one.id for one in rounds], snapshot.now)
+            order = {one: place for place, one in enumerate(drawn)}
+        ordered = sorted(rounds, key=lambda one: (rank[one.tenant], order[one.id]))
+        order = {one.id: place for place, one in enumerate(ordered)}
+        return Plan(
+            queues={
+                name: tuple(sorted(queue, key=order.__getitem__))
+                for name, queue in plan.queues.items()
+            },
+            signatures=plan.signatures,
+            shuffled=plan.shuffled and len(due) < 2,
+            order=order,
+        )
+
     def _due(self, snapshot: Snapshot, tenant: str) -> tuple[float, float, str]:
         share = snapshot.shares.get(tenant, shares.NOBODY)
         return *shares.due(share, self.horizon_s), tenant
 
 
-def _drawn(queue: tuple[str, ...], now: float) -> tuple[str, ...]:
+def _drawn(queue: Sequence[str], now: float) -> tuple[str, ...]:
     """Return a queue in an order drawn for this plan."""
     return tuple(sorted(queue, key=lambda one: (zlib.crc32(f"{now} {one}".encode()), one)))

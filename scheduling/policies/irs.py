@@ -103,12 +103,12 @@ def share(
 ) -> None:
     """Give every signature to one of the groups that may have it: steps B and C."""
     ascending = sorted(groups, key=lambda one: (one.supply, one.name))
+    rank = {one.name: place for place, one in enumerate(ascending)}
     for signature in supply:
-        for group in ascending:
-            if group.name in signature.groups:
-                group.signatures.append(signature)
-                group.given += signature.rate
-                break
+        scarcest = min((rank[name] for name in signature.groups & rank.keys()), default=None)
+        if scarcest is not None:
+            ascending[scarcest].signatures.append(signature)
+            ascending[scarcest].given += signature.rate
     length = {one.name: len(one.queue) * (one.fair / one.had) ** fairness for one in groups}
     loads = {
         one.name: [(demand, max(one.given, 1e-9)) for demand, _ in one.queue] for one in groups
@@ -162,13 +162,16 @@ def _move(scarcer: Group, taker: Group) -> float:
 def _published(snapshot: Snapshot, groups: Mapping[str, Group]) -> Plan:
     owner = {one.signature: group.name for group in groups.values() for one in group.signatures}
     ascending = sorted(groups.values(), key=lambda one: (one.supply, one.name))
+    rank = {one.name: place for place, one in enumerate(ascending)}
     tiers = {name: _tier(group.queue[0][1], snapshot.tiers) for name, group in groups.items()}
     queues: dict[str, tuple[str, ...]] = {}
     signatures: dict[str, tuple[str, ...]] = {}
     for supply in snapshot.supply:
         mine = owner.get(supply.signature)
-        names = [mine] if mine is not None else []
-        names += [one.name for one in ascending if one.name in supply.groups and one.name != mine]
+        names = sorted(supply.groups & rank.keys(), key=rank.__getitem__)
+        if mine is not None:
+            names.remove(mine)
+            names.insert(0, mine)
         shown = []
         for name in names:
             tier = tiers[name]

@@ -82,8 +82,8 @@ class Reference:
         while place < count and starts[place] < first:
             place += 1  # before the first job nobody is waiting for devices
         dirty, planned_at = True, -math.inf
-        walks: list[list[Running]] = []
-        shuffled = False
+        walks: list[list[Running] | None] = []
+        plan = Plan({}, {})
         ended_at = first
         while left:
             if place == count:
@@ -141,13 +141,16 @@ class Reference:
                 kind = kinds[place]
                 window.counts[kind] += 1
                 if dirty or now - planned_at >= REPLAN_S:
-                    walks, shuffled = self._plan(now)
+                    plan = self._plan(now)
+                    walks = [None] * len(self.classes.names)
                     dirty, planned_at = False, now
                 walk = walks[kind]
+                if walk is None:  # most classes see no device between two plans
+                    walk = walks[kind] = self._walk(plan, kind)
                 if walk:
                     at = now + DISPATCH_S * uniform()
                     end = ends[place] + shift
-                    if shuffled:
+                    if plan.shuffled:
                         self.draw.shuffle(walk)
                     for one in walk:
                         job = one.job
@@ -210,9 +213,9 @@ class Reference:
         self._begin(place, one, at)
         return False
 
-    def _plan(self, now: float) -> tuple[list[list[Running]], bool]:
+    def _plan(self, now: float) -> Plan:
         self.plans += 1
-        plan: Plan = self.policy.plan(
+        return self.policy.plan(
             Snapshot(
                 now=now,
                 rounds=tuple(one.as_open_round() for one in self.asking.values()),
@@ -221,18 +224,11 @@ class Reference:
                 tiers=self.classes.ratios,
             )
         )
+
+    def _walk(self, plan: Plan, kind: int) -> list[Running]:
         asking = self.asking
-        queues = {
-            name: [asking[one] for one in ids if one in asking] for name, ids in plan.queues.items()
-        }
-        walks = []
-        for name in self.classes.names:
-            named = plan.signatures.get(name, ())
-            if len(named) == 1:
-                walks.append(queues[named[0]])
-            else:
-                walks.append([one for queue in named for one in queues[queue]])
-        return walks, plan.shuffled
+        ids = plan.rounds_of(self.classes.names[kind])
+        return [asking[one] for one in ids if one in asking]
 
     def _use(self, job: SimulatedJob, now: float) -> None:
         """Count a device for its tenant; what it had before halves every ``HALF_LIFE_S``."""

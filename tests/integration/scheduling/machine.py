@@ -29,6 +29,7 @@ from jobs.models import Assignment, Job, Round
 from scheduling import keys, planning, publishing, services
 from scheduling.binding import Binder, Bound, ChoiceRequest, Offered, Request, Settlement
 from tests.integration import factories
+from tests.integration.scheduling.plans import open_slots
 
 DEVICES = 14
 PICK = st.integers(0, 1_000)
@@ -266,11 +267,11 @@ class Platform(RuleBasedStateMachine):
     @invariant()
     def redis_never_offers_more_than_is_free(self):
         rows = {str(row.id): row for row in Round.objects.filter(status__in=OPEN)}
-        for round_id, slots in self.redis.hgetall(keys.P + "plan:open").items():
-            assert int(slots) >= 0
-            row = rows.get(round_id.decode())
+        for round_id, slots in open_slots(self.redis).items():
+            assert slots >= 0
+            row = rows.get(round_id)
             if row is not None and str(row.id) not in self.loose:
-                assert int(slots) <= row.target - row.assigned
+                assert slots <= row.target - row.assigned
 
     def comes_to_rest(self):
         """No slot is lost for ever: once nothing is under way, all that is free is open again."""
@@ -287,10 +288,9 @@ class Platform(RuleBasedStateMachine):
                 self.redis.zadd(key, {member: score - 6_000})
         services.plan(now=self.now)
         services.plan(now=self.now)
-        slots = self.redis.hgetall(keys.P + "plan:open")
         rows = Round.objects.filter(status__in=OPEN, job__status="running")
-        expected = {str(row.id).encode(): row.target - row.assigned for row in rows}
-        assert {key: int(value) for key, value in slots.items()} == expected
+        expected = {str(row.id): row.target - row.assigned for row in rows}
+        assert open_slots(self.redis) == expected
         for row in rows:
             seen = {one.decode() for one in self.redis.smembers(f"{keys.P}seen:{row.id}")}
             had = Assignment.objects.filter(round=row).values_list("device_id", flat=True)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 from core import connections
-from scheduling import publishing
+from scheduling import keys, publishing
 from scheduling.binding import Binder, PlanNotice, Request
 from scheduling.publishing import Publication, PublishedRound
 
@@ -38,11 +38,17 @@ def publish(
     rows: Iterable[str] = (),
     seen: Mapping[str, list[str]] | None = None,
     shuffled: bool = False,
+    merged: bool = False,
     groups: str = GROUPS,
 ) -> PlanNotice:
-    """Publish rounds in this order; each signature gets those whose group it has."""
+    """Publish rounds in this order; each signature gets those whose group it has.
+
+    A signature has a queue of its own; or there is one a group, to be merged.
+    """
+    names = {name: name.split("+") if merged and name else [name] for name in signatures}
     queues = {
-        name: [one.id for one in rounds if one.group in name.split("+")] for name in signatures
+        queue: [one.id for one in rounds if one.group in queue.split("+")]
+        for queue in {queue for named in names.values() for queue in named}
     }
     publication = Publication(
         policy="fifo",
@@ -51,12 +57,20 @@ def publish(
         groups_text="{}",
         rounds=rounds,
         queues=queues,
-        signatures={name: [name] for name in queues},
+        signatures=names,
         room=room or {},
         seen=seen or {},
         rows=list(rows),
+        order={one.id: place for place, one in enumerate(rounds)} if merged else None,
     )
     return publishing.publish(begun or publishing.begin(), publication)
+
+
+def open_slots(redis) -> dict[str, int]:
+    """Return the open slots by round, as the scripts have them."""
+    slots = redis.hgetall(keys.P + "plan:open")
+    numbers = redis.hgetall(keys.P + "plan:numbers")
+    return {one.decode(): int(slots[number]) for one, number in numbers.items()}
 
 
 def request(signature: str = "aa", device: str = "") -> Request:

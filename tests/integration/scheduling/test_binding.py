@@ -54,6 +54,24 @@ class TestBind:
         answers = await bind(request("aa"), request("aa"), request("aa+bb"), request(""))
         assert rounds_of(answers) == [round_id(2), None, round_id(1), None]
 
+    async def test_it_merges_the_queues_of_a_signature_by_the_order_of_all(self):
+        groups = ("aa", "bb", "aa", "cc", "bb", "dd", "cc", "aa")
+        rounds = [round_(number, free=1, group=group) for number, group in enumerate(groups, 1)]
+        publish(*rounds, signatures=("aa+bb+cc", "bb+dd", "cc"), merged=True)
+        answers = await bind(
+            *requests(2, "aa+bb+cc"), *requests(1, "cc"), *requests(3, "bb+dd"),
+            *requests(4, "aa+bb+cc"),
+        )  # fmt: skip
+        given = [int(one[-4:], 16) if one else None for one in rounds_of(answers)]
+        assert given == [1, 2, 4, 5, 6, None, 3, 7, 8, None]
+
+    async def test_places_that_have_changed_reach_a_plan_that_tells_changes_only(self):
+        first, second = round_(1, free=1), round_(2, free=1, group="bb")
+        publish(first, second, signatures=("aa+bb",), merged=True)
+        publish(second, first, signatures=("aa+bb",), merged=True)
+        answers = await bind(*requests(2, "aa+bb"))
+        assert rounds_of(answers) == [round_id(2), round_id(1)]
+
     async def test_it_never_gives_a_device_a_round_that_it_has_had(self):
         publish(round_(1, free=5), round_(2, free=1))
         answers = await bind(*(request(device="d") for _ in range(3)))
@@ -271,7 +289,7 @@ class TestPublish:
             True,
         )
 
-    async def test_gateways_hear_of_slots_that_each_signature_can_reach(self, redis):
+    async def test_gateways_hear_of_the_slots_of_each_group_as_far_as_tenants_may(self, redis):
         listener = redis.pubsub()
         listener.subscribe(keys.PLAN_CHANNEL)
         listener.get_message(timeout=1)
@@ -279,7 +297,7 @@ class TestPublish:
             round_(1, free=3), round_(2, free=4, group="bb"), round_(3, free=9, tenant="other"),
             signatures=("", "aa", "bb", "aa+bb", "cc"), room={"other": 1},
         )  # fmt: skip
-        assert notice.open == {"aa": 4, "bb": 4, "aa+bb": 8}
+        assert notice.open == {"aa": 4, "bb": 4}
         heard = listener.get_message(timeout=1)
         listener.close()
         assert type(notice).parse(heard["data"]) == notice

@@ -18,6 +18,7 @@ from propius_site.process_set import Platform
 from scheduling import keys, selectors, services
 from tenants.scopes import system_scope
 from tests.integration import factories
+from tests.integration.scheduling.plans import open_slots
 from tests.integration.scheduling.test_planning import Fleet, choose
 
 SLACK_S = 1.0
@@ -90,7 +91,7 @@ def held():
 
 
 def slots(redis, round_):
-    return int(redis.hget(keys.P + "plan:open", str(round_.id)) or 0)
+    return open_slots(redis).get(str(round_.id), 0)
 
 
 @pytest.mark.django_db(transaction=True)
