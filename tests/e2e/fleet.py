@@ -23,11 +23,20 @@ from tests.e2e.running import BASE_DIR, RunningPlatform
 class Fleet:
     """``count`` agents of tenant ``slug``'s shared pool; device i holds i % 3 + 1 examples of i."""
 
-    def __init__(self, platform: RunningPlatform, folder: Path, *, slug: str, count: int) -> None:
+    def __init__(
+        self,
+        platform: RunningPlatform,
+        folder: Path,
+        *,
+        slug: str,
+        count: int,
+        programs: bool = False,
+    ) -> None:
         self.platform = platform
         self.folder = folder
         self.slug = slug
         self.count = count
+        self.programs = programs
         self.process: subprocess.Popen[bytes] | None = None
         made = json.loads(
             platform.manage(
@@ -56,14 +65,14 @@ class Fleet:
         devices = [
             {
                 "home": f"d{index:02}",
-                "programs": False,
+                "programs": self.programs,
                 "attributes": {"cpu_score": 1.0, "memory_mb": 512 + index, "os": "linux"},
             }
             for index in range(self.count)
         ]
         fleet = {
-            "devices": devices, "trainers": 6, "import_paths": [str(BASE_DIR)],
-            "start_over_s": 0.2, "backoff_cap_s": 2.0,
+            "devices": devices, "trainers": 2 if self.programs else 6,
+            "import_paths": [str(BASE_DIR)], "start_over_s": 0.2, "backoff_cap_s": 2.0,
         }  # fmt: skip
         file = self.folder / "fleet.json"
         file.write_text(json.dumps(fleet))
