@@ -1,0 +1,188 @@
+"""Proxies and authorities: both modes, through a real CONNECT proxy to a real TLS server."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.asyncio.server import serve
+from websockets.http11 import Response
+
+from propius import wire
+from propius.agent import network
+from propius.agent.connection import AgentStopped, open_socket
+from propius.agent.identity import Home
+from propius.agent.introduction import Introduction
+from propius.agent.owner_files import OwnerFileError
+from propius.agent.visits import Visits
+from tests.unit.sdk.agent.scripted import NONCE
+
+CHALLENGE = wire.encode(wire.Challenge(nonce=NONCE, protocols=[1])).encode()
+ME = Introduction("d1", "sdk", {}, {}, lambda data: bytes(64))
+
+
+def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Make an authority and a server's certificate for 127.0.0.1; return the server's side."""
+    now = datetime.datetime.now(datetime.UTC)
+
+    def signed(name: str, key, by: str, signer, *, is_ca: bool) -> x509.Certificate:
+        named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, by)])
+        here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        return (
+            x509.CertificateBuilder()
+            .subject_name(named)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([here]), critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+
+    authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = signed("test authority", authority, "test authority", authority, is_ca=True)
+    leaf = signed("127.0.0.1", server, "test authority", authority, is_ca=False)
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(root.public_bytes(pem))
+    (folder / "server.pem").write_bytes(leaf.public_bytes(pem))
+    (folder / "server.key").write_bytes(
+        server.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return context, folder / "ca.pem"
+
+
+@pytest.fixture
+async def secure(tmp_path: Path):
+    """A gateway behind TLS that greets on the websocket and over HTTP; its port and authority."""
+    context, ca = certificate(tmp_path)
+
+    async def greet(socket) -> None:
+        await socket.send(CHALLENGE.decode())
+        await socket.wait_closed()
+
+    def over_http(connection, request) -> Response | None:
+        if "upgrade" in request.headers.get("connection", "").lower():
+            return None
+        answer = connection.respond(200, CHALLENGE.decode() + "\n")
+        del answer.headers["Content-Type"]
+        answer.headers["Content-Type"] = "application/x-ndjson"
+        return answer
+
+    async with serve(
+        greet, "127.0.0.1", 0, ssl=context, subprotocols=[wire.SUBPROTOCOL],
+        process_request=over_http,
+    ) as server:  # fmt: skip
+        yield next(iter(server.sockets)).getsockname()[1], ca
+
+
+@pytest.fixture
+async def proxy():
+    """A CONNECT proxy: its address, and what it was asked to connect to."""
+    asked: list[str] = []
+
+    async def pipe(reader, writer) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def tunnel(reader, writer) -> None:
+        method, target, _ = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
+        assert method == b"CONNECT"
+        asked.append(target.decode())
+        host, _, port = target.decode().partition(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(pipe(reader, back), pipe(there, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    server.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    one = Home(tmp_path / "device")
+    one.prepare()
+    return one
+
+
+async def greeted_by_both(port: int, home: Home) -> None:
+    url = f"wss://127.0.0.1:{port}/device/v1"
+    socket = await open_socket(url, network.trust(home))
+    assert isinstance(wire.decode_from_gateway(await socket.recv()), wire.Challenge)
+    await socket.close()
+    async with network.http_client(home) as client:
+        assert (await Visits(client, url, ME).challenge()).nonce == NONCE
+
+
+async def test_the_owners_authority_is_trusted_in_both_modes(secure, home):
+    port, ca = secure
+    network.keep(ca, home)
+    await greeted_by_both(port, home)
+
+
+async def test_the_environments_authority_is_trusted_in_both_modes(secure, home, monkeypatch):
+    port, ca = secure
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    await greeted_by_both(port, home)
+
+
+async def test_another_authority_is_refused_at_once_with_the_fix(secure, home):
+    port, _ = secure
+    url = f"wss://127.0.0.1:{port}/device/v1"
+    with pytest.raises(AgentStopped, match="--ca FILE"):
+        await open_socket(url, network.trust(home))
+    async with network.http_client(home) as client:
+        with pytest.raises(AgentStopped, match="--ca FILE"):
+            await Visits(client, url, ME).challenge()
+
+
+async def test_both_modes_go_through_the_proxy(secure, proxy, home, monkeypatch):
+    port, ca = secure
+    address, asked = proxy
+    network.keep(ca, home)
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    await greeted_by_both(port, home)
+    assert asked == [f"127.0.0.1:{port}"] * 2
+
+
+def test_a_file_without_certificates_is_refused_by_name(tmp_path, home):
+    (tmp_path / "notes.txt").write_text("no certificate")
+    with pytest.raises(OwnerFileError, match=r"notes\.txt holds no certificate"):
+        network.keep(tmp_path / "notes.txt", home)
+    with pytest.raises(OwnerFileError, match="cannot be read"):
+        network.keep(tmp_path / "missing.pem", home)
+    assert network.trust(home) is None
+
+
+async def test_what_is_no_gateway_ends_it_at_once(home):
+    server = await asyncio.start_server(_web, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with network.http_client(home) as client:
+        with pytest.raises(AgentStopped, match="not as a Propius gateway"):
+            await Visits(client, f"ws://127.0.0.1:{port}/device/v1", ME).challenge()
+    server.close()
+
+
+async def _web(reader, writer) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
