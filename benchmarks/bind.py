@@ -94,17 +94,17 @@ class Bench:
         self.hear(answer)
         for one in self.fleet[:waiting]:
             one.check_in()
-        await _until(lambda: idle >= waiting)
+        await fleets.until(lambda: idle >= waiting)
         await asyncio.sleep(1.5)
         jobs = await asyncio.to_thread(
             lambda: [self.world.submit(number, demand=n) for number, n in enumerate(demands)]
         )
-        await _until(lambda: len(bound) >= sum(demands))
+        await fleets.until(lambda: len(bound) >= sum(demands))
         await asyncio.sleep(0.5)
         opened = await asyncio.to_thread(_opened, jobs)
         ended = True
         await asyncio.to_thread(self.world.cancel, jobs)
-        await _until(lambda: not bound)
+        await fleets.until(lambda: not bound)
         await self._leave_pool(waiting)
         return max(last[name] - at for name, at in opened.items()), rejected
 
@@ -248,14 +248,6 @@ async def measure(platform: process_set.ProcessSet, options: argparse.Namespace)
 
 def _ms(waits: list[float], share: float) -> float:
     return round(waits[int(share * (len(waits) - 1))] * 1e3, 3) if waits else float("inf")
-
-
-async def _until(done: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    until = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > until:
-            raise SystemExit("the platform did not do in a minute what this benchmark waits for")
-        await asyncio.sleep(0.02)
 
 
 def _opened(jobs: list[Any]) -> dict[bytes, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import struct
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -176,3 +177,12 @@ async def sign_in(devices: Iterable[Device], port: int, *, at_once: int = 100) -
 
 def _ignore(_: Device, __: bytes, ___: bytes) -> None:
     return None
+
+
+async def until(done: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait for what the platform should do by then; end the benchmark if it does not."""
+    ends_at = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > ends_at:
+            raise SystemExit("the platform did not do in time what this benchmark waits for")
+        await asyncio.sleep(0.02)

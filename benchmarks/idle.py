@@ -96,7 +96,7 @@ async def _filled(platform: process_set.ProcessSet, fleet: list[Device], rest_s:
     parts = [fleet[first : first + 50] for first in range(0, len(fleet), 50)]
     for first in range(0, len(parts), 4):
         await asyncio.gather(*map(enter, parts[first : first + 4]))
-    await _until(lambda: len(idle) == len(fleet), 60.0)
+    await fleets.until(lambda: len(idle) == len(fleet))
     signed_in_s = time.monotonic() - at
     used_after = platform.cpu_s()
     await asyncio.sleep(rest_s)
@@ -129,7 +129,7 @@ async def _opened(world: Any, fleet: list[Device], demand: int) -> tuple[dict[De
     jobs = await asyncio.to_thread(
         lambda: [world.submit(number, demand=n) for number, n in enumerate(parts)]
     )
-    await _until(lambda: len(bound) >= sum(parts), 60.0)
+    await fleets.until(lambda: len(bound) >= sum(parts))
     opened_at = await asyncio.to_thread(_first_opened, jobs)
     return bound, round(last - opened_at, 3)
 
@@ -181,14 +181,6 @@ async def _killed(platform: process_set.ProcessSet, fleet: list[Device]) -> Figu
         "timeouts": counts["timeouts"],
         "unanswered": counts["unanswered"],
     }
-
-
-async def _until(done: Any, timeout_s: float) -> None:
-    until = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > until:
-            raise SystemExit("the platform did not do in time what this benchmark waits for")
-        await asyncio.sleep(0.02)
 
 
 def _first_opened(jobs: list[Any]) -> float:
