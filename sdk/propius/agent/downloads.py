@@ -185,6 +185,8 @@ def _resume(partial: Path, size: int) -> tuple[int, Any]:
         return 0, hasher
     if done > size:
         os.truncate(partial, 0)
+        done = 0
+    if done == 0:
         return 0, hasher
     with partial.open("rb") as file:
         while block := file.read(1 << 20):
