@@ -7,7 +7,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from aggregation import ownership, sweeping
+from aggregation import leaves, ownership, sweeping, usage
 from core import hints
 
 
@@ -30,12 +30,19 @@ def sweep() -> None:
     from aggregation import closing  # noqa: F401
 
     sweeping.sweep(now=timezone.now())
+    leaves.give_up(now=timezone.now())
 
 
 @shared_task(name="aggregation.collect")
 def collect() -> None:
     """Delete blobs that nothing names any more."""
     ownership.collect(now=timezone.now())
+
+
+@shared_task(name="aggregation.roll_up")
+def roll_up() -> None:
+    """Count what tenants used yesterday and today."""
+    usage.roll_up(now=timezone.now())
 
 
 @shared_task(name="aggregation.check_program")

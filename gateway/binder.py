@@ -22,6 +22,7 @@ from gateway.details import Details, assignment
 from gateway.events import Bound, NothingToBind
 from gateway.idle import UNTRIED
 from gateway.leases import Leases
+from gateway.leaves import Leaves
 from gateway.metrics import BINDS
 from gateway.moves import Batch, Moves
 from gateway.offers import Ask
@@ -62,6 +63,7 @@ class Binder:
         self._wake = asyncio.Event()
         self.moves = Moves(leases, self._wake.set)
         self._details = Details()
+        self.leaves = Leaves()
         self._failures = 0
         self._hinting: asyncio.Task[None] | None = None
 
@@ -189,7 +191,8 @@ class Binder:
         batch = self.moves.take()
         try:
             settlements, told, faults = await self._threads.commit(
-                lambda: _committed(grants, batch, self._details), patience_s=COMMIT_PATIENCE_S
+                lambda: _committed(grants, batch, self._details, self.leaves),
+                patience_s=COMMIT_PATIENCE_S,
             )
         except DatabaseAway:
             # Rows unknown: the grants lapse in Redis by themselves, a row by its start lease.
@@ -237,7 +240,7 @@ class Binder:
 
 
 def _committed(
-    grants: Sequence[Grant], batch: Batch | None, details: Details
+    grants: Sequence[Grant], batch: Batch | None, details: Details, leaves: Leaves
 ) -> tuple[list[binding.Settlement], dict[str, wire.Assignment], dict[UUID, PropiusError]]:
     """Write the rows; return what became of each grant, what its device is told, late accepts."""
     now = timezone.now()
@@ -266,6 +269,7 @@ def _committed(
         if done.outcomes[one.assignment_id] == "assigned"
     }
     told = details.of_new(assigned, done.windows, now=now)
+    leaves.refresh(now=now)
     settlements = []
     for grant, one in zip(grants, bindings, strict=True):
         identifier = grant.ask.assignment_id
@@ -276,6 +280,11 @@ def _committed(
             if held is not None:
                 told[identifier] = assignment(held, now=now)
                 outcome = "assigned" if held.id == one.assignment_id else "busy"
+        if identifier in told:
+            who = grant.ask.one
+            told[identifier] = leaves.told(
+                told[identifier], device=who.device, pool=who.profile.pool_id
+            )
         settlements.append(
             binding.Settlement(grant.round_id, identifier, grant.ask.one.device, outcome)
         )

@@ -87,6 +87,8 @@ async def check(one: Connection, do: todo.Verify) -> None:
         one.feed(ev.ComeBackLater(wait_s, "unavailable", "the platform's database is away"))
     else:
         one.introduce(Profile(known.attributes, known.workloads, one.pool_id))
+        if held is not None:
+            held = hub.binder.leaves.told(held, device=one.device, pool=one.pool_id)
         if held is not None and not one.is_closed:
             hub.registry.hold(held.id, one)
         one.feed(ev.Verified(held))

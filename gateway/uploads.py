@@ -108,7 +108,10 @@ class Upload:
         with TRANSFERS.labels("up").track_inprogress():
             try:
                 sink = await self._receive()
-                await self._count(sink)
+                if sink is not None:
+                    await self._count(sink)
+                RESULTS.labels("accepted").inc()
+                self._feed(UpdateAccepted(self._order.assignment))
             except PropiusError as error:
                 self._refused(error)
             except DatabaseAway:
@@ -184,7 +187,7 @@ class Upload:
             max_bytes=self._max_bytes,
         )
 
-    async def _count(self, sink: UploadSink | None) -> None:
+    async def _count(self, sink: UploadSink) -> None:
         order = self._order
         arrived = aggregation.services.Arrived(
             assignment_id=self._assignment,
@@ -197,13 +200,10 @@ class Upload:
         try:
             answer = await self._desk.counting.ask(arrived)
         except DatabaseAway:
-            if sink is not None:
-                await self._threads.files(sink.put_back)
+            await self._threads.files(sink.put_back)
             raise
         if isinstance(answer, PropiusError):
             raise answer
-        RESULTS.labels("accepted").inc()
-        self._feed(UpdateAccepted(order.assignment))
 
     def _refused(self, error: PropiusError) -> None:
         self._feed(refusal(self._order.assignment, error))

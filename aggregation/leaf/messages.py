@@ -72,9 +72,13 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How the updates of a round are written, and whether leaves fold them or forward them."""
+    """How the updates of a round are written, and whether leaves fold them or forward them.
+
+    Those of an asynchronous job go to the root: leaves do not ``take`` them.
+    """
 
     round: str
+    take: bool
     fold: bool
     strategy: dict[str, Any]
     codecs: list[str]

@@ -27,11 +27,18 @@ from aggregation.transfer.plane import BYTES, DataPlane
 from aggregation.transfer.threads import Threads
 from aggregation.transfer.uploads import Order, Upload
 from aggregation.uploads import UploadSink, Wanted
+from core.errors import Conflict
 
 T = TypeVar("T")
 NOBODY = UUID(int=0)
 SPARE_BYTES = 64 << 20
 """Of the disk, left free for notes and sums: the rest may be updates."""
+
+
+class NotTakenHere(Conflict):
+    """Devices send this update to the root."""
+
+    code = "not_taken_here"
 
 
 class LeafThreads(Threads):
@@ -78,6 +85,8 @@ class LeafPlane(DataPlane):
             await self._begun(exchange, ticket)
         else:
             recipe = await self._keeper.recipe(ticket.round)
+            if not recipe.take:
+                raise NotTakenHere("updates of an asynchronous job go to the root; send it there")
             upload = LeafUpload(
                 exchange, ticket, self._threads, clock=self._clock, text=text, recipe=recipe,
                 keeper=self._keeper,

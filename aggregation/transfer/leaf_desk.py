@@ -194,6 +194,7 @@ def _recipe(leaf: Leaf, round_id: UUID) -> messages.Recipe:
     spec = round_.job.spec
     return messages.Recipe(
         round=str(round_id),
+        take=round_.concurrency is None,
         fold=partials.is_foldable(round_),
         strategy=spec["strategy"],
         codecs=expected.codecs(round_.job),

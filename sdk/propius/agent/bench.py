@@ -8,8 +8,11 @@ from __future__ import annotations
 from propius import wire
 from propius.agent.events import (
     CancelTraining,
+    Deliver,
+    Delivered,
     DownloadFinished,
     Failed,
+    Finished,
     Forget,
     PauseWork,
     ResumeWork,
@@ -110,10 +113,12 @@ class Bench:
         if work.stage is Stage.SENDING:
             work.move(Stage.FINISHED)
 
-    def transferred(self, event: TransferProgress) -> None:
-        """Note how far a transfer is."""
+    def transferred(self, event: TransferProgress | Delivered) -> None:
+        """Note how far a transfer is, or that the leaf has had its try."""
         work = self.work
-        if work and (event.transfer in work.downloads or event.transfer == work.upload):
+        if isinstance(event, Delivered):
+            self._delivered(event)
+        elif work and (event.transfer in work.downloads or event.transfer == work.upload):
             work.fraction = min(1.0, event.done / max(1, event.total))
 
     def training(self, assignment: str, fraction: float) -> None:
@@ -169,9 +174,25 @@ class Bench:
             self.out.send(wire.Report(assignment=one.id, weight=done.weight, metrics=done.metrics))
             return
         work.upload = self.out.next_transfer()
+        if one.leaf and not work.delivered:
+            self.out.do(Deliver(one.id, work.upload, done, one.leaf, one.ticket))
+        else:
+            self._announce_update(work, done)
+
+    def _delivered(self, event: Delivered) -> None:
+        """Tell the gateway of the update, which may have it by way of the leaf now."""
+        work = self.work
+        if work is None or work.upload != event.transfer or work.finished is None:
+            return
+        work.delivered = True
+        work.upload = self.out.next_transfer()
+        self._announce_update(work, work.finished)
+
+    def _announce_update(self, work: Work, done: Finished) -> None:
+        assert work.upload is not None
         self.out.send(
             wire.Upload(
-                assignment=one.id,
+                assignment=work.assignment.id,
                 transfer=work.upload,
                 digest=done.digest,
                 size_bytes=done.size_bytes,
@@ -255,4 +276,5 @@ class Bench:
     def _download(self, work: Work, blob: wire.Blob) -> None:
         transfer = self.out.next_transfer()
         work.downloads[transfer] = blob
-        self.out.do(StartDownload(work.assignment.id, transfer, blob))
+        one = work.assignment
+        self.out.do(StartDownload(one.id, transfer, blob, one.leaf, one.ticket))

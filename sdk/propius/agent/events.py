@@ -79,6 +79,13 @@ class UploadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """The leaf has the update, or does not take it: the gateway knows which."""
+
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingProgress:
     """The trainer got this far, in [0, 1]."""
 
@@ -123,6 +130,7 @@ Event = (
     | TransferProgress
     | DownloadFinished
     | UploadFailed
+    | Delivered
     | TrainingProgress
     | TrainingFinished
     | ConditionsChanged
@@ -143,11 +151,27 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class StartDownload:
-    """Fetch a blob, unless it is cached; from the partial file's end if there is one."""
+    """Fetch a blob, unless it is cached; from the partial file's end if there is one.
+
+    From the leaf first, if one is named.
+    """
 
     assignment: str
     transfer: int
     blob: wire.Blob
+    leaf: str = ""
+    ticket: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send the waiting update to the leaf."""
+
+    assignment: str
+    transfer: int
+    finished: Finished
+    leaf: str
+    ticket: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +252,7 @@ Instruction = (
     Send
     | StartDownload
     | StartUpload
+    | Deliver
     | Train
     | CancelTraining
     | PauseWork

@@ -11,7 +11,8 @@ from propius import wire
 from propius.agent.cache import BlobCache
 from propius.agent.connection import Connection, Counter
 from propius.agent.downloads import Downloads
-from propius.agent.events import Event, StartDownload, StartUpload
+from propius.agent.events import Deliver, Event, StartDownload, StartUpload
+from propius.agent.leaf import LeafTransfers
 from propius.agent.spool import Spool
 from propius.agent.uploads import Uploads
 
@@ -36,6 +37,7 @@ class OpenLine:
         )
         self._downloads = Downloads(cache, send=self.connection.send, emit=emit)
         self._uploads = Uploads(send_frame=self.connection.send_frame, emit=emit)
+        self._leaf = LeafTransfers(cache, spool, emit=emit, fallback=self._downloads.start)
 
     async def run(self) -> None:
         """Serve until either end closes. Raises :class:`wire.ProtocolError`."""
@@ -44,9 +46,11 @@ class OpenLine:
         finally:
             self.stop()
 
-    def start(self, transfer: StartDownload | StartUpload) -> None:
+    def start(self, transfer: StartDownload | StartUpload | Deliver) -> None:
         """Begin a transfer."""
-        if isinstance(transfer, StartDownload):
+        if isinstance(transfer, Deliver) or (isinstance(transfer, StartDownload) and transfer.leaf):
+            self._leaf.start(transfer)
+        elif isinstance(transfer, StartDownload):
             self._downloads.start(transfer)
         else:
             self._uploads.start(transfer, self._spool.update(transfer.assignment))
@@ -55,16 +59,19 @@ class OpenLine:
         """Stop the transfers of an assignment, or all."""
         self._downloads.stop(assignment)
         self._uploads.stop(assignment)
+        self._leaf.stop(assignment)
 
     def hold(self) -> None:
         """Let transfers rest."""
         self._downloads.hold()
         self._uploads.hold()
+        self._leaf.hold()
 
     def go_on(self) -> None:
         """Let transfers go on."""
         self._downloads.go_on()
         self._uploads.go_on()
+        self._leaf.go_on()
 
     def ends(self) -> tuple[Any, Any] | None:
         """Return the socket's own and its peer's address, None on a line that is no IP."""

@@ -15,6 +15,7 @@ from propius.agent.events import (
     CloseAndRetry,
     ConditionsChanged,
     Connected,
+    Delivered,
     Disconnected,
     DownloadFinished,
     Event,
@@ -90,7 +91,7 @@ class Session:
                 self.line = Line.OFFLINE
                 self._check_in_at = None
                 self.bench.disconnected()
-            case TransferProgress():
+            case TransferProgress() | Delivered():
                 self._pulse.heard(now)
                 self.bench.transferred(event)
             case DownloadFinished():
