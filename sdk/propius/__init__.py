@@ -10,17 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from propius.agent.agent import Agent as Agent
+    from propius.app import App as App
     from propius.client import Client as Client
     from propius.http_errors import ApiError as ApiError
+    from propius.plain import close as close
+    from propius.plain import init as init
+    from propius.plain import receive as receive
+    from propius.plain import send as send
     from propius.training.result import Result as Result
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "ApiError", "Client", "Result", "__version__"]
+__all__ = [
+    "Agent",
+    "ApiError",
+    "App",
+    "Client",
+    "Result",
+    "__version__",
+    "close",
+    "init",
+    "receive",
+    "send",
+]
 
 _HOMES = {
     "Agent": "propius.agent.agent",
     "ApiError": "propius.http_errors",
+    "App": "propius.app",
     "Client": "propius.client",
+    "close": "propius.plain",
+    "init": "propius.plain",
+    "receive": "propius.plain",
+    "send": "propius.plain",
     "Result": "propius.training.result",
 }
 

@@ -63,7 +63,9 @@ class Agent:
         rng: random.Random | None = None,
     ) -> None:
         self.options = options or AgentOptions()
-        self.device = device.load(home, programs=self.options.programs)
+        self.device = device.load(
+            home, programs=self.options.programs, handlers=self.options.handlers
+        )
         self._clock = clock
         self._backoff = Backoff(
             base_s=self.options.backoff_base_s,

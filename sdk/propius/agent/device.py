@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from propius.agent.history import History
 from propius.agent.identity import Enrolment, Home
 from propius.agent.judge import LocalJudge
 from propius.agent.probes import Probes
-from propius.agent.workloads import Workloads
+from propius.agent.workloads import Handler, Workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,10 @@ class Device:
         ]
 
 
-def load(path: Path, *, programs: bool = True) -> Device:
-    """Read a device's folder.
+def load(
+    path: Path, *, programs: bool = True, handlers: Mapping[str, Handler] | None = None
+) -> Device:
+    """Read a device's folder; ``handlers`` replace what it can run.
 
     Raises
     ------
@@ -69,7 +72,9 @@ def load(path: Path, *, programs: bool = True) -> Device:
     return Device(
         home=home,
         enrolment=enrolment,
-        workloads=workloads.load(home / "handlers.toml", programs=programs),
+        workloads=workloads.load(home / "handlers.toml", programs=programs)
+        if handlers is None
+        else Workloads(dict(handlers), programs=False),
         datasets=datasets.load(home / "datasets.toml"),
         consent=consent.load(home / "consent.toml", pool_tenants=enrolment.pool_tenants),
         conditions=conditions.load(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from propius import wire
 from propius.agent.cache import DEFAULT_BYTES
 from propius.agent.meter import Meter
+from propius.agent.workloads import Handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class AgentOptions:
     meter
         Reads what the owner's conditions ask about; without one only the owner's pause counts, as
         for many devices of one machine.
+    handlers
+        What runs here, in place of ``handlers.toml`` and programs.
     """
 
     slowdown: float = 1.0
@@ -39,3 +42,4 @@ class AgentOptions:
     backoff_base_s: float = 0.5
     backoff_cap_s: float = 30.0
     meter: Meter | None = None
+    handlers: Mapping[str, Handler] | None = None
