@@ -46,6 +46,11 @@ def gateway(gateway_id: str) -> str:
     return f"{P}gateway:{gateway_id}"
 
 
+def preview(preview_id: UUID) -> str:
+    """Return the key of a preview that was asked for, and of its answer."""
+    return f"{P}preview:{preview_id}"
+
+
 def learnt(job_id: UUID) -> str:
     """Return the key of what a job's closed rounds have taken."""
     return f"{P}learnt:{job_id}"

@@ -1,9 +1,8 @@
-"""What if: the last hours as they were recorded, replayed in the simulator under other policies."""
+"""The last hours as they were recorded, replayed in the simulator under another policy or share."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +13,10 @@ from jobs import usage
 from jobs.constraints import Group, Profile
 from scheduling import policies
 from scheduling.models import FleetMinute, ProfileRecord
-from scheduling.simulation.engine import Reference
+from scheduling.policies import Share
+from scheduling.simulation import metrics
+from scheduling.simulation.platform import Platform
+from scheduling.simulation.running import Running
 from scheduling.simulation.traces import Fleet, SimulatedJob
 
 STAY_S = 3_600.0
@@ -32,15 +34,36 @@ class NothingRecorded(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
+class TenantReplay:
+    """How one tenant's recorded demand would have fared; None for what never came about.
+
+    ``waiting_s`` is how long its rounds waited for their quorum of devices on average.
+    """
+
+    tenant: str
+    jobs: int
+    finished: int
+    mean_completion_s: float | None
+    waiting_s: float | None
+    device_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
-    """How the recorded demand would have fared; None for what never came about."""
+    """How the recorded demand would have fared; None for what never came about.
+
+    ``utilisation`` is busy ÷ available device-seconds, idle devices counted.
+    """
 
     policy: str
     jobs: int
     finished: int
     mean_completion_s: float | None
     median_completion_s: float | None
+    waiting_s: float | None
     rounds_aborted: int
+    utilisation: float | None
+    tenants: tuple[TenantReplay, ...]
 
 
 def recorded(*, since: datetime, now: datetime) -> tuple[Fleet, list[SimulatedJob]]:
@@ -57,24 +80,47 @@ def recorded(*, since: datetime, now: datetime) -> tuple[Fleet, list[SimulatedJo
 
 
 def replay(
-    fleet: Fleet, jobs: Sequence[SimulatedJob], chosen: Mapping[str, Any], *, seed: int = 0
+    fleet: Fleet,
+    jobs: Sequence[SimulatedJob],
+    chosen: Mapping[str, Any],
+    *,
+    shares: Mapping[str, Share],
+    seed: int = 0,
 ) -> Replay:
-    """Run one policy, ``{"name", "parameters"}``, over a trace, under the reference rules.
+    """Run one policy, ``{"name", "parameters"}``, over a trace, under the platform's rules.
 
     The sessions are repeated until every job has finished, at most ten times.
     """
     policy = policies.make(chosen["name"], chosen.get("parameters", {}))
     horizon_s = fleet.period_s * 10
-    outcome = Reference(fleet, jobs, policy, seed=seed, horizon_s=horizon_s).run()
-    ended = [one for one in outcome.jobs if one.finished_at == one.finished_at]
-    times = [one.finished_at - one.job.arrival_s for one in ended]
+    outcome = Platform(
+        fleet, jobs, policy, seed=seed, horizon_s=horizon_s, shares=shares
+    ).run()  # fmt: skip
+    found = metrics.report(outcome)
+    times = [one["completion_time_s"] for one in found["by_job"] if one["completion_time_s"]]
     return Replay(
         policy=policy.name,
         jobs=len(jobs),
         finished=len(times),
-        mean_completion_s=statistics.fmean(times) if times else None,
-        median_completion_s=statistics.median(times) if times else None,
-        rounds_aborted=sum(one.aborted for one in outcome.jobs),
+        mean_completion_s=metrics.mean(times),
+        median_completion_s=metrics.quantile(times, 0.5),
+        waiting_s=found["mean_scheduling_delay_s"],
+        rounds_aborted=found["rounds_aborted"],
+        utilisation=found["utilisation"],
+        tenants=tuple(_of_tenant(name, outcome.jobs) for name in found["by_tenant"]),
+    )
+
+
+def _of_tenant(tenant: str, jobs: Iterable[Running]) -> TenantReplay:
+    mine = [one for one in jobs if one.job.tenant == tenant]
+    ended = [one for one in mine if one.finished_at == one.finished_at]
+    return TenantReplay(
+        tenant=tenant,
+        jobs=len(mine),
+        finished=len(ended),
+        mean_completion_s=metrics.mean([one.finished_at - one.job.arrival_s for one in ended]),
+        waiting_s=metrics.mean([wait for one in mine for wait in one.waits_s]),
+        device_s=sum(one.busy_s for one in mine),
     )
 
 
@@ -137,6 +183,7 @@ def _jobs(minutes: Sequence[FleetMinute], since: datetime, now: datetime) -> lis
                 workload_s=max(1.0, task_s - TRANSFER_S),
                 tenant=first["tenant"],
                 priority=first["priority"],
+                over_selection=max(1.0, first.get("target", 0) / first["demand"]),
             )
         )
     return sorted(jobs, key=lambda one: (one.arrival_s, one.id))

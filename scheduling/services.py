@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from jobs import services as job_services
 from scheduling import admission, keys, learning, planning, policies, publishing, recording, supply
 from scheduling.binding import PlanNotice
 from scheduling.models import ShareChange, SharingPolicy, TenantQuota, TenantShare
+from scheduling.sharing import Terms
 from tenants import services as tenant_services
 
 logger = logging.getLogger(__name__)
@@ -108,24 +110,12 @@ def set_share(
     ``lending_limit`` is how much of the guarantee others may have while the tenant does not ask
     for it; None is all. Raises ShareInvalid.
     """
-    errors = {}
-    if not 0 < weight < math.inf:
-        errors["weight"] = f"{weight!r}; a number above 0 is allowed"
-    if guarantee < 0:
-        errors["guarantee"] = f"{guarantee}; 0 or more is allowed"
-    if ceiling is not None and ceiling < max(0, guarantee):
-        errors["ceiling"] = f"{ceiling}; at least the guarantee ({guarantee}) is allowed"
-    if lending_limit is not None and not 0 <= lending_limit <= max(0, guarantee):
-        errors["lending_limit"] = (
-            f"{lending_limit}; from 0 to the guarantee ({guarantee}), or nothing, is allowed"
-        )
+    terms = Terms(weight, guarantee, ceiling, lending_limit)
+    errors = terms.errors()
     if errors:
         text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
         raise ShareInvalid(text, errors=errors)
-    bounds: dict[str, Any] = {
-        "weight": weight, "guarantee": guarantee, "ceiling": ceiling,
-        "lending_limit": lending_limit,
-    }  # fmt: skip
+    bounds = dataclasses.asdict(terms)
     share, _ = TenantShare.objects.update_or_create(
         tenant_id=tenant_id, defaults={**bounds, "updated_by": author, "updated_at": now}
     )

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from core import hints
-from scheduling import admission, services
+from scheduling import admission, previews, services
 
 REST_SHARE = 9.0
 LONGEST_REST_S = 0.25
@@ -53,6 +53,13 @@ def admit(job_id: str) -> None:
     """Decide on a job; its first round is planned by the hint that opening it sends."""
     hints.taken("scheduling.admit", job_id)
     admission.admit(job_id=UUID(job_id), now=timezone.now())
+
+
+@shared_task(name="scheduling.preview")
+def preview(preview_id: str) -> None:
+    """Replay the last hours for who has asked; a lost hint is asked for again by a person."""
+    hints.taken("scheduling.preview", preview_id)
+    previews.work(UUID(preview_id))
 
 
 @shared_task(name="scheduling.sweep")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scheduling.simulation.platform import RETRY, Platform, Session
-from scheduling.simulation.running import Outcome, Running
+from scheduling.simulation.platform import RETRY, Platform
+from scheduling.simulation.running import Outcome, Running, Session
 
 
 class FixedPartition(Platform):

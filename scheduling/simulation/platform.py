@@ -6,9 +6,9 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from scheduling.policies import Policy, Snapshot
+from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
 from scheduling.simulation.classes import (
     TRANSFER_S,
     TYPICAL_COMMUNICATION_KBPS,
@@ -17,25 +17,14 @@ from scheduling.simulation.classes import (
     divide,
 )
 from scheduling.simulation.engine import HORIZON_S, REOPEN_S, REPLAN_S
-from scheduling.simulation.running import Outcome, Running
+from scheduling.simulation.holding import Holdings, connected
+from scheduling.simulation.running import Outcome, Running, Session
 from scheduling.simulation.traces import Fleet, SimulatedJob
 
 LEASE_S = 30.0
+BOUNDED_S = 1.0
+"""Where tenants are bounded, what they may take changes with every device that comes."""
 ONLINE, OPEN, DEADLINE, ANSWER, LOST, RETRY = range(6)
-
-
-class Session:
-    """A device while it is connected."""
-
-    __slots__ = ("begun_at", "device", "ends_at", "kind", "place", "seen")
-
-    def __init__(self, place: int, device: int, kind: int, ends_at: float) -> None:
-        self.place = place
-        self.device = device
-        self.kind = kind
-        self.ends_at = ends_at
-        self.begun_at = 0.0
-        self.seen: set[str] = set()
 
 
 class Platform:
@@ -45,7 +34,8 @@ class Platform:
     has answered, until its session ends. A round binds demand × over-selection devices, closes
     when its demand has reported, or at its deadline with a quorum of 80 %. Short of that it is
     extended once and its bound devices stay; then it is repeated. The slot of a device that left
-    comes back when its lease ends.
+    comes back when its lease ends. With ``shares``, ceilings and lending limits bound what tenants
+    take, and the policy sees them.
     """
 
     def __init__(
@@ -56,6 +46,7 @@ class Platform:
         *,
         seed: int = 0,
         horizon_s: float = HORIZON_S,
+        shares: Mapping[str, Share] | None = None,
     ) -> None:
         self.fleet = fleet
         self.policy = policy
@@ -64,6 +55,9 @@ class Platform:
         self.classes = divide(fleet, lots=getattr(policy, "lots", 1))
         self.window = SupplyWindow(self.classes)
         self.running = [Running(number, job) for number, job in enumerate(jobs)]
+        tenants = {one.job.tenant for one in self.running}
+        self.holdings = Holdings(tenants, shares) if shares is not None else None
+        self.busy = [0] * len(self.classes.names)
         self.asking: dict[str, Running] = {}
         self.extended: set[str] = set()
         self.idle: list[deque[Session]] = [deque() for _ in self.classes.names]
@@ -130,6 +124,7 @@ class Platform:
         samples = self.fleet.samples
         return (
             one.id not in session.seen
+            and (self.holdings is None or self.holdings.may(job.tenant))
             and (samples is None or samples[session.place] >= job.min_samples)
             and self.now + job.workload_s + TRANSFER_S <= session.ends_at
         )
@@ -157,6 +152,8 @@ class Platform:
         self._offer(Session(place, device, kind, ends_at))
 
     def _on(self, what: int, one: Running, round_id: str, session: Session | None) -> None:
+        if session is not None and what in (ANSWER, LOST):
+            self._free(one, session)
         if what == OPEN:
             self._open(one)
         elif what == DEADLINE:
@@ -185,6 +182,11 @@ class Platform:
             return
         session.seen.add(one.id)
         session.begun_at = self.now
+        self.busy[session.kind] += 1
+        if self.holdings is not None:
+            self.holdings.take(one.job.tenant)
+            # The room that a plan gave out is used up: there may be more by now.
+            self.dirty = self.dirty or not self.holdings.may(one.job.tenant)
         one.free -= 1
         self.slots -= 1
         one.bound += 1
@@ -203,7 +205,7 @@ class Platform:
             self._push(self.now + takes, ANSWER, one.number, one.id, session)
         else:
             one.busy_s += session.ends_at - self.now
-            self._push(session.ends_at + LEASE_S, LOST, one.number, one.id, None)
+            self._push(session.ends_at + LEASE_S, LOST, one.number, one.id, session)
 
     def _open(self, one: Running) -> None:
         one.answers = one.dispatched = 0
@@ -252,16 +254,41 @@ class Platform:
             self.left -= 1
 
     def _replan(self) -> None:
-        if not self.dirty and self.now - self.planned_at < REPLAN_S:
+        bounded = self.holdings is not None and self.holdings.room
+        period_s = BOUNDED_S if bounded else REPLAN_S
+        if not self.dirty and self.now - self.planned_at < period_s:
             return
         self.dirty, self.planned_at = False, self.now
         self.plans += 1
-        rounds = tuple(one.as_open_round() for one in self.asking.values() if one.free)
-        plan = self.policy.plan(Snapshot(self.now, rounds, self.window.supply(self.now)))
+        snapshot = self._snapshot()
+        if self.holdings is not None:
+            self.holdings.planned(snapshot)
+        plan = self.policy.plan(snapshot)
         self.walks = [
             [self.asking[one] for one in plan.rounds_of(name)] for name in self.classes.names
         ]
         self.drain()
+
+    def _snapshot(self) -> Snapshot:
+        rounds = tuple(one.as_open_round() for one in self.asking.values() if one.free)
+        supply: tuple[SignatureSupply, ...] = self.window.supply(self.now)
+        if self.holdings is None:
+            return Snapshot(self.now, rounds, supply)
+        names = self.classes.names
+        idle = {
+            name: sum(one.ends_at > self.now for one in pool)
+            for name, pool in zip(names, self.idle, strict=True)
+        }
+        busy = dict(zip(names, self.busy, strict=True))
+        return Snapshot(
+            self.now, rounds, connected(supply, idle, busy), self.holdings.shares(self.now)
+        )
+
+    def _free(self, one: Running, session: Session) -> None:
+        self.busy[session.kind] -= 1
+        if self.holdings is not None:
+            self.holdings.give_back(one.job.tenant, self.now - session.begun_at, self.now)
+            self.dirty = self.dirty or one.job.tenant in self.holdings.room
 
     def _push(
         self, at: float, what: int, number: int, round_id: str, session: Session | None

@@ -99,6 +99,20 @@ class Running:
         return known
 
 
+class Session:
+    """A device while it is connected."""
+
+    __slots__ = ("begun_at", "device", "ends_at", "kind", "place", "seen")
+
+    def __init__(self, place: int, device: int, kind: int, ends_at: float) -> None:
+        self.place = place
+        self.device = device
+        self.kind = kind
+        self.ends_at = ends_at
+        self.begun_at = 0.0
+        self.seen: set[str] = set()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a simulation ends with; metrics are made of it.

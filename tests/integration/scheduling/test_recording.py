@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,8 +11,9 @@ from django.utils import timezone
 
 from jobs.constraints import Profile
 from jobs.models import Round
-from scheduling import keys, recording, replaying, services
+from scheduling import keys, previews, recording, replaying, services, tasks
 from scheduling.models import FleetMinute, PlanRecord, ProfileRecord
+from scheduling.sharing import Terms
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.factories import NOW, later
@@ -174,11 +176,47 @@ def test_a_preview_replays_what_was_recorded_under_two_policies(capsys):
     choose(policy="fifo")
     call_command("policy_preview", "srsf", "--hours", "1.1", "--json")
     found = json.loads(capsys.readouterr().out)
-    assert (found["in force"]["policy"], found["preview"]["policy"]) == ("fifo", "srsf")
-    assert found["preview"]["finished"] == found["in force"]["finished"] == 2
-    assert found["preview"]["mean_completion_s"] < found["in force"]["mean_completion_s"]
+    present, proposed = found["present"], found["proposed"]
+    assert (present["policy"], proposed["policy"]) == ("fifo", "srsf")
+    assert proposed["finished"] == present["finished"] == 2
+    assert proposed["mean_completion_s"] <= present["mean_completion_s"]
+    assert 0 < proposed["utilisation"] < 1
     call_command("policy_preview", "srsf", "--hours", "1.1")
     assert "mean_completion_s" in capsys.readouterr().out
+
+
+def test_a_preview_of_shares_compares_them_tenant_by_tenant():
+    now = timezone.now()
+    large, _ = recorded_hour(now)
+    slug = large.tenant.slug
+    asked = previews.ask(
+        previews.Proposal(hours=1.1, shares={slug: Terms(guarantee=2, ceiling=5)}), now=now
+    )
+    assert previews.answer(asked) == previews.Asked(asked)
+    tasks.preview(str(asked))
+    found = previews.answer(asked).preview
+    assert found == previews.preview(
+        previews.Proposal(hours=1.1, shares={slug: Terms(guarantee=2, ceiling=5)}), now=now
+    )
+    (present,), (proposed,) = found.present.tenants, found.proposed.tenants
+    assert present.tenant == proposed.tenant == slug
+    assert (present.jobs, present.finished) == (2, 2)
+    # Rounds of 30 take several turns under a ceiling of 5.
+    assert proposed.waiting_s > present.waiting_s
+    assert proposed.mean_completion_s > present.mean_completion_s
+    assert found.proposed.utilisation < found.present.utilisation
+
+
+def test_shares_in_force_bound_the_present_side_too():
+    now = timezone.now()
+    large, _ = recorded_hour(now)
+    services.set_share(
+        tenant_id=large.tenant_id, weight=1, guarantee=0, ceiling=5, author="op", now=now
+    )
+    found = previews.preview(
+        previews.Proposal(hours=1.1, shares={large.tenant.slug: Terms()}), now=now
+    )
+    assert found.present.waiting_s > found.proposed.waiting_s
 
 
 def test_a_preview_says_what_it_lacks():
@@ -186,3 +224,37 @@ def test_a_preview_says_what_it_lacks():
         call_command("policy_preview", "fifo")
     with pytest.raises(CommandError, match="are allowed"):
         call_command("policy_preview", "venn")
+    with pytest.raises(CommandError, match="lending_limit, weight are allowed"):
+        call_command("policy_preview", "--shares", '{"acme": {"wait": 3}}')
+    with pytest.raises(CommandError, match="a number is allowed"):
+        call_command("policy_preview", "--shares", '{"acme": {"weight": "3"}}')
+    with pytest.raises(CommandError, match="--shares is no JSON"):
+        call_command("policy_preview", "--shares", "{")
+    with pytest.raises(CommandError, match="a JSON object"):
+        call_command("policy_preview", "--parameters", "[]")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fields"),
+    [
+        ({"hours": 0}, {"hours"}),
+        ({"policy": "venn"}, {"name"}),
+        ({"parameters": {"max_wait_s": 1}}, {"parameters"}),
+        (
+            {"shares": {"nobody": Terms(weight=0, lending_limit=1)}},
+            {"shares.nobody", "shares.nobody.weight", "shares.nobody.lending_limit"},
+        ),
+    ],
+)
+def test_a_proposal_that_makes_no_sense_is_refused_before_it_is_asked(wrong, fields):
+    with pytest.raises(previews.PreviewInvalid) as caught:
+        previews.ask(previews.Proposal(**wrong), now=NOW)
+    assert caught.value.errors.keys() == fields
+
+
+def test_a_preview_without_a_record_answers_with_the_fault():
+    asked = previews.ask(previews.Proposal(), now=NOW)
+    tasks.preview(str(asked))
+    assert previews.answer(asked).fault.startswith("no check-in or no round was recorded")
+    with pytest.raises(previews.PreviewUnknown):
+        previews.answer(uuid4())

@@ -3,6 +3,7 @@
 import math
 
 from scheduling import policies
+from scheduling.policies import Share
 from scheduling.simulation import generator
 from scheduling.simulation.baselines import FixedPartition, RandomSelection
 from scheduling.simulation.platform import Platform
@@ -66,6 +67,28 @@ def test_the_slot_of_a_device_that_left_comes_back_after_its_lease():
 def test_a_device_short_of_samples_is_never_bound():
     (one,) = run(Platform, fleet(*LONG, samples=[5, 500, 500, 500]), job(rounds=1, min_samples=100))
     assert one.bound == 2
+
+
+def test_ceilings_and_lending_limits_bound_what_a_tenant_holds_at_once():
+    given = fleet(*[(0.0, 1e6)] * 8, (9_000.0, 1e6))
+    most = {"now": 0}
+
+    class Watched(Platform):
+        def _offer(self, session):
+            super()._offer(session)
+            most["now"] = max(most["now"], self.holdings.held["t"])
+
+    def held(**shares):
+        most["now"] = 0
+        wanted = job(rounds=1, participants=6, tenant="t")
+        watched = Watched(given, [wanted], policies.make("fair", {}), shares=shares, horizon_s=3e3)
+        outcome = watched.run()
+        return most["now"], len(outcome.jobs[0].waits_s)
+
+    assert held() == (6, 1)
+    assert held(t=Share(ceiling=4)) == (4, 1)
+    assert held(k=Share(guarantee=5, lending_limit=5)) == (6, 1)
+    assert held(k=Share(guarantee=5, lending_limit=1)) == (4, 1)
 
 
 def test_the_time_in_which_rounds_ask_is_counted():
