@@ -85,9 +85,16 @@ class Options:
 
 
 async def run(
-    options: Options, *, say: Say, stopping: asyncio.Event, trace: Trace | None = None
+    options: Options,
+    *,
+    say: Say,
+    stopping: asyncio.Event,
+    trace: Trace | None = None,
+    record: Record | None = None,
 ) -> dict[str, Any]:
     """Run the fleet until ``stopping`` or its time is over; return the report.
+
+    ``trace`` and ``record`` are for those who bring their own.
 
     Raises
     ------
@@ -97,7 +104,8 @@ async def run(
         The platform cannot be reached, or does not take the token.
     """
     _make_room(options.devices)
-    record, clock = Record(options.devices), Clock(options.speed_up, start_s=options.start_s)
+    record = record or Record(options.devices)
+    clock = Clock(options.speed_up, start_s=options.start_s)
     file = options.kept or default_file(options.url, options.token, options.seed)
     enroller = Enroller(options.url, options.token, seed=options.seed, file=file, told=say)
     lives: set[asyncio.Task[None]] = set()
