@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from aggregation import blobs, uploads
+from aggregation import blobs, incoming
 from aggregation.models import Blob, ModelVersion, Partial, Update
 from core import advisory, knobs
 from jobs.models import Artifact, Job, Round
@@ -70,7 +70,7 @@ def _collect(now: datetime) -> int:
     count = sum(_delete(blob_id, now, grace_s) for blob_id in due.values_list("pk", flat=True))
     store = blobs.store()
     store.clear_incoming(older_s=INCOMING_S)
-    uploads.clear_dead(idle_s=UPLOAD_IDLE_S)
+    incoming.clear(idle_s=UPLOAD_IDLE_S)
     _delete_orphans(store, grace_s)
     if count:
         logger.info("blobs.collected", extra={"count": count})

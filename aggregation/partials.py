@@ -37,10 +37,11 @@ class PartialRefused(Unprocessable):
 def is_foldable(round_: Round) -> bool:
     """Tell whether leaves sum the updates of a round, or forward them.
 
-    A private job's are clipped here, where its clipping norm is.
+    A private job's are clipped here, where its clipping norm is, and a bound on norms is held here.
     """
     spec = round_.job.spec
-    return spec["strategy"]["name"] in FOLDABLE and not spec.get("privacy")
+    measured = spec.get("privacy") or spec.get("max_update_norm") is not None
+    return spec["strategy"]["name"] in FOLDABLE and not measured
 
 
 def check(*, round_id: UUID, digest: str) -> None:

@@ -260,8 +260,9 @@ def _check_kind(round_: Round, wanted: str) -> None:
 def check_result(weight: float, metrics: Mapping[str, float]) -> None:
     """Check what comes with an update or a report. Raises UpdateRefused (``bad_report``)."""
     errors = {}
-    if not 0 < weight <= 1e9:
-        errors["weight"] = f"{weight!r}; above 0 and at most 1e9 is allowed"
+    most = knobs.get().max_weight
+    if not 0 < weight <= most:
+        errors["weight"] = f"{weight!r}; above 0 and at most {most:g} is allowed"
     if len(metrics) > METRICS_MAX:
         errors["metrics"] = f"{len(metrics)} metrics; at most {METRICS_MAX} are allowed"
     for name, value in list(metrics.items())[:METRICS_MAX]:

@@ -12,21 +12,22 @@ import fcntl
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from aggregation import blobs, expected, holds
+from aggregation import blobs, expected, holds, incoming, norms
 from aggregation.models import Update
 from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
 from propius import codec, tensors
 from propius.tensors import TensorError, TensorInfo
 
-SUFFIX = ".update"
+BELOW_EXPONENT = 60
+"""Elements of an update stay below 2⁶⁰ ≈ 1e18: times the largest weight, and summed over the most
+devices that a round may have, that is still a float32, and so is its square."""
 
 
 class UpdateRefused(Unprocessable):
@@ -50,6 +51,7 @@ class Wanted:
     assignment_id: UUID
     tensors: Mapping[str, TensorInfo]
     codecs: Sequence[str]
+    bound: norms.Bound | None = None
 
 
 def wanted(*, held: Sequence[tuple[UUID, UUID]], now: datetime) -> list[Wanted | None]:
@@ -80,7 +82,15 @@ def _wanted(row: Assignment) -> Wanted:
         raise UpdateRefused(
             "not_a_train_round", "an evaluation takes a report without tensors, no upload"
         )
-    return Wanted(row.id, expected.averaged(row.job), expected.codecs(row.job))
+    return Wanted(row.id, expected.averaged(row.job), expected.codecs(row.job), _bound(row))
+
+
+def _bound(row: Assignment) -> norms.Bound | None:
+    most = row.job.spec.get("max_update_norm")
+    if most is None:
+        return None
+    base = row.base_digest or row.round.base_digest
+    return norms.Bound(most, blobs.store().path(base))
 
 
 def open_upload(
@@ -111,6 +121,7 @@ def open_sink(found: Wanted, *, digest: str, size_bytes: int, max_bytes: int) ->
         max_bytes=max_bytes,
         wanted=found.tensors,
         codecs=found.codecs,
+        bound=found.bound,
     )
 
 
@@ -130,6 +141,7 @@ class UploadSink:
         max_bytes: int,
         wanted: Mapping[str, TensorInfo],
         codecs: Sequence[str] = ("fp32",),
+        bound: norms.Bound | None = None,
     ) -> None:
         if size_bytes > max_bytes:
             raise UpdateRefused(
@@ -142,8 +154,9 @@ class UploadSink:
         self._store = store
         self._wanted = wanted
         self._codecs = codecs
+        self._bound = bound
         self._hash = hashlib.sha256()
-        self._path = _begun_path(store, assignment_id, digest)
+        self._path = incoming.path(store, assignment_id, digest)
         for name in os.listdir(store.incoming):
             if name.startswith(f"{assignment_id}-") and name != self._path.name:
                 # One result an assignment: a device that changes its mind fills no disk.
@@ -239,8 +252,10 @@ class UploadSink:
             header = tensors.read_header(self._path)
             chosen = codec.recognised(header, self._wanted, among=self._codecs)
             tensors.check_matches(header, codec.on_the_wire(self._wanted, codec=chosen))
-            tensors.check_finite(self._path)
+            tensors.check_finite(self._path, below_exponent=BELOW_EXPONENT)
             codec.check_values(self._path, codec=chosen, expected=self._wanted)
+            if self._bound is not None:
+                norms.check(self._path, self._bound, codec=chosen, tensors=self._wanted)
         except TensorError as error:
             raise UpdateRefused(error.code, str(error), errors={error.field: str(error)}) from error
 
@@ -267,36 +282,6 @@ class UploadSink:
             self._hash.update(chunk)
             position += len(chunk)
         return position
-
-
-def begun_bytes(*, assignment_id: UUID, digest: str) -> int:
-    """Return how many bytes of an update have come and wait for the rest; 0 for none."""
-    try:
-        return _begun_path(blobs.store(), assignment_id, digest).stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def clear_dead(*, idle_s: float) -> int:
-    """Remove what was begun for assignments that have ended; returns how many files.
-
-    ``idle_s`` leaves alone what an open sink may just be finishing.
-    """
-    begun: dict[UUID, list[Path]] = {}
-    for path in blobs.store().incoming.glob(f"*{SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            if time.time() - path.stat().st_mtime > idle_s:
-                begun.setdefault(UUID(path.name[:36]), []).append(path)
-    rows = Assignment.objects.filter(id__in=list(begun), status=Assignment.Status.BOUND)
-    dead = begun.keys() - set(rows.values_list("id", flat=True))
-    paths = [path for assignment in dead for path in begun[assignment]]
-    for path in paths:
-        path.unlink(missing_ok=True)
-    return len(paths)
-
-
-def _begun_path(store: blobs.BlobStore, assignment_id: UUID, digest: str) -> Path:
-    return store.incoming / f"{assignment_id}-{digest[:16]}{SUFFIX}"
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

@@ -8,7 +8,7 @@ from unfold.admin import ModelAdmin
 
 from core.admin import ReadOnlyAdmin
 from jobs import services
-from jobs.models import Job, Round
+from jobs.models import Assignment, Job, Round
 
 
 @admin.register(Job)
@@ -39,3 +39,14 @@ class RoundAdmin(ReadOnlyAdmin, ModelAdmin):
     ]  # fmt: skip
     list_filter = ["kind", "status", "outcome"]
     list_select_related = ["job"]
+
+
+@admin.register(Assignment)
+class AssignmentAdmin(ReadOnlyAdmin, ModelAdmin):
+    """Who was bound to what and how it ended: by its code, the devices whose updates stand out."""
+
+    list_display = ["device", "job", "status", "code", "message", "ended_at"]
+    list_filter = ["status", "code"]
+    search_fields = ["device__name", "job__name", "id"]
+    list_select_related = ["device", "job"]
+    ordering = ["-id"]

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from aggregation import blobs, tickets, uploads
+from aggregation import blobs, incoming, tickets, uploads
 from aggregation.leaf import messages, summing
 from aggregation.leaf.cache import ParameterCache
 from aggregation.leaf.keeper import Keeper
@@ -98,7 +98,7 @@ class LeafPlane(DataPlane):
         is_whole = self._keeper.has(ticket.assignment)
         identifier = UUID(ticket.assignment)
         offset = await self._threads.files(
-            lambda: uploads.begun_bytes(assignment_id=identifier, digest=digest)
+            lambda: incoming.size(assignment_id=identifier, digest=digest)
         )
         headers = {
             "cache-control": "no-store",

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 import jobs.services
-from aggregation import blobs, services, uploads
+from aggregation import blobs, incoming, services, uploads
 from aggregation.models import Hold, Update
 from aggregation.tickets import Ticket
 from aggregation.transfer.exchange import Exchange, WithHeaders
@@ -92,7 +92,7 @@ async def begun(exchange: Exchange, ticket: Ticket, threads: Threads) -> None:
         raise BadHeaders(f"Upload-Digest: {error}") from error
     assignment_id = UUID(ticket.assignment)
     offset = await threads.files(
-        lambda: uploads.begun_bytes(assignment_id=assignment_id, digest=digest)
+        lambda: incoming.size(assignment_id=assignment_id, digest=digest)
     )
     headers = {"cache-control": "no-store", "upload-complete": "?0"}
     if not offset:

@@ -156,6 +156,7 @@ class JobSpec(_Section, frozen=True, kw_only=True):
     pools: Annotated[list[Name], Meta(max_length=50)] = []
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
     max_update_bytes: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
+    max_update_norm: Annotated[float, Meta(gt=0, le=1e18)] | None = None
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
+
+from propius import bits
 
 HEADER_BYTES_MAX = 8 * 1024 * 1024
 TENSORS_MAX = 100_000
@@ -27,14 +28,6 @@ ITEM_BYTES: Mapping[str, int] = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
-# A float is infinite or NaN exactly when every bit of its exponent is set.
-_EXPONENT: Mapping[str, tuple[np.dtype[Any], int]] = {
-    "F64": (np.dtype("<u8"), 0x7FF0_0000_0000_0000),
-    "F32": (np.dtype("<u4"), 0x7F80_0000),
-    "F16": (np.dtype("<u2"), 0x7C00),
-    "BF16": (np.dtype("<u2"), 0x7F80),
-}
-_CHUNK_ITEMS = 1 << 18
 
 
 class TensorError(ValueError):
@@ -261,22 +254,23 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def check_finite(source: str | Path | bytes) -> None:
-    """Check that no float in a safetensors file is infinite or NaN.
+def check_finite(source: str | Path | bytes, *, below_exponent: int | None = None) -> None:
+    """Check that no float in a safetensors file is infinite or NaN, nor as large as asked.
 
-    Works on the raw bytes, so bfloat16 needs no torch; memory is flat (1 to 4 MB).
+    ``below_exponent`` e refuses elements of 2^e and more, of either sign, too. Works on the raw
+    bytes, so bfloat16 needs no torch; memory is flat (1 to 4 MB).
 
     Raises
     ------
     TensorError
-        Code ``not_finite``, naming the tensor and the index of the first such element; or as
-        :func:`read_header`.
+        Code ``not_finite`` or ``too_large_value``, naming the tensor and the index of the first
+        such element; or as :func:`read_header`.
     """
     with opened(source) as data:
         for name, info in header_of(data).items():
-            if info.dtype not in _EXPONENT:
+            if info.dtype not in bits.EXPONENT:
                 continue
-            index = _first_not_finite(data, info)
+            index = bits.first_not_finite(data, info.dtype, info.begin, info.end)
             if index is not None:
                 raise TensorError(
                     "not_finite",
@@ -284,16 +278,16 @@ def check_finite(source: str | Path | bytes) -> None:
                     f"tensor {name!r} has an infinite or NaN element at index {index};"
                     " only finite numbers are allowed",
                 )
+            if below_exponent is not None:
+                _check_size(data, name, info, below_exponent)
 
 
-def _first_not_finite(data: mmap.mmap | bytes, info: TensorInfo) -> int | None:
-    dtype, mask = _EXPONENT[info.dtype]
-    step = _CHUNK_ITEMS * dtype.itemsize
-    wanted = dtype.type(mask)
-    for begin in range(info.begin, info.end, step):
-        # Sliced, not viewed: a tensor may start at an odd byte, and no view may outlive the mmap.
-        bits = np.frombuffer(data[begin : min(begin + step, info.end)], dtype=dtype)
-        bad = (bits & wanted) == wanted
-        if bad.any():
-            return (begin - info.begin) // dtype.itemsize + int(bad.argmax())
-    return None
+def _check_size(data: mmap.mmap | bytes, name: str, info: TensorInfo, below_exponent: int) -> None:
+    index = bits.first_from(data, info.dtype, info.begin, info.end, exponent=below_exponent)
+    if index is not None:
+        raise TensorError(
+            "too_large_value",
+            f"tensors.{name}",
+            f"tensor {name!r} has an element of {2.0**below_exponent:.3g} or more at index {index};"
+            " smaller ones are allowed, so that no sum of updates overflows",
+        )

@@ -11,6 +11,7 @@ from aggregation import blobs, closing, folding, services, sweeping, uploads
 from aggregation.models import Batch, ModelVersion, Partial, Update
 from jobs.models import Job, Round
 from propius import arrays
+from propius import codec as codecs
 from tenants.scopes import system_scope
 from tests.integration.aggregation.worlds import make_world, path_of, send, update, upload
 from tests.integration.factories import NOW, later
@@ -231,15 +232,45 @@ def test_a_round_whose_update_is_gone_from_the_disk_fails_with_the_reason(world)
         assert Round.objects.get(job=world.job, number=1, attempt=2).status == "selecting"
 
 
-def test_a_sum_that_is_not_finite_fails_the_round_and_never_becomes_a_version(world):
+@pytest.mark.parametrize("value", [3e38, -3e38, 2.0**60])
+def test_one_device_with_huge_values_is_refused_and_fails_no_round(world, value):
     round_ = world.round()
-    for bound in world.bind(round_):
-        send(*bound, 3e38, weight=1e9)
+    bound = world.bind(round_)
+    with pytest.raises(uploads.UpdateRefused) as refused:
+        send(*bound[0], value)
+    assert refused.value.code == "too_large_value"
+    assert "index 0; smaller ones are allowed" in refused.value.errors["tensors.weight"]
+    # The largest that is taken, with the largest weight, from every device.
+    for one in bound:
+        send(*one, np.nextafter(np.float32(2.0**60), np.float32(0)), weight=1e6)
     with system_scope():
         assert finish(round_.id)
-        round_.refresh_from_db()
-        assert (round_.outcome, round_.reason["code"]) == ("failed", "step_failed")
-        assert not ModelVersion.objects.filter(job=world.job, number=1).exists()
+        assert model_of(world.job.id)["weight"][0, 0] == pytest.approx(2.0**60)
+
+
+def test_a_weight_above_the_platforms_is_refused(world):
+    bound = world.bind(world.round())
+    with pytest.raises(uploads.UpdateRefused, match="at most 1e\\+06 is allowed"):
+        send(*bound[0], 1.0, weight=1e9)
+
+
+@pytest.mark.parametrize("codec", ["fp32", "bf16", "delta-int8", "topk10"])
+def test_an_update_that_moves_the_model_too_far_is_refused(codec):
+    world = make_world(max_update_norm=3.0, codec=codec)
+    assignment, device = world.bind(world.round())[0]
+    for value, is_refused in ((1.4, False), (1.6, True)):
+        # The norm of (2, 2) equal elements is twice the element; top-k sends one, itself.
+        whole = np.full((2, 2), value * (2 if codec == "topk10" else 1), np.float32)
+        data = arrays.save(codecs.encode({"weight": whole}, codec=codec))
+        with system_scope():
+            if not is_refused:
+                upload(assignment, device, data)
+                continue
+            with pytest.raises(uploads.UpdateRefused) as refused:
+                upload(assignment, device, data)
+        assert refused.value.code == "norm_exceeded"
+        assert "is 3.2" in refused.value.errors["norm"]
+        assert "at most 3 is allowed" in refused.value.errors["norm"]
 
 
 def test_too_few_reports_are_never_released(world):

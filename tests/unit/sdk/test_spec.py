@@ -86,6 +86,8 @@ def test_normalising_twice_changes_nothing() -> None:
         ("strategy", {"name": "krum", "attackers": 2}, "strategy.attackers", "at least 7 updates"),
         ("strategy", {"name": "fedbuff"}, "strategy.buffer_size", "10; from rounds.min_cohort (5)"),
         ("strategy", {"name": "fedbuff", "max_staleness": 0}, "strategy.max_staleness", ">= 1"),
+        ("max_update_norm", 0, "max_update_norm", "> 0"),
+        ("frozen", "xyz", "frozen", "regex"),
         ("privacy", {"clip": {"kind": "none"}}, "privacy.clip.kind", "allowed: fixed, adaptive"),
         ("privacy", {"clip": {"kind": "fixed", "norm": 1}}, "privacy.noise_multiplier", "required"),
         (
