@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -31,8 +31,17 @@ class BadProgram(Unprocessable):
     code = "bad_program"
 
 
-def store_parameters(*, tenant_id: UUID, stream: Iterable[bytes], now: datetime) -> Artifact:
+def store_parameters(
+    *,
+    tenant_id: UUID,
+    stream: Iterable[bytes],
+    now: datetime,
+    kind: str = Artifact.Kind.PARAMETERS,
+    check: Callable[[dict[str, object]], None] | None = None,
+) -> Artifact:
     """Keep a safetensors file as parameters; the same bytes again are the same artifact.
+
+    ``check`` may refuse it by its tensors (name to shape and dtype).
 
     Raises BadParameters, BlobTooLarge, StorageFull; then nothing is kept.
     """
@@ -47,14 +56,10 @@ def store_parameters(*, tenant_id: UUID, stream: Iterable[bytes], now: datetime)
         if not any(info.dtype in codec.FLOATS and info.size_bytes for info in header.values()):
             text = f"no tensor has a float dtype; one of {', '.join(codec.FLOATS)} is needed"
             raise BadParameters(text, errors={"tensors": text})
-        return _register(
-            tenant_id,
-            Artifact.Kind.PARAMETERS,
-            Artifact.Status.VALID,
-            writer,
-            expected.as_json(header),
-            now,
-        )
+        found = expected.as_json(header)
+        if check is not None:
+            check(found)
+        return _register(tenant_id, kind, Artifact.Status.VALID, writer, found, now)
 
 
 def store_program(*, tenant_id: UUID, stream: Iterable[bytes], now: datetime) -> Artifact:

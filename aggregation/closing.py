@@ -25,6 +25,7 @@ from aggregation import (
     privacy,
     recipes,
     retention,
+    summing,
     sums,
     sweeping,
 )
@@ -83,6 +84,8 @@ def close_round(*, round_id: UUID, now: datetime) -> bool:
 
 def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
     close = _close_training if round_.kind == Round.Kind.TRAIN else _close_evaluation
+    if round_.job.is_driven:
+        close = summing.close
     try:
         with claims.kept(Closing, round_.pk, token):
             close(round_, cohort, now)

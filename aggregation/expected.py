@@ -38,6 +38,11 @@ def codecs(job: Job) -> list[str]:
     return allowed_codecs(job.spec["codec"], adaptive.get("codecs", []))
 
 
+def given(job: Job) -> dict[str, Any]:
+    """Return all tensors of a job's model, as an Artifact keeps them."""
+    return as_json({name: info for name, (info, _) in _tensors(job).items()})
+
+
 def as_json(
     header: Mapping[str, TensorInfo], rule_of: Mapping[str, str] | None = None
 ) -> dict[str, Any]:

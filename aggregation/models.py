@@ -145,6 +145,28 @@ class Partial(models.Model):
         return f"partial {self.number} of {self.round_id}"
 
 
+class RoundSum(models.Model):
+    """What a driven job's round ended with: the weighted sum over its reports."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    round = models.OneToOneField(Round, on_delete=models.CASCADE, related_name="sum")
+    digest = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    count = models.PositiveIntegerField(help_text="Reports that are in it")
+    weight = models.FloatField(help_text="Sum of their weights")
+    metrics = models.JSONField(default=dict, help_text="Weighted means over the reports")
+    created_at = models.DateTimeField()
+    released_at = models.DateTimeField(null=True, help_text="When retention let its tensors go")
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["digest"], condition=Q(released_at=None), name="sum_names_blob"),
+        ]
+
+    def __str__(self) -> str:
+        return f"sum of {self.round_id}"
+
+
 class Update(models.Model):
     """What one device sent back; of an evaluation only scalars, so no digest and no batch.
 

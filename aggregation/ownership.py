@@ -11,8 +11,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+import jobs.services
 from aggregation import blobs, incoming
-from aggregation.models import Blob, ModelVersion, Partial, Update
+from aggregation.models import Blob, ModelVersion, Partial, RoundSum, Update
 from core import advisory, knobs
 from jobs.models import Artifact, Job, Round
 
@@ -64,6 +65,7 @@ def collect(*, now: datetime) -> int:
 
 
 def _collect(now: datetime) -> int:
+    jobs.services.forget_unstarted(now=now)
     _mark(now)
     grace_s = knobs.get().blob_grace_s
     due = Blob.objects.filter(marked_at__lte=now - timedelta(seconds=grace_s))
@@ -91,6 +93,7 @@ def _named() -> Q:
     rows: list[QuerySet[Any]] = [
         versions.filter(digest=digest),
         versions.filter(state_digest=digest),
+        RoundSum.objects.filter(released_at=None, digest=digest, **mine),
         Update.objects.filter(unfinished, digest=digest, **mine),
         Partial.objects.filter(unfinished, digest=digest, **mine),
         Artifact.objects.filter(digest=digest, **mine),

@@ -18,6 +18,7 @@ class Artifact(models.Model):
     class Kind(models.TextChoices):
         PROGRAM = "program"
         PARAMETERS = "parameters"
+        ROUND = "round", "parameters of one round of a driven job"
 
     class Status(models.TextChoices):
         CHECKING = "checking"
@@ -102,6 +103,11 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether rounds are started by the tenant's own program."""
+        return bool(self.spec.get("driven"))
 
 
 class Round(models.Model):

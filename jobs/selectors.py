@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F
+from django.db.models import Count, F, Max
 
 from jobs import states
 from jobs.models import Artifact, Assignment, Job, Round
@@ -176,9 +176,21 @@ def waiting(job: Job, current: Round | None = None) -> Waiting:
     if job.status == Job.Status.PAUSED:
         return Waiting("paused", "paused: no new devices are selected", {})
     round_ = current or current_round(job)
+    if round_ is None and job.is_driven:
+        last = Round.objects.filter(job=job).aggregate(last=Max("number"))["last"] or 0
+        text = f"driven: waiting for its program to start round {last + 1}"
+        return Waiting("waiting_for_driver", text, {"round": last + 1})
     if round_ is None:
         return Waiting("evaluating", "waiting for the last evaluation", {})
     return _round_waiting(round_)
+
+
+def round_waiting(round_: Round) -> Waiting:
+    """Say what a round waits for, or how it ended."""
+    if round_.status != Round.Status.FINISHED:
+        return _round_waiting(round_)
+    text = round_.reason.get("message", "")
+    return Waiting(round_.outcome, f"{round_.outcome}{': ' + text if text else ''}", {})
 
 
 def _numbers(reason: dict[str, Any]) -> dict[str, Any]:

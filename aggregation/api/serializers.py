@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from aggregation.models import ModelVersion
+from aggregation.models import ModelVersion, RoundSum
 from jobs.models import Artifact
 
 
@@ -40,3 +40,17 @@ class PinSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Whether retention has to keep a version."""
 
     pinned = serializers.BooleanField(default=True)
+
+
+class RoundSumSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+    """What a driven job's round ended with: Σ weight · update, and what it is over."""
+
+    number = serializers.IntegerField(source="round.number")
+
+    class Meta:
+        model = RoundSum
+        fields = [
+            "number", "count", "weight", "metrics", "digest", "size_bytes", "created_at",
+            "released_at",
+        ]  # fmt: skip
+        read_only_fields = fields

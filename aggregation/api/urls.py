@@ -6,6 +6,7 @@ from aggregation.api import views
 from jobs.models import Artifact
 
 _VERSIONS = "jobs/<uuid:job_id>/versions"
+_SUM = "jobs/<uuid:job_id>/rounds/<int:number>/sum"
 
 urlpatterns = [
     path("parameters", views.ParametersListView.as_view(), name="parameters-list"),
@@ -20,6 +21,13 @@ urlpatterns = [
         views.ArtifactView.as_view(kind=Artifact.Kind.PROGRAM),
         name="program",
     ),
+    path(
+        "jobs/<uuid:job_id>/parameters",
+        views.RoundParametersView.as_view(),
+        name="round-parameters",
+    ),
+    path(_SUM, views.SumView.as_view(), name="sum"),
+    path(f"{_SUM}/download", views.SumDownloadView.as_view(), name="sum-download"),
     path(_VERSIONS, views.VersionListView.as_view(), name="versions"),
     path(
         f"{_VERSIONS}/latest/download",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import UUID
 
 from django.http import HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
@@ -14,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 import jobs.services
-from aggregation import artifacts, retention, selectors
+from aggregation import artifacts, driven, retention, selectors
 from aggregation.api import serializers, streams
 from core import knobs
 from core.pagination import CursorPages
@@ -123,17 +124,8 @@ class VersionDownloadView(TenantView):
         """Download a version (``latest``: the newest) as safetensors. The ETag is its digest."""
         _require_job(job_id)
         found = selectors.download(job_id=job_id, number=number)
-        etag = f'"{found.digest}"'
-        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if etag in request.headers.get("If-None-Match", ""):
-            return HttpResponseNotModified(headers=headers)
-        headers |= {
-            "Content-Length": str(found.size_bytes),
-            "Content-Disposition": (f'attachment; filename="{job_id}-v{found.number}.safetensors"'),
-        }
-        return StreamingHttpResponse(
-            streams.sent(found.path), content_type=streams.BINARY, headers=headers
-        )
+        name = f"{job_id}-v{found.number}.safetensors"
+        return _file(request, found.path, found.digest, found.size_bytes, name)
 
 
 class VersionPinView(TenantView):
@@ -155,6 +147,65 @@ class VersionPinView(TenantView):
             now=timezone.now(),
         )
         return Response(serializers.ModelVersionSerializer(version).data)
+
+
+class RoundParametersView(TenantView):
+    """Parameters of a driven job's next round."""
+
+    scope_of = {"POST": access.WRITE_JOBS}
+    answers_once = False  # by the file's digest, known once it is here
+
+    @extend_schema(request=_FILE, responses={201: serializers.ArtifactSerializer})
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Upload a safetensors file as the raw body: the tensors that the job began with."""
+        _require_job(job_id)
+        stream = streams.received(request, limit=knobs.get().max_parameters_bytes)
+        found = driven.store_parameters(job_id=job_id, stream=stream, now=timezone.now())
+        shape = serializers.ArtifactSerializer(found)
+        return answer_once(
+            request, lambda: Response(shape.data, status=201), asked=found.digest.encode()
+        )
+
+
+class SumView(TenantView):
+    """What a driven job's round ended with."""
+
+    scope_of = {"GET": access.READ_MODELS}
+
+    @extend_schema(responses=serializers.RoundSumSerializer)
+    def get(self, request: Request, job_id: UUID, number: int) -> Response:
+        """Show the count, the sum of weights and the metrics of a round's sum."""
+        _require_job(job_id)
+        found = driven.sum_of(job_id=job_id, number=number)
+        return Response(serializers.RoundSumSerializer(found).data)
+
+
+class SumDownloadView(TenantView):
+    """The tensors of a sum."""
+
+    scope_of = {"GET": access.READ_MODELS}
+
+    @extend_schema(responses={(200, streams.BINARY): OpenApiTypes.BINARY, 304: None})
+    def get(self, request: Request, job_id: UUID, number: int) -> HttpResponseBase:
+        """Download Σ weight · update as safetensors. The ETag is its digest."""
+        _require_job(job_id)
+        one = driven.download(job_id=job_id, number=number)
+        name = f"{job_id}-sum{number}.safetensors"
+        return _file(request, one.path, one.found.digest, one.found.size_bytes, name)
+
+
+def _file(
+    request: Request, path: Path, digest: str, size_bytes: int, name: str
+) -> HttpResponseBase:
+    etag = f'"{digest}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if etag in request.headers.get("If-None-Match", ""):
+        return HttpResponseNotModified(headers=headers)
+    headers |= {
+        "Content-Length": str(size_bytes),
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    return StreamingHttpResponse(streams.sent(path), content_type=streams.BINARY, headers=headers)
 
 
 def _tenant_of(request: Request) -> UUID:

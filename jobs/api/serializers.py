@@ -12,6 +12,16 @@ from jobs.models import Job, Round
 class JobSerializer(serializers.ModelSerializer[Job]):
     """A job and where it stands."""
 
+    WAITING = {
+        "type": "object",
+        "properties": {
+            "code": {"type": "string"},
+            "message": {"type": "string"},
+            "numbers": {"type": "object", "additionalProperties": True},
+        },
+        "required": ["code", "message", "numbers"],
+    }
+
     waiting = serializers.SerializerMethodField()
 
     class Meta:
@@ -23,21 +33,21 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         ]  # fmt: skip
         read_only_fields = fields
 
-    @extend_schema_field(
-        {
-            "type": "object",
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "numbers": {"type": "object", "additionalProperties": True},
-            },
-            "required": ["code", "message", "numbers"],
-        }
-    )
+    @extend_schema_field(WAITING)
     def get_waiting(self, job: Job) -> dict[str, Any]:
         """Return what the job waits for."""
         found = selectors.waiting(job, self.context.get("current", {}).get(job.id))
         return {"code": found.code, "message": found.message, "numbers": found.numbers}
+
+
+class StartRoundSerializer(serializers.Serializer[Any]):
+    """What a driven job's next round begins with."""
+
+    number = serializers.IntegerField(min_value=1, max_value=100_000)
+    parameters = serializers.RegexField("^[0-9a-f]{64}$")
+    demand = serializers.IntegerField(
+        min_value=1, max_value=100_000, required=False, help_text="Without it, rounds.demand"
+    )
 
 
 class RoundSerializer(serializers.ModelSerializer[Round]):
@@ -51,3 +61,20 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
             "opened_at", "executing_at", "closed_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
+
+
+class RoundDetailSerializer(serializers.ModelSerializer[Round]):
+    """The same, with the parameters it began from and what it waits for."""
+
+    waiting = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Round
+        fields = [*RoundSerializer.Meta.fields, "base_digest", "waiting"]
+        read_only_fields = fields
+
+    @extend_schema_field(JobSerializer.WAITING)
+    def get_waiting(self, round_: Round) -> dict[str, Any]:
+        """Return what the round waits for; of one that has ended, how."""
+        found = selectors.round_waiting(round_)
+        return {"code": found.code, "message": found.message, "numbers": found.numbers}

@@ -13,9 +13,10 @@ urlpatterns = [
             views.JobActionView.as_view(action=action),
             name=f"job-{action}",
         )
-        for action in ("cancel", "pause", "resume")
+        for action in ("cancel", "pause", "resume", "finish")
     ),
     path("jobs/<uuid:job_id>/clone", views.JobCloneView.as_view(), name="job-clone"),
     path("jobs/<uuid:job_id>/events", views.JobEventsView.as_view(), name="job-events"),
     path("jobs/<uuid:job_id>/rounds", views.RoundListView.as_view(), name="rounds"),
+    path("jobs/<uuid:job_id>/rounds/<int:number>", views.RoundView.as_view(), name="round"),
 ]

@@ -128,7 +128,7 @@ class JobView(TenantView):
 
 
 class JobActionView(TenantView):
-    """Steers one job: cancel, pause, resume."""
+    """Steers one job: cancel, pause, resume; finish, if it is driven."""
 
     scope_of = {"POST": access.WRITE_JOBS}
     action = ""
@@ -140,6 +140,7 @@ class JobActionView(TenantView):
             "cancel": services.cancel,
             "pause": services.pause,
             "resume": services.resume,
+            "finish": services.finish,
         }[self.action]
         job = service(job_id=job_id, actor=caller(request).name, now=timezone.now())
         return Response(serializers.JobSerializer(job).data)
@@ -214,7 +215,7 @@ class JobEventsView(TenantView):
 class RoundListView(TenantView, GenericAPIView[Round]):
     """The rounds of one job."""
 
-    scope_of = {"GET": access.READ_JOBS}
+    scope_of = {"GET": access.READ_JOBS, "POST": access.WRITE_JOBS}
     serializer_class = serializers.RoundSerializer
     queryset = Round.objects.all()
 
@@ -222,6 +223,45 @@ class RoundListView(TenantView, GenericAPIView[Round]):
         """List the rounds, newest first."""
         page = self.paginate_queryset(self.get_queryset().filter(job=_job(job_id)))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        request=serializers.StartRoundSerializer,
+        responses={
+            200: serializers.RoundDetailSerializer,
+            201: serializers.RoundDetailSerializer,
+        },
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Start the next round of a driven job; the same again shows it as it is then."""
+        _job(job_id)
+        shape = serializers.StartRoundSerializer(data=request.data)
+        shape.is_valid(raise_exception=True)
+        round_, created = services.start_round(
+            job_id=job_id,
+            number=shape.validated_data["number"],
+            parameters=shape.validated_data["parameters"],
+            demand=shape.validated_data.get("demand"),
+            actor=caller(request).name,
+            now=timezone.now(),
+        )
+        location = {"Location": f"/api/v1/jobs/{job_id}/rounds/{round_.number}"}
+        found = serializers.RoundDetailSerializer(round_).data
+        return Response(found, status=201 if created else 200, headers=location)
+
+
+class RoundView(TenantView):
+    """One train round of a job; of its attempts, the last."""
+
+    scope_of = {"GET": access.READ_JOBS}
+
+    @extend_schema(responses=serializers.RoundDetailSerializer)
+    def get(self, request: Request, job_id: UUID, number: int) -> Response:
+        """Show the round, with what it waits for in words and numbers."""
+        rows = Round.objects.filter(job=_job(job_id), number=number, kind=Round.Kind.TRAIN)
+        round_ = rows.order_by("attempt").last()
+        if round_ is None:
+            raise services.RoundUnknown(f"job {job_id} has no round {number}")
+        return Response(serializers.RoundDetailSerializer(round_).data)
 
 
 def _job(job_id: UUID) -> Job:

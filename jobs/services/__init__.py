@@ -2,6 +2,7 @@
 
 from jobs.services.artifacts import (
     ArtifactUnknown,
+    forget_unstarted,
     register_artifact,
     settle_artifact,
 )
@@ -18,6 +19,17 @@ from jobs.services.assignments import (
 from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
 from jobs.services.buffers import TooStale
 from jobs.services.clocks import shift_open
+from jobs.services.driven import (
+    BadDemand,
+    NotDriven,
+    RoundUnderWay,
+    RoundUnknown,
+    WrongNumber,
+    finish,
+    require_driven,
+    start_round,
+)
+from jobs.services.driven import complete as complete_driven
 from jobs.services.handover import count_held, lose_held
 from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
 from jobs.services.leaves import acknowledge, waited_enough, wants_held
@@ -33,13 +45,20 @@ from jobs.services.lifecycle import (
     resume,
 )
 from jobs.services.reporting import Report, report_many
-from jobs.services.rounds import RoundOver, complete_round, fail_round, lock_to_finish
+from jobs.services.rounds import (
+    RoundOver,
+    complete_round,
+    fail_round,
+    lock_to_finish,
+    locked_aggregating,
+)
 from jobs.services.submission import (
     IdempotencyConflict,
     ParametersMismatch,
     SpecInvalid,
     UnknownArtifact,
     clone,
+    mismatches,
     submit,
 )
 from jobs.services.sweep import sweep
@@ -48,10 +67,12 @@ __all__ = [
     "AlreadyReported",
     "ArtifactUnknown",
     "AssignmentOver",
+    "BadDemand",
     "Binding",
     "Exchanged",
     "IdempotencyConflict",
     "JobUnknown",
+    "NotDriven",
     "ParametersMismatch",
     "Progress",
     "Report",
@@ -59,11 +80,14 @@ __all__ = [
     "Return",
     "RoundClosed",
     "RoundOver",
+    "RoundUnderWay",
+    "RoundUnknown",
     "SpecInvalid",
     "StaleAssignment",
     "TooStale",
     "UnknownArtifact",
     "Window",
+    "WrongNumber",
     "WrongState",
     "accept",
     "accept_many",
@@ -72,16 +96,21 @@ __all__ = [
     "assign",
     "cancel",
     "clone",
+    "complete_driven",
     "complete_round",
     "count_held",
     "exchange",
     "extend_leases",
     "fail_round",
+    "finish",
+    "forget_unstarted",
     "give_back",
     "grant_demand",
     "hold",
     "lock_to_finish",
+    "locked_aggregating",
     "lose_held",
+    "mismatches",
     "pause",
     "raise_over",
     "register_artifact",
@@ -89,9 +118,11 @@ __all__ = [
     "renew",
     "report",
     "report_many",
+    "require_driven",
     "resume",
     "settle_artifact",
     "shift_open",
+    "start_round",
     "submit",
     "sweep",
     "waited_enough",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from core import hints, origin
 from core.errors import NotFound
 from jobs.models import Artifact, Job
 from tenants import services as tenant_services
+
+UNSTARTED = timedelta(days=1)
 
 
 class ArtifactUnknown(NotFound):
@@ -53,6 +55,12 @@ def register_artifact(
             action=f"{kind}.upload", target=digest, now=now, size_bytes=size_bytes,
         )  # fmt: skip
     return artifact
+
+
+def forget_unstarted(*, now: datetime) -> int:
+    """Forget parameters that were uploaded for a round which nobody has started in a day."""
+    old = Artifact.objects.filter(kind=Artifact.Kind.ROUND, created_at__lt=now - UNSTARTED)
+    return old.delete()[0]
 
 
 @transaction.atomic

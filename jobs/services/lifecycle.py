@@ -49,7 +49,8 @@ def admit(
         return False
     job = Job.objects.get(id=job_id)
     events.append("job.admitted", now=now, tenant_id=job.tenant_id, job_id=job_id, **numbers)
-    opening.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)
+    if not job.is_driven:
+        opening.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)
     return True
 
 

@@ -11,10 +11,16 @@ from core import events, hints, knobs
 from jobs.models import Job, Round
 
 
-def open_round(job: Job, *, kind: str, number: int, attempt: int, now: datetime) -> Round:
-    """Open a round on the job's newest version. The caller's transaction holds the job."""
+def open_round(
+    job: Job, *, kind: str, number: int, attempt: int, now: datetime, demand: int | None = None
+) -> Round:
+    """Open a round on the job's newest version. The caller's transaction holds the job.
+
+    ``demand`` is the driver's, if it is not the spec's.
+    """
     sizes = job.spec["rounds"]
-    demand = sizes["demand"] if kind == Round.Kind.TRAIN else job.spec["evaluation"]["demand"]
+    if demand is None:
+        demand = sizes["demand"] if kind == Round.Kind.TRAIN else job.spec["evaluation"]["demand"]
     if job.granted_demand is not None:
         demand = min(demand, job.granted_demand)
     target, concurrency = _ceil(demand * sizes["over_selection"]), None

@@ -95,7 +95,7 @@ def complete_round(
     Raises RoundOver: another worker was faster, or the job has ended.
     """
     lock_to_finish(round_id)
-    round_ = _locked_aggregating(round_id)
+    round_ = locked_aggregating(round_id)
     Round.objects.filter(id=round_id).update(
         status=Round.Status.FINISHED,
         outcome=Round.Outcome.COMPLETED,
@@ -128,6 +128,8 @@ def fail_round(*, round_id: UUID, code: str, message: str, now: datetime) -> Non
     if evaluation:
         _finish_if_done(job, now)
         return
+    if job.is_driven:
+        return  # whether to go on, and with what, its driver decides
     rules = job.spec["rounds"]
     was_folding = round_.concurrency is not None and round_.status == Round.Status.AGGREGATING
     attempt = buffers.failed_in_a_row(job) if was_folding else round_.attempt
@@ -224,7 +226,8 @@ def lock_to_finish(round_id: UUID) -> None:
         lock(job_id)
 
 
-def _locked_aggregating(round_id: UUID) -> Round:
+def locked_aggregating(round_id: UUID) -> Round:
+    """Lock a round that is aggregating. Raises RoundOver."""
     round_ = Round.objects.select_for_update(no_key=True).get(id=round_id)
     if round_.status != Round.Status.AGGREGATING:
         raise RoundOver(f"round {round_id} is {round_.status} {round_.outcome}".strip())

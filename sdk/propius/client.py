@@ -9,12 +9,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 
 from propius import __version__
 from propius.http_errors import ApiError, error_of, unreachable
+
+if TYPE_CHECKING:
+    from propius.driven import DrivenJob
 
 Json = dict[str, Any]
 TIMEOUT_S = 60.0
@@ -140,6 +143,28 @@ class Client:
         """Cancel a job; return it."""
         return self._json("POST", f"jobs/{job}/cancel")
 
+    def driven(
+        self, spec: Mapping[str, Any], parameters: Mapping[str, Any] | bytes | Path
+    ) -> DrivenJob:
+        """Submit a driven job, whose rounds your program starts; see :mod:`propius.driven`.
+
+        Parameters
+        ----------
+        spec
+            The job file's content without ``parameters``; ``rounds.demand`` is the most that a
+            round may ask for. There is no ``strategy``: it is yours.
+        parameters
+            Arrays by name, or a safetensors file or its bytes: which tensors the rounds are about.
+        """
+        from propius import driven
+
+        digest = self.upload_parameters(driven.encoded(parameters))
+        return driven.DrivenJob(self, self.submit_job(driven.prepared(spec, digest)))
+
+    def upload_for_round(self, job: str, source: str | Path | bytes) -> str:
+        """Upload parameters for the next round of a driven job; return their digest."""
+        return str(self._upload(f"jobs/{job}/parameters", source)["digest"])
+
     def rounds(self, job: str) -> Iterator[Json]:
         """Return a job's rounds."""
         return self._pages(f"jobs/{job}/rounds", {})
@@ -162,11 +187,23 @@ class Client:
             if not numbers:
                 raise ApiError(404, "no_version", f"job {job} has no model version yet")
             number = max(numbers)
+        return self.save(f"jobs/{job}/versions/{number}/download", path)
+
+    def get(self, path: str) -> Json:
+        """Return what a path of the API answers."""
+        return self._json("GET", path)
+
+    def post(self, path: str, body: Json | None) -> Json:
+        """Send JSON to a path of the API; return the answer."""
+        return self._json("POST", path, json=body)
+
+    def save(self, url: str, path: str | Path) -> Path:
+        """Save the file at a path of the API; a half file is never left there."""
         target = Path(path)
         draft = target.with_name(target.name + ".part")
         try:
             with (
-                self._stream(f"jobs/{job}/versions/{number}/download") as answer,
+                self._stream(url) as answer,
                 draft.open("wb") as file,
             ):
                 for block in answer.iter_bytes(BLOCK):

@@ -158,6 +158,7 @@ class JobSpec(_Section, frozen=True, kw_only=True):
     max_update_bytes: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
     max_update_norm: Annotated[float, Meta(gt=0, le=1e18)] | None = None
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
+    driven: bool = False
 
 
 def parse(raw: Mapping[str, Any]) -> JobSpec:
@@ -211,6 +212,8 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
     errors |= _check_least(spec.rounds) | _check_strategy(spec) | _check_privacy(spec)
     if spec.frozen is not None and not isinstance(spec.workload, ProgramWorkload):
         errors["frozen"] = "it needs workload.kind program, which says what is trained"
+    if spec.driven:
+        errors |= _check_driven(spec)
     if isinstance(spec.strategy, FedBuff):
         errors |= _check_buffer(spec.strategy, spec.rounds)
     if isinstance(spec.workload, QueryWorkload):
@@ -279,6 +282,19 @@ def _check_strategy(spec: JobSpec) -> dict[str, str]:
                 )
             }
     return {}
+
+
+def _check_driven(spec: JobSpec) -> dict[str, str]:
+    """A driven job's rounds end with a sum; what would be made of that is its driver's own."""
+    errors = {}
+    if spec.strategy != FedAvg():
+        said = name_of(type(spec.strategy))
+        errors["strategy.name"] = f"{said}; a driven job has none: leave it out"
+    if spec.privacy is not None:
+        errors["privacy"] = "a driven job's sums are without noise; leave it out"
+    if spec.evaluation.every:
+        errors["evaluation.every"] = f"{spec.evaluation.every}; a driven job has no evaluations"
+    return errors
 
 
 def _check_buffer(strategy: FedBuff, rounds: Rounds) -> dict[str, str]:

@@ -135,7 +135,18 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/resume": {"POST": rest("submitter", 409, stranger=404)},  # it is not paused
     f"{_JOB}/clone": {"POST": rest("submitter", 201, stranger=404)},
     f"{_JOB}/events": {"GET": rest("viewer", 200, stranger=404)},
-    f"{_JOB}/rounds": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/rounds": {
+        "GET": rest("viewer", 200, stranger=404),
+        # It is not driven, as of the two below.
+        "POST": rest("submitter", 409, stranger=404, body=sends(number=1, parameters="f" * 64)),
+    },
+    f"{_JOB}/rounds/<int:number>": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/parameters": {
+        "POST": rest("submitter", 409, stranger=404, body=file("new_parameters"))
+    },
+    f"{_JOB}/finish": {"POST": rest("submitter", 409, stranger=404)},
+    f"{_JOB}/rounds/<int:number>/sum": {"GET": rest("viewer", 404, stranger=404)},
+    f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 404, stranger=404)},
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
     # Models
