@@ -6,15 +6,17 @@ import importlib
 import json
 import sys
 import tomllib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from propius.agent import workloads
 from propius.agent.identity import write_private
-from propius.app import App
 from propius.cli.owner import HomeOption, home_of
 from propius.cli.words import UserError, explained
+
+if TYPE_CHECKING:
+    from propius.app import App
 
 
 @explained
@@ -40,6 +42,9 @@ def register(
 
 
 def _imported(reference: str, folder: str) -> App:
+    # Here, not above: the idle agent of `device run` carries no numpy.
+    from propius.app import App
+
     module, _, name = reference.partition(":")
     # As in the trainer's child: the owner's handlers live beside handlers.toml.
     sys.path.insert(0, folder)
