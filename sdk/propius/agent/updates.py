@@ -73,7 +73,9 @@ def write(work: LocalWork, trained: Path) -> None:
 def sizes(work: LocalWork, adaptive: Adaptive) -> dict[str, float]:
     """Return how many bytes the update would have, by codec, in the job's order."""
     model = read_header(work.parameters)
-    chosen = set(_names(work, {name: info.dtype in codec.FLOATS for name, info in model.items()}))
+    chosen = set(
+        travelling(work, {name: info.dtype in codec.FLOATS for name, info in model.items()})
+    )
     kept = {name: info for name, info in model.items() if name in chosen}
     return {
         name: float(
@@ -86,7 +88,7 @@ def sizes(work: LocalWork, adaptive: Adaptive) -> dict[str, float]:
     }
 
 
-def _names(work: LocalWork, floats: Mapping[str, bool]) -> list[str]:
+def travelling(work: LocalWork, floats: Mapping[str, bool]) -> list[str]:
     """Return the tensors that travel, of those whose names say whether they are floats."""
     if work.program is not None:
         rules = container.load(work.program).rules()
@@ -99,7 +101,7 @@ def _names(work: LocalWork, floats: Mapping[str, bool]) -> list[str]:
 
 def _averaged(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:
     floats = {name: array.dtype.kind == "f" for name, array in tensors.items()}
-    return {name: tensors[name] for name in _names(work, floats)}
+    return {name: tensors[name] for name in travelling(work, floats)}
 
 
 def _differences(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:

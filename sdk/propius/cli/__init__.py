@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from propius import __version__
-from propius.cli import device, fleet, job, profile, register, upload
+from propius.cli import device, fleet, job, profile, register, trial, upload
 from propius.cli.words import UserError, explained
 from propius.client import Client
 from propius.http_errors import ApiError
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 device.app.command()(register.register)
+app.command("try")(trial.try_)
 app.add_typer(device.app, name="device")
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(job.app, name="job")
