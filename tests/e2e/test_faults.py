@@ -4,6 +4,8 @@ Devices send numbers whose weighted mean can be computed from the accepted updat
 or doubled update would show in the model itself.
 """
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import redis
 from safetensors.numpy import load_file
 
+from propius_site.supervision import Supervisor
 from tests.e2e.fleet import Fleet
 from tests.e2e.running import RunningPlatform
 
@@ -20,6 +23,9 @@ PROGRAMS = [
     "web", "gateway", "worker-scheduling", "worker-aggregation", "worker-batch", "beat", "valkey",
     "postgres",
 ]  # fmt: skip
+
+AWAY_S = float(os.environ.get("E2E_POSTGRES_AWAY_S", "12"))
+"""Longer than a process waits for a connection (10 s); E2E_POSTGRES_AWAY_S=30 is the long form."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,25 @@ def test_a_job_survives_an_emptied_valkey(platform, fleet, tmp_path):
     ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
     assert ended["outcome"] == "completed", ended["waiting"]
     check_exactly_once(fleet, job, tmp_path)
+
+
+def test_a_job_survives_a_postgres_that_is_away_for_longer_than_anyone_waits(
+    platform, fleet, tmp_path
+):
+    """Stopped and started again by hand: nothing restarts it, every wait for it ends in vain."""
+    job = fleet.submit(rounds=ROUNDS, demand=DEMAND)
+    fleet.wait_for_round(job, number=2)
+    others = [name for name in PROGRAMS if name not in ("postgres", "valkey")]
+    before = {name: platform.pid(name) for name in others}
+    supervisor = Supervisor(platform.paths)
+    supervisor.stop(["postgres"])
+    time.sleep(AWAY_S)
+    supervisor.launch("postgres")
+    platform.wait_ready(timeout_s=30)
+    ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
+    assert ended["outcome"] == "completed", ended["waiting"]
+    check_exactly_once(fleet, job, tmp_path)
+    assert {name: platform.pid(name) for name in others} == before
 
 
 def check_exactly_once(fleet: Fleet, job: str, folder: Path) -> None:
