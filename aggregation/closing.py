@@ -23,6 +23,7 @@ from aggregation import (
     gathering,
     ownership,
     privacy,
+    queries,
     recipes,
     retention,
     summing,
@@ -117,6 +118,8 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
         raise folding.Incomplete(f"partials hold {count} of {round_.reported} updates")
     made = _make(round_, partials, cohort)
     metrics = dict(made.metrics)
+    if queries.is_query(round_.job):
+        metrics |= queries.figures(blobs.store().path(made.digest))
     with transaction.atomic():
         _lock(round_)
         _name(round_, made, now)
