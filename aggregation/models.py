@@ -237,3 +237,26 @@ class Hold(models.Model):
 
     def __str__(self) -> str:
         return f"{self.assignment_id} at {self.leaf_id}"
+
+
+class UsageDay(models.Model):
+    """What one job used on one day (UTC) in which rounds of it closed."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE)
+    day = models.DateField()
+    rounds = models.PositiveIntegerField()
+    assignments = models.PositiveIntegerField()
+    reported = models.PositiveIntegerField()
+    device_seconds = models.FloatField()
+    down_bytes = models.PositiveBigIntegerField()
+    up_bytes = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "day"], name="usage_once_a_day"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "day"], name="usage_by_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.job_id}"

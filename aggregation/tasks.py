@@ -7,7 +7,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from aggregation import leaves, ownership, sweeping
+from aggregation import leaves, ownership, sweeping, usage
 from core import hints
 
 
@@ -37,6 +37,12 @@ def sweep() -> None:
 def collect() -> None:
     """Delete blobs that nothing names any more."""
     ownership.collect(now=timezone.now())
+
+
+@shared_task(name="aggregation.roll_up")
+def roll_up() -> None:
+    """Count what tenants used yesterday and today."""
+    usage.roll_up(now=timezone.now())
 
 
 @shared_task(name="aggregation.check_program")

@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from frontend.views import accounts, devices, jobs, joining, overview, settings, webhooks
+from frontend.views import accounts, devices, jobs, joining, overview, settings, usage, webhooks
 
 app_name = "frontend"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
     path("devices/pools/", devices.create_pool, name="create-pool"),
     path("devices/tokens/", devices.create_token, name="create-token"),
     path("devices/tokens/<uuid:token_id>/revoke/", devices.revoke_token, name="revoke-token"),
+    path("usage/", usage.usage, name="usage"),
+    path("usage.csv", usage.usage_csv, name="usage-csv"),
     path("settings/", settings.people, name="settings"),
     path("settings/invitations/", settings.invite, name="settings-invite"),
     path(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from aggregation.api import views
+from aggregation.api import usage, views
 from jobs.models import Artifact
 
 _VERSIONS = "jobs/<uuid:job_id>/versions"
@@ -26,6 +26,7 @@ urlpatterns = [
         views.RoundParametersView.as_view(),
         name="round-parameters",
     ),
+    path("usage", usage.UsageView.as_view(), name="usage"),
     path(_SUM, views.SumView.as_view(), name="sum"),
     path(f"{_SUM}/download", views.SumDownloadView.as_view(), name="sum-download"),
     path(_VERSIONS, views.VersionListView.as_view(), name="versions"),

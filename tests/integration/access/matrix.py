@@ -149,6 +149,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 404, stranger=404)},
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/usage": {"GET": rest("viewer", 200, stranger=200)},
     # Models
     "api/v1/parameters": {
         "GET": rest("viewer", 200, stranger=200),
@@ -204,6 +205,8 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
             form(invitation=lambda world: world.invitation),
         ),
     },
+    "usage/": {"GET": page("viewer", 200, stranger=200)},
+    "usage.csv": {"GET": page("viewer", 200, stranger=200)},
     "settings/": {"GET": page("viewer", 200, stranger=200)},
     "settings/invitations/": {
         "POST": page(

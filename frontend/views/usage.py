@@ -1,0 +1,53 @@
+"""What the tenant has used: the page, and the same lines as CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from aggregation import usage as counted
+from frontend.access import member_page
+from frontend.selectors import usage as usage_selectors
+from frontend.views.pages import page
+from tenants.access import READ_JOBS, Principal
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@require_safe
+@member_page(READ_JOBS)
+def usage(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """Show device-hours, rounds and bytes by day, job and member, against the quota."""
+    found = usage_selectors.page(
+        tenant_id=principal.tenant_id, days=_days(request), now=timezone.now()
+    )
+    shown = {"usage": found, "periods": usage_selectors.PERIODS}
+    return page(request, principal, "frontend/usage/page.html", shown)
+
+
+@require_safe
+@member_page(READ_JOBS)
+def usage_csv(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """Send a line for each job and day."""
+    answer = HttpResponse(content_type="text/csv; charset=utf-8")
+    answer.headers["Content-Disposition"] = 'attachment; filename="usage.csv"'
+    writer = csv.writer(answer)
+    writer.writerow([field.name for field in dataclasses.fields(counted.Line)])
+    for line in counted.lines(days=_days(request), now=timezone.now()):
+        writer.writerow([_plain(one) for one in dataclasses.astuple(line)])
+    return answer
+
+
+def _days(request: HttpRequest) -> int:
+    asked = request.GET.get("days", "")
+    days = int(asked) if asked.isascii() and asked.isdecimal() else 0
+    return days if days in usage_selectors.PERIODS else 30
+
+
+def _plain(value: object) -> object:
+    """A name that a spreadsheet would run as a formula is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
