@@ -34,6 +34,10 @@ class UnknownPolicy(ValueError):
     """A policy that is neither in the registry nor at the import path given."""
 
 
+class NoParquet(RuntimeError):
+    """The library that writes Parquet is not installed."""
+
+
 def load(name: str, parameters: Mapping[str, Any] | None = None) -> Policy:
     """Build a policy by its name, or from outside by import path (``package.module:Class``).
 
@@ -88,6 +92,21 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     for row in rows:
         writer.writerow({name: "" if _unknown(value) else value for name, value in row.items()})
+    return out.getvalue()
+
+
+def as_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the rows as a Parquet file; nulls for what is not known. Raises NoParquet."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise NoParquet("Parquet needs pyarrow: pip install pyarrow, or write CSV") from error
+    plain = [
+        {name: None if _unknown(value) else value for name, value in row.items()} for row in rows
+    ]
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(plain), out)
     return out.getvalue()
 
 

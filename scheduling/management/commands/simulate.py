@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from scheduling.policies import BadParameters
-from scheduling.simulation import cases, generator, sweep, traces
+from scheduling.simulation import cases, generator, plots, sweep, traces
 from scheduling.simulation.traces import Fleet, SimulatedJob
 
 
@@ -34,24 +34,41 @@ class Command(BaseCommand):
         parser.add_argument(
             "--sweep", metavar="POLICIESxSEEDS", help="as fifo,irs,propius x 1,2,3: a row a policy"
         )
-        parser.add_argument("--output", type=Path, help="write there instead of to the terminal")
+        parser.add_argument(
+            "--output", type=Path, help="write there; a sweep as Parquet if it ends in .parquet"
+        )
+        parser.add_argument("--plot", type=Path, help="draw a sweep into this SVG file")
         parser.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run and print."""
+        _check(options)
         try:
             fleet, jobs = _traces(options)
             if options["sweep"]:
-                text = _sweep(fleet, jobs, options)
+                rows = _sweep(fleet, jobs, options)
+                text = json.dumps(rows) if options["json"] else sweep.as_csv(rows).rstrip("\n")
+                if _write_sweep(rows, options):
+                    return
             else:
                 policy = sweep.load(options["policy"], options["parameters"])
                 text = _shown(_run(fleet, jobs, policy, options["seed"], options), options["json"])
-        except (traces.BadTrace, sweep.UnknownPolicy, BadParameters) as error:
+        except (
+            traces.BadTrace, sweep.UnknownPolicy, sweep.NoParquet, BadParameters, OSError,
+        ) as error:  # fmt: skip
             raise CommandError(str(error)) from error
         if options["output"]:
             options["output"].write_text(text + "\n")
         else:
             self.stdout.write(text)
+
+
+def _check(options: dict[str, Any]) -> None:
+    parquet = options["output"] is not None and options["output"].suffix == ".parquet"
+    if not options["sweep"] and (options["plot"] or parquet):
+        raise CommandError("--plot and a .parquet file are of a --sweep")
+    if options["plot"] and options["plot"].suffix != ".svg":
+        raise CommandError(f"--plot {options['plot']}: a file that ends in .svg is allowed")
 
 
 def _traces(options: dict[str, Any]) -> tuple[Fleet, list[SimulatedJob]]:
@@ -72,16 +89,25 @@ def _run(
     )
 
 
-def _sweep(fleet: Fleet, jobs: list[SimulatedJob], options: dict[str, Any]) -> str:
+def _sweep(fleet: Fleet, jobs: list[SimulatedJob], options: dict[str, Any]) -> list[dict[str, Any]]:
     names, cross, seeds = options["sweep"].replace("×", "x").replace(" ", "").rpartition("x")
     if not cross or not all(part.isdigit() for part in seeds.split(",")):
         raise CommandError(f"--sweep {options['sweep']!r}: fifo,propiusx1,2,3 is the form")
-    rows = sweep.sweep(
+    return sweep.sweep(
         names.split(","),
         [int(part) for part in seeds.split(",")],
         lambda policy, seed: _run(fleet, jobs, policy, seed, options),
     )
-    return json.dumps(rows) if options["json"] else sweep.as_csv(rows).rstrip("\n")
+
+
+def _write_sweep(rows: list[dict[str, Any]], options: dict[str, Any]) -> bool:
+    """Write the plot, and the table if it is to be Parquet; tell whether that was the output."""
+    if options["plot"]:
+        options["plot"].write_text(plots.svg(rows))
+    if options["output"] is None or options["output"].suffix != ".parquet":
+        return False
+    options["output"].write_bytes(sweep.as_parquet(rows))
+    return True
 
 
 def _shown(report: dict[str, Any], as_json: bool) -> str:
