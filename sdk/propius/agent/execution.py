@@ -22,9 +22,18 @@ log = logging.getLogger(__name__)
 
 
 TELLING = frozenset(
-    {"trainer_timeout", "training_diverged", "update_too_large", "out_of_range", TOO_SLOW}
-)
-"""Failures whose words come from the SDK and speak of the model only."""
+    {
+        "trainer_timeout", "training_diverged", "update_too_large", "out_of_range", TOO_SLOW,
+        "bad_program_container", "bad_program_schema", "bad_program_graph", "op_not_allowed",
+    }
+)  # fmt: skip
+"""Failures whose words come from the SDK and speak of the model or the program only."""
+
+WORDS = {
+    "out_of_memory": "the work needs more memory than this device gives it",
+    "trainer_crashed": "the process that did the work ended before it was done",
+}
+"""What the platform reads where the words themselves could hold more."""
 
 
 class Execution:
@@ -169,4 +178,4 @@ def _public(error: TrainingError) -> str:
     """Return what the platform may read: a handler's own words could hold the owner's data."""
     if error.code in TELLING:
         return str(error)
-    return "the work failed on this device; its log tells its owner why"
+    return WORDS.get(error.code, "the work failed on this device; its log tells its owner why")

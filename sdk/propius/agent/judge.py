@@ -20,7 +20,7 @@ from propius.agent.probes import Probes
 from propius.agent.refusals import Refusal
 from propius.agent.workloads import Workloads
 from propius.needs import Needs, mismatch
-from propius.spec import CodecName
+from propius.sections import CodecName
 
 log = logging.getLogger(__name__)
 

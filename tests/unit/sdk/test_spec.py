@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from propius import codec, spec
+from propius.sections import CodecName
 
 DIGEST = "a" * 64
 JOB: dict[str, Any] = {
@@ -169,7 +170,7 @@ def test_what_cannot_adapt_is_named(block: dict[str, Any], field: str, words: st
 
 
 def test_the_job_file_knows_every_codec() -> None:
-    assert set(get_args(spec.CodecName)) == set(codec.CODECS)
+    assert set(get_args(CodecName)) == set(codec.CODECS)
 
 
 def test_a_missing_section_is_named() -> None:
