@@ -39,9 +39,10 @@ class Visits:
     async def challenge(self) -> wire.Challenge:
         """Ask for a first nonce. Raises as :meth:`say`."""
         messages = await self._request("GET", b"")
-        if len(messages) != 1 or not isinstance(messages[0], wire.Challenge):
+        if len(messages) != 1 or not isinstance(first := messages[0], wire.Challenge):
             raise _no_gateway(self._url, "something else than a challenge")
-        return messages[0]
+        self._nonce = first.nonce
+        return first
 
     async def say(self, *words: wire.Message) -> list[wire.FromGateway]:
         """Say who this is and then ``words``; return the answers, the welcome first.
@@ -55,7 +56,7 @@ class Visits:
         """
         for _ in range(TRIES):
             if not self._nonce:
-                self._nonce = (await self.challenge()).nonce
+                await self.challenge()
             said = "\n".join(map(wire.encode, words)).encode()
             hello = self._introduction.hello(f"{self._nonce} {hashlib.sha256(said).hexdigest()}")
             body = wire.encode(hello).encode() + (b"\n" + said if words else b"")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from propius import __version__
-from propius.cli import device, fleet, job, profile, register, trial, upload
+from propius.cli import conformance, device, fleet, job, profile, register, trial, upload
 from propius.cli.words import UserError, explained
 from propius.client import Client
 from propius.http_errors import ApiError
@@ -23,6 +23,7 @@ device.app.command()(register.register)
 app.command("try")(trial.try_)
 app.add_typer(device.app, name="device")
 app.add_typer(fleet.app, name="fleet")
+app.command()(conformance.conformance)
 app.add_typer(job.app, name="job")
 app.add_typer(upload.app, name="upload")
 
