@@ -52,3 +52,12 @@ def test_a_plan_wakes_a_device_once_and_then_the_next() -> None:
     again = Device("a1", "a", woken, pushed=True)
     pool.park(again, 1)  # type: ignore[arg-type]
     assert woken == ["a1", "a2"]
+
+
+def test_a_signature_reaches_the_slots_of_all_its_groups_and_no_others() -> None:
+    woken: list[str] = []
+    pool = _pool(woken, "a+b1", "a+b2", "a+b3", "a+b4", "c1")
+    pool.plan(version=1, epoch="e", open_slots={"a": 1, "b": 2, "d": 5})
+    assert woken == ["a+b1", "a+b2", "a+b3"]
+    pool.park(Device("a+b5", "a+b", woken), UNTRIED)  # type: ignore[arg-type]
+    assert woken[3:] == ["a+b4"]

@@ -1,5 +1,7 @@
 """The order that each policy promises, on rounds small enough to order by hand."""
 
+import dataclasses
+
 import pytest
 
 from scheduling import policies
@@ -61,3 +63,32 @@ def test_srsf_refuses_a_wait_that_is_no_duration(value):
 def test_an_unknown_policy_is_refused_with_those_that_there_are():
     with pytest.raises(policies.BadParameters, match="fifo, irs, las, propius"):
         policies.make("venn", {})
+
+
+def test_queues_are_stored_once_a_group_and_merged_for_a_signature():
+    groups = {"a": "x", "b": "y", "c": "x", "d": "z"}
+    rounds = [
+        dataclasses.replace(round_(name, submitted_at=place), group=group)
+        for place, (name, group) in enumerate(groups.items())
+    ]
+    supply = [SignatureSupply(one, frozenset(one.split("+"))) for one in ("x+y", "y+z", "x", "w")]
+    plan = policies.make("fifo", {}).plan(Snapshot(NOW, tuple(rounds), tuple(supply)))
+    assert plan.queues == {"x": ("a", "c"), "y": ("b",), "z": ("d",)}
+    served = {one.signature: "".join(plan.rounds_of(one.signature)) for one in supply}
+    assert served == {"x+y": "abc", "y+z": "bd", "x": "ac", "w": ""}
+
+
+def test_fair_merges_the_queues_of_all_tenants_in_the_order_of_what_they_are_due():
+    rounds = [
+        dataclasses.replace(round_(name, submitted_at=at), tenant=tenant, group=group)
+        for name, at, tenant, group in (
+            ("a", 1, "rich", "x"), ("b", 2, "poor", "y"),
+            ("c", 3, "poor", "x"), ("d", 0, "rich", "y"),
+        )
+    ]  # fmt: skip
+    shares = {"rich": policies.Share(used_s=500.0), "poor": policies.Share()}
+    supply = (SignatureSupply("x+y", frozenset({"x", "y"})), SignatureSupply("x", frozenset({"x"})))
+    fair = policies.make("fair", {"within": "fifo"})
+    plan = fair.plan(Snapshot(NOW, tuple(rounds), supply, shares))
+    assert plan.queues == {"x": ("c", "a"), "y": ("b", "d")}
+    assert plan.rounds_of("x+y") == ("b", "c", "d", "a")
