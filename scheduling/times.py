@@ -44,6 +44,6 @@ class Times:
         wanted = share * sum(self.counts.values())
         for bucket, count in sorted(self.counts.items()):
             if count >= wanted > 0:
-                return LEAST_S * STEP ** (bucket + wanted / count)
+                return float(LEAST_S * STEP ** (bucket + wanted / count))
             wanted -= count
         return 0.0
