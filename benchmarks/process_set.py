@@ -31,7 +31,7 @@ class ProcessSet:
 
     def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self.paths = paths.for_home(home)
-        self.web_port, self.gateway_port = _free_ports(2)
+        self.web_port, self.gateway_port = free_ports(2)
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -130,7 +130,8 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports: list[int] = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
