@@ -1,13 +1,17 @@
 """What each policy promises, on examples worked out by hand."""
 
 import dataclasses
+import math
 import random
+
+import pytest
 
 from scheduling import policies
 from scheduling.policies import OpenRound, Share, SignatureSupply, Snapshot, shares
 from scheduling.policies.irs import delayed
 from scheduling.simulation import cases
 from scheduling.simulation.traces import Fleet, SimulatedJob
+from scheduling.times import Times, bucket_of
 
 NOW = 1_000.0
 
@@ -249,3 +253,35 @@ def share_of_a(name, *, parts=1, lies=False):
     )
     used = {tenant: one["busy_device_s"] for tenant, one in report["by_tenant"].items()}
     return used["a"] / sum(used.values())
+
+
+class TestLearntTimes:
+    def test_propius_serves_a_round_last_that_its_slow_devices_cannot_end_in_time(self):
+        shape = {"deadline_at": NOW + 100, "workload_s": 20.0}
+        devices = supply(g=10.0)
+        slow = round_("slow", remaining=5, median_s=200.0, p95_s=400.0, **shape)
+        quick = round_("quick", remaining=9, median_s=10.0, p95_s=20.0, **shape)
+        unknown = round_("unknown", remaining=5, **shape)
+        assert plan("propius", [slow, quick], devices).rounds_of("g") == ("quick", "slow")
+        assert plan("propius", [unknown, quick], devices).rounds_of("g") == ("unknown", "quick")
+
+    def test_srtf_takes_p95_until_a_round_has_ended(self):
+        first = round_("first", remaining=9, p95_s=10.0)
+        second = round_("second", remaining=9, p95_s=90.0)
+        ended = round_("ended", remaining=9, p95_s=90.0, response_s=1.0)
+        assert plan("srtf", [second, first, ended], supply(g=1.0)).rounds_of("g") == (
+            "ended", "first", "second",
+        )  # fmt: skip
+
+    def test_quantiles_are_those_of_the_tasks_within_a_bucket_and_old_ones_are_forgotten(self):
+        draw = random.Random(1)
+        learnt = Times()
+        for took in (draw.lognormvariate(3.0, 0.7) for _ in range(900)):
+            learnt.add({bucket_of(took): 1})
+        assert learnt.quantile(0.5) == pytest.approx(math.exp(3.0), rel=0.1)
+        assert learnt.quantile(0.95) == pytest.approx(math.exp(3.0 + 1.645 * 0.7), rel=0.15)
+        assert Times().quantile(0.5) == 0.0
+        for _ in range(40):
+            learnt.add({bucket_of(1.0): 100})
+        assert learnt.quantile(0.5) == pytest.approx(1.0, rel=0.2)
+        assert sum(learnt.counts.values()) <= 1_000
