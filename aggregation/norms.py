@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from propius import codec as codecs
 from propius.arrays import NUMPY_DTYPES
@@ -17,6 +18,7 @@ from propius.encodings import INDEX, SCALE, channels
 from propius.tensors import ITEM_BYTES, TensorError, TensorInfo, header_of, opened
 
 CHUNK_ITEMS = 1 << 18
+Wide = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class _File:
         self._data = data
         self.header = header_of(data)
 
-    def values(self, name: str, part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def values(self, name: str, part: slice) -> Wide:
         """Return elements of a tensor, decoded, in float64: no square of a float32 overflows it."""
         info = self.header[name]
         raw = self._elements(info, part)
@@ -83,9 +85,10 @@ class _File:
         scales = self.header[name + SCALE]
         row = prod(info.shape) // max(1, channels(info.shape))
         factors = self._elements(scales, slice(0, prod(scales.shape)))
-        return raw * factors[np.arange(part.start, part.stop) // max(1, row)]
+        scaled: Wide = raw * factors[np.arange(part.start, part.stop) // max(1, row)]
+        return scaled
 
-    def _elements(self, info: TensorInfo, part: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _elements(self, info: TensorInfo, part: slice) -> Wide:
         width = ITEM_BYTES[info.dtype]
         # Sliced, not viewed: a tensor may start at an odd byte, and no view may outlive the map.
         data = self._data[info.begin + part.start * width : info.begin + part.stop * width]

@@ -68,3 +68,47 @@ def test_it_keeps_a_devices_words_without_what_postgres_cannot_hold():
             code="crashed", message="bad \0 byte", now=NOW,
         )  # fmt: skip
         assert Assignment.objects.get().message == "bad \ufffd byte"
+
+
+def artifact(tenant, kind, digest, names):
+    tensors = {name: {"shape": [2], "dtype": "F32"} for name in names}
+    with system_scope():
+        services.register_artifact(
+            tenant_id=tenant.id, kind=kind, digest=digest, size_bytes=10, status="valid",
+            tensors=tensors, errors={}, now=NOW,
+        )  # fmt: skip
+
+
+def adapted(mine, frozen, digest="f" * 64):
+    """Submit a job whose program has a base and an adapter; ``frozen`` are the base's tensors."""
+    artifact(mine, "program", "e" * 64, ["adapter", "base"])
+    artifact(mine, "parameters", "d" * 64, ["adapter"])
+    if frozen:
+        artifact(mine, "parameters", "f" * 64, frozen)
+    workload = {"kind": "program", "program": "e" * 64, "dataset": "digits"}
+    return submit(mine, workload=workload, parameters="d" * 64, frozen=digest)
+
+
+def test_frozen_tensors_fill_up_what_the_program_expects():
+    job = adapted(factories.tenant(), ["base"])
+    # Only to devices that know what to do with them.
+    assert job.spec["effective"]["workload"] == ["program", "1+frozen"]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "field", "words"),
+    [
+        (["adapter", "base"], "frozen.adapter", "it is in parameters too"),
+        (["other"], "parameters.base", "missing"),
+        ([], "frozen", "was not uploaded"),
+    ],
+)
+def test_frozen_tensors_that_do_not_fit_are_named(frozen, field, words):
+    with pytest.raises((services.ParametersMismatch, services.UnknownArtifact)) as caught:
+        adapted(factories.tenant(), frozen)
+    assert words in caught.value.errors[field]
+
+
+def test_frozen_tensors_need_a_program():
+    with pytest.raises(services.SpecInvalid, match="it needs workload"):
+        submit(factories.tenant(), frozen="f" * 64)

@@ -10,7 +10,7 @@ from propius import arrays, tensors
 from propius.program import container
 from propius.program.exporter import export
 from propius.program.interpreter import CompiledProgram
-from propius.training import batches
+from propius.training import batches, optimizers
 from propius.training.config import TrainConfig
 from propius.training.torch_trainer import TrainingDiverged, evaluate, train
 from tests.unit.sdk.program.programs import linear, linear_data, linear_parameters
@@ -36,6 +36,14 @@ def test_one_step_of_sgd_by_hand(compiled: CompiledProgram) -> None:
     np.testing.assert_allclose(result.parameters["bias"], [0.3], rtol=1e-6)
     assert (result.examples, result.steps, result.metrics) == (2, 1, {"loss": 2.5})
     assert not start["weight"].any()
+
+
+def test_a_frozen_tensor_is_not_trained_and_does_not_come_back(compiled: CompiledProgram) -> None:
+    start = linear_parameters()
+    result = train(compiled, start, linear_data(), ONE_STEP, seed=0, frozen={"weight"})
+    # As above for the bias alone; the other one counts in the loss only.
+    assert set(result.parameters) == {"bias"}
+    np.testing.assert_allclose(result.parameters["bias"], [0.3], rtol=1e-6)
 
 
 def test_clipping_by_hand(compiled: CompiledProgram) -> None:
@@ -153,6 +161,35 @@ def test_a_result_that_is_not_finite_is_refused(compiled: CompiledProgram) -> No
 )
 def test_no_batch_of_one_is_left_over(examples: int, size: int, expected: list[int]) -> None:
     assert [end - begin for begin, end in batches.spans(examples, size)] == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("cosine", [1, 0.854, 0.5, 0.146]),
+    ],
+)
+def test_a_schedule_by_hand(schedule: str, rates: list[float]) -> None:
+    config = TrainConfig(learning_rate=1.0, schedule=schedule)  # type: ignore[arg-type]
+    found = [optimizers.scheduled(config, step, 4) for step in range(4)]
+    assert found == pytest.approx(rates, abs=1e-3)
+
+
+def test_a_schedule_lowers_what_the_later_steps_do(compiled: CompiledProgram) -> None:
+    plain, lowered = (
+        train(
+            compiled,
+            linear_parameters(),
+            linear_data(),
+            TrainConfig(learning_rate=0.1, epochs=2, batch_size=2, schedule=schedule),
+            seed=0,
+        ).parameters["weight"]  # fmt: skip
+        for schedule in ("constant", "linear")
+    )
+    start = linear_parameters()["weight"]
+    assert 0 < np.abs(lowered - start).sum() < np.abs(plain - start).sum()
 
 
 def test_local_steps_go_around_the_data() -> None:
