@@ -16,6 +16,7 @@ from propius.agent.agent import Agent, AgentOptions
 from propius.agent.conditions import Conditions
 from propius.agent.log_format import configure
 from propius.agent.meter import SystemMeter
+from propius.agent.oneshot import OneShot
 from propius.agent.pool_trainer import PoolTrainer
 from propius.cli import owner
 from propius.cli.owner import HomeOption, home_of
@@ -24,6 +25,8 @@ from propius.training.pool import TrainerPool
 
 app = typer.Typer(help="Let this machine join a pool and work.", no_args_is_help=True)
 owner.add_to(app)
+COME_BACK = 75
+"""Exit status of ``--once`` that asks to be started again later (EX_TEMPFAIL of sysexits.h)."""
 
 
 @app.command()
@@ -33,12 +36,15 @@ def enrol(
     token: Annotated[str, typer.Option(help="An enrolment token of the pool.")],
     home: HomeOption = None,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    ca: Annotated[
+        Path | None, typer.Option(help="Certificates (PEM) of the authority to trust, kept.")
+    ] = None,
 ) -> None:
     """Join a pool: make a key on this device and register its public half."""
     if token.startswith("ppt_"):
         raise UserError("this is an API token, for propius login; a device wants ppe_…")
     folder = home_of(home)
-    done = enrolment.enrol(url, token, folder, name=name)
+    done = enrolment.enrol(url, token, folder, name=name, ca=ca)
     typer.echo(f"device {done.device} has joined pool {done.pool}; its folder is {folder.path}")
     start = "propius device run" + (f" --home {shlex.quote(str(folder.path))}" if home else "")
     write = "" if (folder / "datasets.toml").exists() else "write datasets.toml there, then "
@@ -54,6 +60,13 @@ def run(
         typer.Option(min=64, help="Most that training may allocate; else as conditions.toml says."),
     ] = None,
     slowdown: Annotated[float, typer.Option(min=1.0, hidden=True)] = 1.0,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="At most one assignment, over plain HTTP; status 75 if there was nothing to do.",
+        ),
+    ] = False,
 ) -> None:
     """Serve until Ctrl-C. Says first what it will do, and for whom."""
     folder = home_of(home)
@@ -71,10 +84,17 @@ def run(
         cache_bytes=one.conditions.disk_mb << 20,
         meter=SystemMeter(folder.path),
     )
-    asyncio.run(_run(folder.path, memory_mb or one.conditions.memory_mb, options, one.conditions))
+    memory_mb = memory_mb or one.conditions.memory_mb
+    kind = OneShot if once else Agent
+    ended = asyncio.run(_run(kind, folder.path, memory_mb, options, one.conditions))
+    if isinstance(ended, OneShot):
+        typer.echo(ended.outcome.words())
+        raise typer.Exit(COME_BACK if ended.outcome.retry_after_s else 0)
 
 
-async def _run(home: Path, memory_mb: int, options: AgentOptions, asked: Conditions) -> None:
+async def _run(
+    kind: type[Agent], home: Path, memory_mb: int, options: AgentOptions, asked: Conditions
+) -> Agent:
     async with TrainerPool(
         1,
         memory_mb,
@@ -83,7 +103,7 @@ async def _run(home: Path, memory_mb: int, options: AgentOptions, asked: Conditi
         # The owner's handlers live beside handlers.toml.
         import_paths=[str(home.resolve())],
     ) as pool:
-        agent = Agent(home=home, trainer=PoolTrainer(pool), options=options)
+        agent = kind(home=home, trainer=PoolTrainer(pool), options=options)
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         for one in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows
@@ -93,6 +113,7 @@ async def _run(home: Path, memory_mb: int, options: AgentOptions, asked: Conditi
         await stopping.wait()
         await agent.stop()
         await serving
+    return agent
 
 
 @app.command()
