@@ -106,6 +106,10 @@ def normalised(spec: JobSpec) -> dict[str, Any]:
     if isinstance(spec.strategy, FedProx):
         plain["workload"]["train"]["proximal_mu"] = spec.strategy.mu
     adaptive.normalise(plain["workload"], corrects=isinstance(spec.strategy, FedProx | FedNova))
+    # What older SDKs do not know is told only where it is used.
+    for name, default in (("decay", 1.0), ("schedule", "constant")):
+        if plain["workload"].get("train", {}).get(name) == default:
+            del plain["workload"]["train"][name]
     return plain
 
 

@@ -70,6 +70,8 @@ def _task(work: LocalWork, start: str, output: str) -> ProgramTask | HandlerTask
     }
     if one.workload.get("kind") == "program":
         config = msgspec.convert(one.workload.get("train", {}), TrainConfig)
+        rate = config.learning_rate * config.decay ** (one.number - 1)
+        config = msgspec.structs.replace(config, learning_rate=rate)
         common["frozen_path"] = str(work.frozen) if work.frozen else None
         if work.plan is not None:
             config = msgspec.structs.replace(config, batch_size=work.plan.batch_size)

@@ -85,6 +85,13 @@ def shuffled(examples: int, config: TrainConfig, rng: np.random.Generator) -> It
         epoch += 1
 
 
+def count(examples: int, config: TrainConfig) -> int:
+    """How many batches :func:`shuffled` gives."""
+    if config.local_steps is not None:
+        return config.local_steps
+    return config.epochs * len(spans(examples, config.batch_size))
+
+
 def spans(examples: int, size: int) -> list[tuple[int, int]]:
     """Begin and end of each batch, in order; a last one of one example joins the one before."""
     begins = list(range(0, examples, size))

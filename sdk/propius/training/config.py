@@ -23,6 +23,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Exactly so many batches, going around the data as often as needed.
     batch_size
         Examples in a batch; also the batch of evaluation is at least this.
+    decay
+        The learning rate of round n is ``learning_rate`` · decayⁿ⁻¹.
+    schedule
+        Of the learning rate over a device's local steps: ``constant``, or down to 0 by a line
+        (``linear``) or half a cosine (``cosine``).
     clip_norm
         Largest global L2 norm of the gradient; ``None`` does not clip.
     proximal_mu
@@ -38,3 +43,5 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
     clip_norm: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     proximal_mu: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"

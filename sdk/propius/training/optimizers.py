@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from math import cos, pi
 
 import torch
 from torch import Tensor
 
 from propius.training.config import TrainConfig
 
-# (w, g) → w changed in place.
-Step = Callable[[Sequence[Tensor], Sequence[Tensor]], None]
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -21,7 +20,7 @@ class Sgd:
     """v ← m·v + g; w ← w − η·v (without momentum v = g)."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self._rate = config.learning_rate
+        self.rate = config.learning_rate
         self._momentum = config.momentum
         self._velocity: list[Tensor] = []
 
@@ -34,14 +33,14 @@ class Sgd:
             else:
                 self._velocity = [gradient.clone() for gradient in step]
             step = self._velocity
-        torch._foreach_add_(list(weights), step, alpha=-self._rate)
+        torch._foreach_add_(list(weights), step, alpha=-self.rate)
 
 
 class Adam:
     """Kingma and Ba, 2015, algorithm 1."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self._rate = config.learning_rate
+        self.rate = config.learning_rate
         self._steps = 0
         self._mean: list[Tensor] = []
         self._square: list[Tensor] = []
@@ -58,11 +57,29 @@ class Adam:
         denominator = list(torch._foreach_sqrt(self._square))
         torch._foreach_div_(denominator, (1 - _BETA2**self._steps) ** 0.5)
         torch._foreach_add_(denominator, _EPSILON)
-        rate = self._rate / (1 - _BETA1**self._steps)
+        rate = self.rate / (1 - _BETA1**self._steps)
         torch._foreach_addcdiv_(list(weights), self._mean, denominator, -rate)
 
 
-def make(config: TrainConfig) -> Step:
+Optimizer = Sgd | Adam
+"""Called with (w, g), it changes w in place; ``rate`` may change between steps."""
+
+
+def scheduled(config: TrainConfig, step: int, steps: int) -> float:
+    """Return the learning rate of step ``step`` of ``steps``, from 0 on.
+
+    Examples
+    --------
+    >>> config = TrainConfig(learning_rate=0.4, schedule="linear")
+    >>> [round(scheduled(config, step, 4), 2) for step in range(4)]
+    [0.4, 0.3, 0.2, 0.1]
+    """
+    done = step / max(1, steps)
+    left = 1 - done if config.schedule == "linear" else (1 + cos(pi * done)) / 2
+    return config.learning_rate * (1.0 if config.schedule == "constant" else left)
+
+
+def make(config: TrainConfig) -> Optimizer:
     """The optimiser that a configuration names."""
     return Adam(config) if config.optimizer == "adam" else Sgd(config)
 

@@ -109,7 +109,7 @@ def train(
     step = optimizers.make(config)
     means = _Means(program.manifest)
     torch.manual_seed(seed)
-    steps = 0
+    steps, planned = 0, batches.count(examples, config)
     for chosen in batches.shuffled(examples, config, np.random.default_rng(seed)):
         if enough is not None and enough(steps):
             break
@@ -117,6 +117,7 @@ def train(
         inputs = {name: source.index_select(0, index) for name, source in sources.items()}
         outputs, updates = program.train(state, inputs)
         gradients = _gradients(outputs[program.manifest.loss], weights)
+        step.rate = optimizers.scheduled(config, steps, planned)
         with torch.no_grad():
             step(weights, optimizers.corrected(weights, gradients, start, config))
             means.add(outputs, inputs, len(chosen))

@@ -176,3 +176,14 @@ def test_the_report_counts_too_when_time_is_planned(tmp_path: Path) -> None:
     plan = pace.plan(program_work(tmp_path, workload=halved), left_s=10.0, examples=2)
     assert plan is not None
     assert plan.codec == "fp16", "three floats are 6 bytes now"
+
+
+async def test_the_learning_rate_falls_from_round_to_round(tmp_path: Path) -> None:
+    train = {"learning_rate": 0.1, "decay": 0.5, "local_steps": 1, "batch_size": 2}
+    moved = []
+    async with TrainerPool(1, 700) as pool:
+        for number in (1, 3):
+            work = program_work(tmp_path, workload={**WORKLOAD, "train": train}, number=number)
+            await PoolTrainer(pool).run(work, timeout_s=60, progress=lambda part: None)
+            moved.append(float(np.abs(arrays.load(work.output)["weight"]).sum()))
+    assert moved[1] == pytest.approx(moved[0] / 4, rel=1e-4)

@@ -185,7 +185,7 @@ def test_a_schedule_lowers_what_the_later_steps_do(compiled: CompiledProgram) ->
             linear_data(),
             TrainConfig(learning_rate=0.1, epochs=2, batch_size=2, schedule=schedule),
             seed=0,
-        ).parameters["weight"]  # fmt: skip
+        ).parameters["weight"]
         for schedule in ("constant", "linear")
     )
     start = linear_parameters()["weight"]
