@@ -20,9 +20,12 @@ from types import TracebackType
 
 from django.conf import settings
 
+from aggregation import chunk_sums
+from aggregation.chunk_sums import ChunkSums
 from core.errors import TooLarge, Unavailable, Unprocessable
 
 CHUNK_BYTES = 1 << 20
+DIGEST_CHARS = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,6 +45,12 @@ class BlobMissing(Unprocessable):
     """No file has this digest, though a row names it."""
 
     code = "blob_missing"
+
+
+class BlobRotted(BlobMissing):
+    """The bytes on the disk are not those that came in."""
+
+    code = "blob_rotted"
 
 
 @contextmanager
@@ -64,6 +73,7 @@ class Writer:
         self._store = store
         self._limit = limit
         self._hash = hashlib.sha256()
+        self._sums = ChunkSums()
         self.path = store.incoming / f"{uuid.uuid4().hex}.part"
         self.size_bytes = 0
         with refusing_when_full():
@@ -76,6 +86,7 @@ class Writer:
         with refusing_when_full():
             write_all(self._file.fileno(), data)
         self._hash.update(data)
+        self._sums.update(data)
         self.size_bytes += len(data)
 
     def commit(self) -> str:
@@ -84,7 +95,7 @@ class Writer:
         with refusing_when_full():
             os.fsync(self._file.fileno())
         self._file.close()
-        self._store.adopt(self.path, digest)
+        self._store.adopt(self.path, digest, self._sums)
         return digest
 
     def __enter__(self) -> Writer:
@@ -113,6 +124,8 @@ class BlobStore:
         """Return where the bytes of ``digest`` are. Raises BlobMissing."""
         path = self._place(digest)
         if not path.is_file():
+            if _set_aside(path).exists():
+                raise rotted(digest)
             raise BlobMissing(f"blob {digest} is not on this machine's disk")
         return path
 
@@ -120,7 +133,7 @@ class BlobStore:
         """Begin a blob; at most ``limit`` bytes."""
         return Writer(self, limit)
 
-    def adopt(self, path: Path, digest: str) -> None:
+    def adopt(self, path: Path, digest: str, sums: ChunkSums) -> None:
         """Name a whole and fsynced file of :attr:`incoming` by its digest, durably.
 
         Its time becomes now, which keeps :meth:`delete` off until a row can name it.
@@ -131,6 +144,8 @@ class BlobStore:
             with _locked(place.parent):
                 os.utime(path)
                 os.replace(path, place)
+                sums.save(place)
+                _set_aside(place).unlink(missing_ok=True)
                 _sync_folder(place.parent)
 
     def delete(self, digest: str, *, grace_s: float) -> bool:
@@ -143,12 +158,21 @@ class BlobStore:
             if time.time() - place.stat().st_mtime < grace_s:
                 return False
             place.unlink()
+            chunk_sums.beside(place).unlink(missing_ok=True)
         return True
+
+    def set_aside(self, digest: str) -> None:
+        """Keep bytes that have rotted out of use; the same blob may come in again."""
+        place = self._place(digest)
+        with _locked(place.parent), suppress(FileNotFoundError):
+            os.replace(place, _set_aside(place))
+            _sync_folder(place.parent)
 
     def digests(self) -> Iterator[str]:
         """Every digest on the disk."""
         for path in self.root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
-            yield path.name
+            if len(path.name) == DIGEST_CHARS:  # beside them are their sums
+                yield path.name
 
     def clear_incoming(self, *, older_s: float) -> int:
         """Remove what was begun and not touched for ``older_s``; returns how many."""
@@ -161,7 +185,7 @@ class BlobStore:
         return count
 
     def _place(self, digest: str) -> Path:
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        if len(digest) != DIGEST_CHARS or not set(digest) <= set("0123456789abcdef"):
             raise BlobMissing(f"{digest[:80]!r} is no SHA-256 in lower-case hexadecimal")
         return self.root / digest[:2] / digest[2:4] / digest
 
@@ -178,6 +202,12 @@ def store() -> BlobStore:
     return BlobStore(Path(settings.PROPIUS_HOME) / "blobs")
 
 
+def rotted(digest: str, begin: int | None = None, end: int | None = None) -> BlobRotted:
+    """Return the error for a blob whose bytes have changed on the disk."""
+    where = "" if begin is None else f" between bytes {begin} and {end}"
+    return BlobRotted(f"blob {digest} has changed on the disk{where} since it came in")
+
+
 def read_chunks(path: Path) -> Iterator[bytes]:
     """The bytes of a file, a megabyte at a time."""
     with path.open("rb") as file:
@@ -190,6 +220,10 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _set_aside(place: Path) -> Path:
+    return place.with_name(place.name + ".rotted")
 
 
 @contextmanager

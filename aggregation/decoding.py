@@ -77,6 +77,8 @@ def opened(paths: Sequence[Path], encoding: Encoding) -> Iterator[list[MappedTen
             chosen = encoding.codec_of(file, encoding.tensors)
             check_matches(file.header, codecs.on_the_wire(encoding.tensors, codec=chosen))
         yield files
+        for file in files:
+            file.check_rest()
 
 
 def rows(files: Sequence[MappedTensors], name: str, encoding: Encoding) -> list[Row]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from aggregation import leaves, ownership, sweeping, usage
+from aggregation import leaves, ownership, scrubbing, sweeping, usage
 from core import hints
 
 
@@ -43,6 +43,12 @@ def collect() -> None:
 def roll_up() -> None:
     """Count what tenants used yesterday and today."""
     usage.roll_up(now=timezone.now())
+
+
+@shared_task(name="aggregation.scrub")
+def scrub() -> None:
+    """Re-read some blobs, and set aside those that have rotted."""
+    scrubbing.scrub(now=timezone.now())
 
 
 @shared_task(name="aggregation.check_program")

@@ -14,6 +14,8 @@ from types import TracebackType
 import msgspec
 import torch
 
+from aggregation import blobs, chunk_sums
+from aggregation.chunk_sums import ChunkCheck
 from propius.tensors import ITEM_BYTES, TensorInfo, header_of
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -26,14 +28,18 @@ DTYPES: Mapping[str, torch.dtype] = {
 class MappedTensors:
     """The tensors of a file as views of its pages: nothing is read until it is used.
 
-    Every view ends with the ``with`` block.
+    Every view ends with the ``with`` block. Chunks whose bytes have been used are compared with
+    their sums while they are still in the cache; :meth:`check_rest` compares the others.
     """
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             # Copy-on-write: torch wants memory that it may write to, and the file stays as it is.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._check = _check_of(path, self._map)
         self.header = header_of(self._map)
+        if self._check is not None:
+            self._check.used(0, min((one.begin for one in self.header.values()), default=0))
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return the tensor ``name``, in the file's dtype and shape."""
@@ -56,11 +62,18 @@ class MappedTensors:
         if items is not None:
             width = ITEM_BYTES[info.dtype]
             begin, end = begin + items.start * width, begin + items.stop * width
+        if self._check is not None:
+            self._check.used(begin, end)
         # Whole pages only; what is left over goes with the next range.
         begin = begin // mmap.PAGESIZE * mmap.PAGESIZE
         end = end // mmap.PAGESIZE * mmap.PAGESIZE
         if begin < end:
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
+    def check_rest(self) -> None:
+        """Compare every chunk that has not been compared. Raises BlobRotted."""
+        if self._check is not None:
+            self._check.finish()
 
     def __enter__(self) -> MappedTensors:
         return self
@@ -77,6 +90,17 @@ class MappedTensors:
             # An error's traceback may still hold a view; the map then goes with it.
             if kind is None:
                 raise
+
+
+def _check_of(path: Path, data: mmap.mmap) -> ChunkCheck | None:
+    sums = chunk_sums.read(path, len(data))
+    if sums is None:
+        return None
+
+    def fail(begin: int, end: int) -> None:
+        raise blobs.rotted(path.name, begin, end)
+
+    return ChunkCheck(sums, len(data), lambda begin, end: data[begin:end], fail)
 
 
 def header_bytes(tensors: Mapping[str, TensorInfo]) -> bytes:

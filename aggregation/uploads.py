@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 from aggregation import blobs, expected, holds, incoming, norms
+from aggregation.chunk_sums import ChunkSums
 from aggregation.models import Update
 from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
@@ -156,6 +157,7 @@ class UploadSink:
         self._codecs = codecs
         self._bound = bound
         self._hash = hashlib.sha256()
+        self._sums = ChunkSums()
         self._path = incoming.path(store, assignment_id, digest)
         for name in os.listdir(store.incoming):
             if name.startswith(f"{assignment_id}-") and name != self._path.name:
@@ -195,6 +197,7 @@ class UploadSink:
             self.discard()
             raise
         self._hash.update(data)
+        self._sums.update(data)
         self.offset += len(data)
 
     def finish(self) -> None:
@@ -215,7 +218,7 @@ class UploadSink:
             self._check()
             with blobs.refusing_when_full():
                 os.fsync(self._descriptor)
-            self._store.adopt(self._path, self.digest)
+            self._store.adopt(self._path, self.digest, self._sums)
         except (PropiusError, OSError):
             # Also after a fault of the disk: a second fsync may call lost bytes safe.
             self.discard()
@@ -280,6 +283,7 @@ class UploadSink:
         position = 0
         while chunk := os.pread(self._descriptor, blobs.CHUNK_BYTES, position):
             self._hash.update(chunk)
+            self._sums.update(chunk)
             position += len(chunk)
         return position
 

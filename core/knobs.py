@@ -30,6 +30,7 @@ class Knobs:
     program_check_memory_mb: int = 2048
     program_check_s: float = 60.0
     blob_grace_s: float = 3600.0
+    scrub_bytes: int = 2 << 30
     ticket_s: float = 600.0
     leaf_wait_s: float = 10.0
     leaf_silent_s: float = 15.0

@@ -73,6 +73,11 @@ app.conf.update(
             "schedule": 600.0,
             "options": {"queue": "batch", "expires": 600.0},
         },
+        "aggregation.scrub": {
+            "task": "aggregation.scrub",
+            "schedule": 1800.0,
+            "options": {"queue": "batch", "expires": 1800.0},
+        },
         "aggregation.collect": {
             "task": "aggregation.collect",
             "schedule": 600.0,

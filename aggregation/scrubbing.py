@@ -1,0 +1,64 @@
+"""Re-read all blobs, slowly, and compare them with their names: disks rot what nobody reads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from aggregation import blobs
+from aggregation.models import Blob
+from core import connections, events, knobs
+
+logger = logging.getLogger(__name__)
+
+CURSOR = connections.PREFIX + "aggregation:scrubbed"
+"""The digest that was read last. Lost, the reading begins anew."""
+
+
+def scrub(*, now: datetime) -> int:
+    """Read ``scrub_bytes`` of blobs after those of the last time; returns how many have rotted.
+
+    They are set aside: who wants one is told, and the same bytes may be uploaded again.
+    """
+    store = blobs.store()
+    digests = sorted(store.digests())
+    redis = connections.soft_state()
+    cursor: Any = redis.get(CURSOR)
+    after = (cursor or b"").decode()
+    left, count, last = knobs.get().scrub_bytes, 0, ""
+    for digest in [one for one in digests if one > after]:
+        if left <= 0:
+            break
+        last = digest
+        try:
+            path = store.path(digest)
+            left -= path.stat().st_size
+            if _is_sound(store, digest):
+                continue
+        except (blobs.BlobMissing, FileNotFoundError):
+            continue  # collected meanwhile
+        count += 1
+        store.set_aside(digest)
+        _tell(digest, now)
+    else:
+        last = ""  # all have been read: from the first one again
+    redis.set(CURSOR, last)
+    return count
+
+
+def _is_sound(store: blobs.BlobStore, digest: str) -> bool:
+    found = hashlib.sha256()
+    for chunk in blobs.read_chunks(store.path(digest)):
+        found.update(chunk)
+    return found.hexdigest() == digest
+
+
+@transaction.atomic
+def _tell(digest: str, now: datetime) -> None:
+    logger.error("blob.rotted", extra={"digest": digest})
+    for tenant_id in Blob.objects.filter(digest=digest).values_list("tenant_id", flat=True):
+        events.append("blob.rotted", now=now, tenant_id=tenant_id, digest=digest)
