@@ -24,6 +24,7 @@ class RoundLike(Protocol):
     attempt: int
     demand: int
     target: int
+    concurrency: int | None
     assigned: int
     reported: int
     extensions: int
@@ -79,6 +80,8 @@ def _paused(current: RoundLike | None) -> str:
 
 
 def _running(job: JobLike, current: RoundLike) -> State:
+    if current.concurrency is not None and current.status in ("selecting", "executing"):
+        return _filling(current, current.concurrency)
     what = f"{'Round' if current.kind == 'train' else 'Evaluation of version'} {current.number}"
     if current.status == "selecting":
         text = f"{what}: {current.assigned} of {current.target} devices bound."
@@ -94,6 +97,18 @@ def _running(job: JobLike, current: RoundLike) -> State:
     else:
         text = f"{what}: averaging the measures of {count(current.reported, 'device')}."
     return State("busy", "Aggregating", text)
+
+
+def _filling(current: RoundLike, concurrency: int) -> State:
+    """Of an asynchronous job: how full the buffer is, and who is at work."""
+    at_work = current.assigned - current.reported
+    text = (
+        f"Buffer {current.number}: {current.reported} of {count(current.demand, 'update')}, "
+        f"{at_work} of {count(concurrency, 'device')} at work."
+    )
+    if not at_work:
+        return State("wait", "Waiting for devices", text)
+    return State("busy", "Training", text)
 
 
 def _message(job: JobLike) -> str:

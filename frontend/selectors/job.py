@@ -42,7 +42,9 @@ class OpenRound:
     status: str
     demand: int
     target: int
+    concurrency: int | None
     assigned: int
+    at_work: int
     reported: int
     lost: int
     selection_ends_at: datetime
@@ -130,7 +132,9 @@ def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:
             status=row.status,
             demand=row.demand,
             target=row.target,
+            concurrency=row.concurrency,
             assigned=row.assigned,
+            at_work=row.assigned - row.reported,
             reported=row.reported,
             lost=row.lost,
             selection_ends_at=row.selection_ends_at,

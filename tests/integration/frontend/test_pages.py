@@ -151,6 +151,15 @@ def test_it_shows_devices_of_the_open_round_by_pseudonym(world, browse):
     assert str(device.id) not in page
 
 
+def test_it_tells_of_an_asynchronous_job_by_its_buffer(world, browse):
+    job = factories.job(world.tenant, strategy={"name": "fedbuff", "buffer_size": 5})
+    with system_scope():
+        Round.objects.filter(job=job).update(assigned=4, reported=2, target=8)
+    page = browse(world.viewer).get(reverse("frontend:job", args=[job.id])).content.decode()
+    assert "Buffer 1: 2 of 5 updates, 2 of 6 devices at work." in page
+    assert "2 of 6 devices at work · 2 of 5 reported" in page
+
+
 def test_it_says_why_a_job_was_rejected(world, browse):
     job = factories.job(world.tenant, admitted=False, name="too-big")
     with system_scope():
