@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from aggregation.models import Batch, Blob, ModelVersion, Partial, Update
+from aggregation.models import Batch, Blob, Hold, Leaf, ModelVersion, Partial, Update
 
 
 class ReadOnly(ModelAdmin):
@@ -55,3 +55,14 @@ class PartialAdmin(ReadOnly):
 class UpdateAdmin(ReadOnly):
     list_display: ClassVar = ["round", "sequence", "weight", "size_bytes", "accepted_at"]
     list_select_related: ClassVar = ["round"]
+
+
+@admin.register(Leaf)
+class LeafAdmin(ReadOnly):
+    list_display: ClassVar = ["name", "url", "heard_at", "revoked_at", "load"]
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnly):
+    list_display: ClassVar = ["assignment_id", "leaf", "round", "size_bytes", "held_at"]
+    list_select_related: ClassVar = ["leaf", "round"]
