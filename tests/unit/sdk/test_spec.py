@@ -169,6 +169,23 @@ def test_what_cannot_adapt_is_named(block: dict[str, Any], field: str, words: st
     assert words in found[f"workload.adaptive.{field}"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("strategy", {"name": "median"}, "of a query: answers are summed"),
+        ("codec", "fp16", "of a query: answers are sent as they are"),
+        ("evaluation", {"every": 1}, "of a query: there is no model"),
+    ],
+)
+def test_a_query_has_no_settings_of_training(field: str, value: Any, words: str) -> None:
+    raw = changed("workload", {"kind": "query", "handler": "ages", "dataset": "people"})
+    raw = {**raw, "strategy": {"name": "fedavg"}, "codec": "fp32", "evaluation": {}}
+    raw.pop("frozen", None)
+    assert spec.parse(raw).workload == spec.QueryWorkload(handler="ages", dataset="people")
+    [found] = [text for name, text in faults({**raw, field: value}).items() if field in name]
+    assert words in found
+
+
 def test_the_job_file_knows_every_codec() -> None:
     assert set(get_args(CodecName)) == set(codec.CODECS)
 
