@@ -57,8 +57,8 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
         model = Round
         fields = [
             "id", "number", "attempt", "kind", "status", "outcome", "reason", "demand", "target",
-            "quorum", "assigned", "reported", "lost", "extensions", "base_version", "metrics",
-            "opened_at", "executing_at", "closed_at", "finished_at",
+            "quorum", "concurrency", "assigned", "reported", "lost", "extensions", "base_version",
+            "metrics", "opened_at", "executing_at", "closed_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 
