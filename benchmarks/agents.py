@@ -22,8 +22,9 @@ from propius.agent import host
 from propius.agent.agent import Agent, AgentOptions
 from propius.agent.log_format import configure
 from propius.agent.trainer import LocalOutcome, LocalWork
+from propius.wire import Scalar
 
-ATTRIBUTES = {"cpu_score": 1.0, "memory_mb": 512, "os": "linux"}
+ATTRIBUTES: dict[str, Scalar] = {"cpu_score": 1.0, "memory_mb": 512, "os": "linux"}
 
 
 class Folders(msgspec.Struct, frozen=True):

@@ -141,7 +141,7 @@ def _spec(name: str, digest: str, devices: int, rounds: int) -> dict[str, Any]:
         "workload": {"kind": "handler", "handler": "noop", "dataset": "numbers"},
         "parameters": digest,
         "rounds": {
-            "count": rounds, "demand": devices, "min_cohort": 2,
+            "count": rounds, "demand": devices, "min_cohort": min(5, devices),
             "selection_s": 120, "deadline_s": 120,
         },
         "retention": {"versions": 1},
@@ -161,7 +161,8 @@ def _hops(job: str) -> Figures:
     whole = rows[-1]["finished_at"] - rows[0]["opened_at"]
 
     def hop(first: str, last: str) -> float:
-        return round(statistics.median(one[last] - one[first] for one in rows) * 1e3, 1)
+        spans = [float(one[last] - one[first]) for one in rows]
+        return round(statistics.median(spans) * 1e3, 1)
 
     return {
         "s_per_round": round(statistics.median(took), 4),

@@ -91,3 +91,14 @@ def test_a_benchmark_of_local_training_runs(name, tiny):
     found = json.loads(done.stdout.splitlines()[-1])
     assert set(found["targets"]) <= set(found["figures"])
     assert report.page([found]).count("`") > 0
+
+
+def test_rounds_without_training_are_timed_hop_by_hop():
+    ask = [sys.executable, "-m", "benchmarks.round", "--cases", "5x1", "--rounds", "2"]
+    done = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])["figures"]
+    assert figures["5x1_rounds_per_s"] > 0
+    for hop in ("bind", "device", "close"):
+        assert figures[f"5x1_{hop}_ms"] > 0
+    assert {"agents", "gateway", "worker-aggregation"} <= set(figures["5x1_cpu_s_per_round"])
