@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from benchmarks import fleet
 from propius.client import Client
 from propius.fleet import simulation
 from propius.http_errors import ApiError
-from tests.e2e.running import RunningPlatform
+from tests.e2e.running import BASE_DIR, RunningPlatform
 
 DEVICES = 30
 
@@ -124,3 +125,20 @@ def test_the_command_prints_how_it_goes_and_saves_the_report(platform, pool, tmp
     assert "online" in done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["counts"]["sign_ins"] > 0
+
+
+async def test_the_benchmark_counts_check_ins_and_memory(platform, pool, tmp_path):
+    _, token = pool
+    few = options(platform, token, tmp_path, devices=5, seed=fleet.SEED, seconds=1.0)
+    await simulation.run(few, say=print, stopping=asyncio.Event())
+    asked = {"devices": 5, "every_s": 1.0, "seconds": 1.5, "known": str(few.kept)}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "benchmarks.fleet", "--child", json.dumps(asked)],
+        cwd=BASE_DIR, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert set(fleet.TARGETS) <= set(figures)
+    assert figures["check_ins_per_minute"] > 0
+    assert figures["kb_per_device"] > 0
