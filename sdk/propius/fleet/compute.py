@@ -102,6 +102,7 @@ class Real:
                     dataset=dataset,
                     handler=self._workloads.handler(str(one.workload.get("handler")), one.kind),
                     output=output,
+                    frozen=self._shelf.path(one.frozen.digest) if one.frozen else None,
                 ),
                 timeout_s=max(1.0, 2 * one.deadline_s),
                 progress=lambda _: None,
