@@ -24,7 +24,7 @@ from propius.agent.recording import Recorder
 log = logging.getLogger(__name__)
 EVERY_S = 0.5
 SLEPT_S = 10.0
-"""So long a gap between two looks means that the machine slept."""
+"""After so long a sleep of the machine its connection is dead."""
 ROUTE_EVERY = 10
 SAVE_EVERY = 6
 PREPARE_EVERY = 60
@@ -56,8 +56,8 @@ class Watch:
         Whose folder, conditions, history and data sets these are.
     meter
         Where readings come from; ``None`` looks for the owner's switches only.
-    elapsed
-        Seconds that go on while the machine sleeps.
+    slept
+        Seconds that the machine has slept so far.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Watch:
         *,
         meter: Meter | None,
         recorder: Recorder,
-        elapsed: Callable[[], float] | None = None,
+        slept: Callable[[], float] | None = None,
     ) -> None:
         self._home = device.home
         self._asked = device.conditions
@@ -74,12 +74,12 @@ class Watch:
         self._datasets = device.datasets
         self._meter = meter
         self._recorder = recorder
-        self._elapsed = elapsed or _elapsed
+        self._slept = slept or _slept
         self._told: tuple[str, ...] = ()
 
     async def run(self, agent: Watched) -> None:
         """Look until cancelled."""
-        looks, last = 0, self._elapsed()
+        looks, last = 0, self._slept()
         preparing: asyncio.Task[None] | None = None
         while not control.has_left(self._home):
             await self._look(agent)
@@ -91,9 +91,9 @@ class Watch:
                 # Beside the looks: a large data set takes its time.
                 preparing = asyncio.create_task(asyncio.to_thread(self._datasets.refresh))
             await asyncio.sleep(EVERY_S)
-            looks, now = looks + 1, self._elapsed()
-            if now - last > EVERY_S + SLEPT_S:
-                agent.reconnect(f"this machine was away for {now - last:.0f} s")
+            looks, now = looks + 1, self._slept()
+            if now - last > SLEPT_S:
+                agent.reconnect(f"this machine slept for {now - last:.0f} s")
             last = now
         agent.left()
 
@@ -157,8 +157,9 @@ def route_to(peer: Any) -> str | None:
             return None
 
 
-def _elapsed() -> float:
+def _slept() -> float:
+    """The difference of two clocks, so that a busy process is not taken for a sleeping machine."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         # The monotonic clock stands still while Linux sleeps.
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.time()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    return time.time() - time.monotonic()

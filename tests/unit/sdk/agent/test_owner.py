@@ -311,7 +311,7 @@ async def test_after_a_sleep_or_with_a_new_address_it_connects_anew_at_once(
     async with gateway(first, second) as one:
         point_to(home, one.url)
         agent = Agent(home=home, trainer=EchoTrainer(), options=AgentOptions(**options))
-        agent._watch._elapsed = lambda: time.monotonic() + slept
+        agent._watch._slept = lambda: slept
         task = asyncio.create_task(agent.run())
         await one.finished()
         await agent.stop()
