@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -80,7 +81,7 @@ def lines(*, days: int, now: datetime) -> list[Line]:
 _COUNTED = ["rounds", "assignments", "reported", "device_seconds", "down_bytes", "up_bytes"]
 
 
-def _counted(day: date, *, now: datetime, with_open: bool) -> list[dict[str, object]]:
+def _counted(day: date, *, now: datetime, with_open: bool) -> list[dict[str, Any]]:
     since = datetime.combine(day, time(), UTC)
     with connection.cursor() as cursor:
         cursor.execute(

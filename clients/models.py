@@ -108,3 +108,18 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PoolCensus(models.Model):
+    """How many active devices of a pool had which value of each public attribute.
+
+    ``attributes`` is by name a list of (power of two, exact value, count): one of the first two.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, null=True)
+    pool = models.OneToOneField(Pool, on_delete=models.CASCADE, related_name="census")
+    counted_at = models.DateTimeField()
+    attributes = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.pool_id} at {self.counted_at}"

@@ -68,6 +68,11 @@ app.conf.update(
             "schedule": 2.0,
             "options": {"queue": "batch", "expires": 4.0},
         },
+        "clients.census": {
+            "task": "clients.census",
+            "schedule": 5.0,
+            "options": {"queue": "batch", "expires": 10.0},
+        },
         "aggregation.roll_up": {
             "task": "aggregation.roll_up",
             "schedule": 600.0,

@@ -1,6 +1,7 @@
 """Every write to pools, devices and enrolment tokens."""
 
 from clients.services.attributes import BadAttributes, check_attributes
+from clients.services.census import EXACT_VALUES, take_census
 from clients.services.devices import (
     BadSignature,
     Connected,
@@ -32,6 +33,7 @@ from clients.services.pools import (
 )
 
 __all__ = [
+    "EXACT_VALUES",
     "BadAttributes",
     "BadPublicKey",
     "BadSignature",
@@ -57,4 +59,5 @@ __all__ = [
     "revoke_device",
     "revoke_enrolment_token",
     "seen",
+    "take_census",
 ]

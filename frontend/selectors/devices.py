@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
-
-from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
+from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool, PoolCensus
 from clients.selectors import ONLINE_WITHIN, SMALL
+from clients.services import EXACT_VALUES
 from frontend.selectors.fleet import Figure, Fleet, fleet
 from jobs.models import Assignment
 from tenants.scopes import system_scope
 
 DEVICES_SHOWN = 200
-EXACT_VALUES = 8
 BARS_SHOWN = 12
+Value = tuple[int | None, str | None]
+"""A power of two, or an exact value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,43 +94,45 @@ def own_pool(*, tenant_id: UUID, pool_id: UUID) -> Pool | None:
     return Pool.objects.filter(tenant_id=tenant_id, id=pool_id).first()
 
 
-_COUNT = """
-    WITH one AS (
-        SELECT device.tenant_id IS NULL AS shared, pair.key AS name, pair.value AS value,
-               jsonb_typeof(pair.value) = 'number' AS is_number
-          FROM clients_device AS device, jsonb_each(device.attributes) AS pair
-         WHERE device.pool_id = ANY(%s) AND device.status = 'active'
-    ), variety AS (
-        SELECT name, count(DISTINCT value) AS different FROM one GROUP BY name
-    )
-    SELECT one.name,
-           CASE WHEN one.is_number AND variety.different > %s
-                THEN floor(log(2, greatest((one.value #>> '{}')::numeric, 0.001)))::int
-            END AS power,
-           CASE WHEN NOT one.is_number OR variety.different <= %s
-                THEN one.value #>> '{}' END AS exact,
-           count(*) FILTER (WHERE NOT one.shared), count(*) FILTER (WHERE one.shared)
-      FROM one JOIN variety USING (name)
-     GROUP BY 1, 2, 3
-"""
-
-
 def distributions(pool_ids: list[UUID]) -> list[Distribution]:
     """Count devices by attribute: by value, or by powers of two where values are many.
 
     Powers of two, not the range of what is there: the ends of that would be single devices'.
     """
-    with system_scope(), connection.cursor() as cursor:
-        cursor.execute(_COUNT, [pool_ids, EXACT_VALUES, EXACT_VALUES])
-        rows = cursor.fetchall()
-    by_name: dict[str, list[tuple[int | None, str | None, Figure]]] = {}
-    for name, power, exact, own, shared in rows:
-        by_name.setdefault(name, []).append((power, exact, Figure(own, shared)))
+    by_name = _counted(pool_ids)
     return [
-        Distribution(one.name, one.unit, one.description, _bars(by_name[one.name]))
+        Distribution(one.name, one.unit, one.description, _bars(_alike(by_name[one.name], one)))
         for one in AttributeDefinition.objects.order_by("name")
         if one.name in by_name
     ]
+
+
+def _counted(pool_ids: list[UUID]) -> dict[str, dict[Value, Figure]]:
+    """Add up what the pools' last census found, by attribute."""
+    with system_scope():
+        taken = list(PoolCensus.objects.select_related("pool").filter(pool_id__in=pool_ids))
+    found: dict[str, dict[Value, Figure]] = {}
+    for census in taken:
+        for name, rows in census.attributes.items():
+            sums = found.setdefault(name, {})
+            for power, exact, count in rows:
+                figure = Figure(shared=count) if census.pool.is_shared else Figure(own=count)
+                sums[power, exact] = sums.get((power, exact), Figure()) + figure
+    return found
+
+
+def _alike(
+    sums: dict[Value, Figure], attribute: AttributeDefinition
+) -> list[tuple[int | None, str | None, Figure]]:
+    """Bring numbers to powers of two if one pool has them so, or all together have many."""
+    is_many = any(power is not None for power, _ in sums) or len(sums) > EXACT_VALUES
+    alike: dict[Value, Figure] = {}
+    for (power, exact), figure in sums.items():
+        key = (power, exact)
+        if is_many and exact is not None and attribute.type == AttributeDefinition.Type.NUMBER:
+            key = (math.floor(math.log2(max(float(exact), 0.001))), None)
+        alike[key] = alike.get(key, Figure()) + figure
+    return [(power, exact, figure) for (power, exact), figure in alike.items()]
 
 
 def _bars(rows: list[tuple[int | None, str | None, Figure]]) -> list[Bar]:

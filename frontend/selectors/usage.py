@@ -87,10 +87,10 @@ def page(*, tenant_id: UUID, days: int, now: datetime) -> UsagePage:
 def _bounds(tenant_id: UUID, now: datetime) -> list[Bound]:
     used, quota = quotas.usage(tenant_id, now=now), quotas.quota_of(tenant_id)
     return [
-        Bound("Jobs at once", used.jobs, quota and quota.jobs),
-        Bound("Devices at once", used.devices, quota and quota.devices),
-        Bound("Device-hours this month", used.device_hours, quota and quota.device_hours),
-        Bound("Stored", used.stored_bytes, quota and quota.stored_bytes, is_bytes=True),
+        Bound("Jobs at once", used.jobs, quota.jobs if quota else None),
+        Bound("Devices at once", used.devices, quota.devices if quota else None),
+        Bound("Device-hours this month", used.device_hours, quota.device_hours if quota else None),
+        Bound("Stored", used.stored_bytes, quota.stored_bytes if quota else None, is_bytes=True),
     ]
 
 

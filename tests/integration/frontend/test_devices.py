@@ -1,6 +1,7 @@
 """Pools, what devices are like, and enrolment tokens."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -13,6 +14,17 @@ from tests.integration import factories
 
 # Of the second test vector of RFC 8032.
 PUBLIC_KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+
+
+def take_census(now=None):
+    with system_scope():
+        return client_services.take_census(now=now or timezone.now())
+
+
+def memory_of(page):
+    shown = page.context["devices"].distributions
+    (memory,) = [one for one in shown if one.name == "memory_mb"]
+    return [(bar.label, bar.figure.text) for bar in memory.bars]
 
 
 def text_of(answer):
@@ -43,6 +55,7 @@ def test_it_names_no_value_that_few_shared_devices_have(world, browse):
     for _ in range(6):
         factories.device(world.shared, region="north", memory_mb=3000)
     factories.device(world.shared, region="cabin-of-eve", memory_mb=3000)
+    take_census()
     page = text_of(browse(world.viewer).get("/devices/"))
     assert "north" in page
     assert "cabin-of-eve" not in page
@@ -52,11 +65,33 @@ def test_it_names_no_value_that_few_shared_devices_have(world, browse):
 def test_it_shows_ranges_not_ends_where_values_are_many(world, browse):
     for number in range(12):
         factories.device(world.shared, memory_mb=2100 + number)
+    take_census()
     page = browse(world.viewer).get("/devices/")
-    (memory,) = [one for one in page.context["devices"].distributions if one.name == "memory_mb"]
-    assert [(bar.label, bar.figure.text) for bar in memory.bars] == [
-        ("2\u202f048 to 4\u202f096", "12")
-    ]
+    assert memory_of(page) == [("2\u202f048 to 4\u202f096", "12")]
+
+
+def test_a_pool_of_few_values_is_added_to_the_ranges_of_another(world, browse):
+    for number in range(12):
+        factories.device(world.shared, memory_mb=2100 + number)
+    for memory in (3000, 4096, 4096):
+        factories.device(world.private, memory_mb=memory)
+    take_census()
+    page = browse(world.viewer).get("/devices/")
+    assert memory_of(page) == [
+        ("2\u202f048 to 4\u202f096", "13"), ("4\u202f096 to 8\u202f192", "2"),
+    ]  # fmt: skip
+
+
+def test_a_pool_is_counted_again_only_when_its_devices_have_changed(world):
+    assert take_census() == 2
+    now = timezone.now()
+    assert take_census(now) == 0
+    device = factories.device(world.private, memory_mb=2048)
+    with system_scope():
+        Device.objects.filter(id=device.id).update(connected_at=now)
+    assert take_census(now) == 1
+    assert take_census(now + timedelta(minutes=1)) == 1  # it may have been committed late
+    assert take_census(now + timedelta(minutes=2)) == 0
 
 
 def test_it_lists_own_devices_by_name_and_shared_ones_never(world, browse):

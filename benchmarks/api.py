@@ -1,0 +1,147 @@
+"""Server CPU of API calls and pages on a tenant with months of rows, and on a small one.
+
+    make bench NAME=api                          # 200 jobs, 20 000 rounds, 50 000 devices
+
+One client asks each address again and again over one connection; CPU is that of the web process
+and of Postgres together, over all of an address's requests. `flat` compares the large tenant with
+one of a tenth of the rows: what is flat in the size of the tables stays near 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import httpx
+
+from benchmarks import result
+from benchmarks.process_set import ROOT, ProcessSet, running
+
+JOBS, ROUNDS, DEVICES, REQUESTS = 200, 20_000, 50_000, 40
+PASSWORD = "only for this benchmark"
+CALL_MS, PAGE_MS = 25.0, 100.0
+CALLS = {
+    "jobs": "/api/v1/jobs",
+    "job": "/api/v1/jobs/{job}",
+    "rounds": "/api/v1/jobs/{job}/rounds",
+    "versions": "/api/v1/jobs/{job}/versions",
+    "explanation": "/api/v1/jobs/{job}/explanation",
+    "devices": "/api/v1/devices",
+    "tokens": "/api/v1/tokens",
+    "audit": "/api/v1/audit",
+}
+PAGES = {
+    "overview": "/",
+    "jobs": "/jobs/",
+    "job": "/jobs/{job}/",
+    "devices": "/devices/",
+    "usage": "/usage/",
+    "audit": "/settings/audit/",
+}
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--devices", type=int, default=DEVICES)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    given = parser.parse_args()
+    with running(PROPIUS_API_REQUESTS_PER_MINUTE="1000000") as platform:
+        size = (given.jobs, given.rounds, given.devices)
+        small = measure(platform, "small", [max(10, one // 10) for one in size], given.requests)
+        large = measure(platform, "large", size, given.requests)
+    figures: dict[str, Any] = {
+        "call_cpu_ms_max": max(large["calls"].values()),
+        "page_cpu_ms_max": max(large["pages"].values()),
+        "page_wall_ms_max": max(large["walls"].values()),
+        "flat_max": max(
+            round(large[kind][name] / small[kind][name], 2)
+            for kind in ("calls", "pages")
+            for name in small[kind]
+        ),
+        "calls_cpu_ms": large["calls"],
+        "pages_cpu_ms": large["pages"],
+        "pages_wall_ms": large["walls"],
+        "small_calls_cpu_ms": small["calls"],
+        "small_pages_cpu_ms": small["pages"],
+    }
+    targets = {"call_cpu_ms_max": ("<=", CALL_MS), "page_cpu_ms_max": ("<=", PAGE_MS)}
+    print(result.line("api", figures, targets))
+
+
+def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[str, Any]:
+    """Seed a tenant and ask for everything; CPU and median wall time in ms by address."""
+    jobs, rounds, devices = map(str, size)
+    done = subprocess.run(
+        [
+            sys.executable, "manage.py", "seed", "--tenant", slug, "--password", PASSWORD,
+            "--jobs", jobs, "--rounds", rounds, "--devices", devices,
+        ],
+        cwd=ROOT, env=platform.environment | {"PROPIUS_DB_ROLE": "app"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    made = json.loads(done.stdout)
+    url = f"http://127.0.0.1:{platform.web_port}"
+    token = {"Authorization": f"Bearer {made['token']}"}
+    with (
+        httpx.Client(base_url=url, timeout=60) as api,
+        httpx.Client(base_url=url, timeout=60) as browser,
+    ):
+        api.headers.update(token)
+        # A job in the middle of the list: it has all of its rounds.
+        job = api.get("/api/v1/jobs?page_size=50").raise_for_status().json()["results"][-1]["id"]
+        _sign_in(browser, made["owner"])
+        calls = {
+            key: _ask(api, platform, one.format(job=job), requests) for key, one in CALLS.items()
+        }
+        pages = {
+            key: _ask(browser, platform, one.format(job=job), requests)
+            for key, one in PAGES.items()
+        }
+    return {
+        "calls": {key: cpu for key, (cpu, _) in calls.items()},
+        "pages": {key: cpu for key, (cpu, _) in pages.items()},
+        "walls": {key: wall for key, (_, wall) in pages.items()},
+    }
+
+
+def _ask(client: httpx.Client, platform: ProcessSet, path: str, count: int) -> tuple[float, float]:
+    for _ in range(3):
+        client.get(path).raise_for_status()
+    before, walls = _cpu_s(platform), []
+    for _ in range(count):
+        began = time.perf_counter()
+        answer = client.get(path)
+        walls.append(1000 * (time.perf_counter() - began))
+        if answer.status_code != 200:
+            raise SystemExit(f"{path}: {answer.status_code}")
+    cpu = 1000 * (_cpu_s(platform) - before) / count
+    return round(cpu, 2), round(sorted(walls)[count // 2], 2)
+
+
+def _cpu_s(platform: ProcessSet) -> float:
+    used = platform.cpu_s()
+    return used["web"] + used["postgres"]
+
+
+def _sign_in(browser: httpx.Client, name: str) -> None:
+    browser.get("/sign-in/").raise_for_status()
+    form = {
+        "username": name, "password": PASSWORD,
+        "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+    }  # fmt: skip
+    answer = browser.post("/sign-in/", data=form, headers={"Referer": str(browser.base_url)})
+    if answer.status_code != 302:
+        raise SystemExit(f"signing in: {answer.status_code}")
+
+
+if __name__ == "__main__":
+    main()

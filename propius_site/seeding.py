@@ -1,0 +1,169 @@
+"""Rows as a tenant has them after months: to measure pages and calls, and to look at them, at size.
+
+They are rows only: no device holds the keys, and no tensors lie behind the model versions. The
+tenant is one of its own, and all goes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.db.models import Model
+
+from aggregation.models import ModelVersion
+from clients import services as client_services
+from clients.models import Device, Pool
+from core.ids import uuid7
+from jobs import services as job_services
+from jobs.models import Artifact, Assignment, Job, Round
+from tenants import services as tenant_services
+from tenants.models import Tenant
+
+OPEN_JOBS, PER_ROUND, BATCH, SHARED = 5, 5, 5_000, 0.9
+PARAMETERS = hashlib.sha256(b"seeded").hexdigest()
+SYSTEMS = ("android", "linux", "macos", "ios")
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many rows to make; rounds are shared out among the jobs."""
+
+    jobs: int = 200
+    rounds: int = 20_000
+    devices: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What was made."""
+
+    tenant: Tenant
+    shared: Pool
+    private: Pool
+    jobs: list[Job]
+
+
+def seed(size: Size, *, slug: str, now: datetime) -> Seeded:
+    """Make a tenant of this size, as the system role, in one transaction of the caller's."""
+    draw = random.Random(7)
+    tenant = tenant_services.create_tenant(slug=slug, name=slug.title(), now=now)
+    shared = client_services.create_pool(name=f"{slug}-shared", tenant_id=None, now=now)
+    private = client_services.create_pool(name=f"{slug}-own", tenant_id=tenant.id, now=now)
+    devices = _save(Device, _devices(size.devices, shared, private, draw, now))
+    job_services.register_artifact(
+        tenant_id=tenant.id, kind=Artifact.Kind.PARAMETERS, digest=PARAMETERS, size_bytes=400_000,
+        status=Artifact.Status.VALID, tensors={"weight": {"shape": [10, 10], "dtype": "F32"}},
+        errors={}, now=now,
+    )  # fmt: skip
+    jobs = [_job(tenant, number, size, now) for number in range(size.jobs)]
+    # The newest wait to be admitted: the platform opens their rounds itself.
+    ended = jobs[: max(1, size.jobs - OPEN_JOBS)]
+    rounds = _save(Round, (one for job in ended for one in _rounds(job, draw, now)))
+    _save(Assignment, _assignments(rounds, devices, draw))
+    _save(ModelVersion, map(_version, (one for one in rounds if one.outcome == "completed")))
+    _finish(ended, now)
+    return Seeded(tenant, shared, private, jobs)
+
+
+def _save(model: type[M], rows: Iterator[M]) -> list[M]:
+    made = list(rows)
+    model._default_manager.bulk_create(made, batch_size=BATCH)
+    return made
+
+
+def _devices(
+    count: int, shared: Pool, private: Pool, draw: random.Random, now: datetime
+) -> Iterator[Device]:
+    for number in range(count):
+        pool = shared if number < SHARED * count else private
+        key = hashlib.sha256(f"{shared.name} {number}".encode()).hexdigest()
+        yield Device(
+            id=uuid7(),
+            tenant_id=pool.tenant_id,
+            pool=pool,
+            name=f"seeded-{number:05}",
+            public_key=key,
+            sdk="propius 0.1.0",
+            attributes={
+                "memory_mb": draw.choice((2048, 4096, 8192, 16384)),
+                "cpu_score": round(draw.lognormvariate(0, 0.6), 2),
+                "os": draw.choice(SYSTEMS),
+            },
+            workloads={"handler": ["train"]},
+            enrolled_at=now - timedelta(days=90),
+            seen_at=now - timedelta(seconds=draw.randrange(10 * 86_400)),
+        )
+
+
+def _job(tenant: Tenant, number: int, size: Size, now: datetime) -> Job:
+    job, _ = job_services.submit(
+        tenant_id=tenant.id,
+        raw={
+            "schema": 1,
+            "name": f"seeded-{number:03}",
+            "workload": {"kind": "handler", "handler": "train", "dataset": "digits"},
+            "parameters": PARAMETERS,
+            "rounds": {"count": max(1, size.rounds // size.jobs), "demand": PER_ROUND},
+        },
+        submitted_by=f"member-{number % 7}",
+        idempotency_key=None,
+        now=now - timedelta(hours=12 * (size.jobs - number)),
+    )
+    return job
+
+
+def _rounds(job: Job, draw: random.Random, now: datetime) -> Iterator[Round]:
+    count = int(job.spec["rounds"]["count"])
+    at = job.submitted_at
+    for number in range(1, count + 1):
+        took = timedelta(seconds=draw.uniform(60, 400))
+        accuracy = 1 - 0.9 * math.exp(-4 * number / count) - draw.uniform(0, 0.03)
+        outcome = "failed" if draw.random() < 0.03 and number < count else "completed"
+        yield Round(
+            id=uuid7(), tenant_id=job.tenant_id, job=job, number=number, kind="train",
+            status="finished", outcome=outcome, demand=PER_ROUND, target=PER_ROUND,
+            quorum=PER_ROUND, assigned=PER_ROUND, reported=PER_ROUND, base_version=number - 1,
+            reason={} if outcome == "completed" else {"code": "too_few_reports", "message": "–"},
+            base_digest=PARAMETERS, base_size=400_000, seed=number, selection_s=60, deadline_s=600,
+            metrics={"loss": 2.3 * (1 - accuracy), "accuracy": accuracy}, opened_at=at,
+            selection_ends_at=at + took, executing_at=at + took / 5, closed_at=at + took,
+            finished_at=at + took,
+        )  # fmt: skip
+        at = min(at + took, now)
+
+
+def _assignments(
+    rounds: list[Round], devices: list[Device], draw: random.Random
+) -> Iterator[Assignment]:
+    for one in rounds:
+        for device in draw.sample(devices, min(PER_ROUND, len(devices))):
+            yield Assignment(
+                id=uuid7(), tenant_id=one.tenant_id, job_id=one.job_id, round=one, device=device,
+                status="reported", bound_at=one.opened_at, accepted_at=one.opened_at,
+                lease_expires_at=one.opened_at, ended_at=one.closed_at,
+            )  # fmt: skip
+
+
+def _version(one: Round) -> ModelVersion:
+    return ModelVersion(
+        tenant_id=one.tenant_id, job_id=one.job_id, round=one, number=one.number,
+        digest=PARAMETERS, size_bytes=400_000, reports=one.reported, metrics=one.metrics,
+        created_at=one.opened_at, released_at=one.closed_at,
+    )  # fmt: skip
+
+
+def _finish(jobs: list[Job], now: datetime) -> None:
+    for job in jobs:
+        job.status, job.outcome = Job.Status.FINISHED, Job.Outcome.COMPLETED
+        job.version = int(job.spec["rounds"]["count"])
+        job.started_at, job.finished_at = job.submitted_at, min(now, job.submitted_at)
+    Job.objects.bulk_update(
+        jobs, ["status", "outcome", "version", "started_at", "finished_at"], batch_size=500
+    )
