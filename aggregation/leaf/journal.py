@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from aggregation import blobs
 from aggregation.leaf import messages
 
 
@@ -43,12 +44,12 @@ class Journal:
         return found
 
     def add(self, round_id: str, said: messages.Update) -> Member:
-        """Note an update, durably. Raises OSError."""
+        """Note an update, durably. Raises StorageFull, OSError."""
         member = Member(number=self._next, round=round_id, said=said)
         self._next += 1
         path = self._path(said.assignment)
         new = path.with_suffix(".new")
-        with new.open("wb") as file:
+        with blobs.refusing_when_full(), new.open("wb") as file:
             file.write(msgspec.json.encode(member))
             file.flush()
             os.fsync(file.fileno())
