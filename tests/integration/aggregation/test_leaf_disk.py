@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from aggregation import blobs, tickets
+from aggregation import tickets
 from aggregation.leaf import messages
 from aggregation.leaf.cache import ParameterCache
 from aggregation.leaf.holdings import Holding
