@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 
-from propius import __version__
-from propius.http_errors import ApiError, error_of, unreachable
+from propius import events, resources
+from propius.calls import FEW, MANY, Calls
+from propius.http_errors import ApiError
+from propius.resources import Caller, Device, Job, Policy, Program, Round, Version
 
 if TYPE_CHECKING:
     from propius.driven import DrivenJob
 
-Json = dict[str, Any]
-TIMEOUT_S = 60.0
-BLOCK = 1 << 20
+T = TypeVar("T")
 
 
 class Client:
     """Speaks to one Propius server as one tenant.
+
+    A call that is lost on the way, or refused for now (429, 502, 503, 504), is made again; every
+    POST carries an ``Idempotency-Key``, so that nothing is done twice.
 
     Parameters
     ----------
@@ -33,36 +33,32 @@ class Client:
         The server's address, for example ``http://127.0.0.1:8000``.
     token
         An API token of the tenant.
+    retries
+        Times that a call is made again.
     transport
         For tests: an ``httpx`` transport.
 
     Examples
     --------
     >>> with Client("http://127.0.0.1:8000", "token") as client:  # doctest: +SKIP
-    ...     job = client.submit_job(spec)
-    ...     client.wait(job["id"])
+    ...     job = client.submit_job(spec).wait()
+    ...     print(job.outcome, job.metrics()["loss"])
     """
 
     def __init__(
-        self, url: str, token: str, *, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        token: str,
+        *,
+        retries: int = FEW,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
-        try:
-            self._http = httpx.Client(
-                base_url=self.url + "/api/v1/",
-                headers={
-                    "Authorization": f"Bearer {token}",
-                    "User-Agent": f"propius-python/{__version__}",
-                },
-                timeout=TIMEOUT_S,
-                transport=transport,
-            )
-        except httpx.InvalidURL as error:
-            raise unreachable(url, error) from error
+        self._calls = Calls(url, token, retries=retries, transport=transport)
+        self.url = self._calls.url
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._calls.http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -75,26 +71,35 @@ class Client:
     ) -> None:
         self.close()
 
-    def me(self) -> Json:
+    def me(self) -> Caller:
         """Return who the token speaks for: tenant, role, scopes."""
-        return self._json("GET", "me")
+        return resources.read(Caller, self.get("me"), self)
+
+    def policy(self) -> Policy:
+        """Return how devices are shared among all tenants' jobs."""
+        return resources.read(Policy, self.get("policy"), self)
+
+    def devices(self, **filters: str) -> Iterator[Device]:
+        """Yield the devices of the tenant's own pools; ``status``, ``pool``, ``name`` filter."""
+        for raw in self._calls.pages("devices", filters):
+            yield resources.read(Device, raw, self)
 
     def upload_parameters(self, source: str | Path | bytes) -> str:
         """Upload a safetensors file, as a path or as bytes; return its digest."""
-        return str(self._upload("parameters", source)["digest"])
+        return str(self._calls.upload("parameters", source)["digest"])
 
-    def upload_program(self, source: str | Path | bytes) -> Json:
-        """Upload a program; return ``{"digest", "status"}``. The server checks it in its own time.
+    def upload_program(self, source: str | Path | bytes) -> Program:
+        """Upload a program; return its digest and status. The server checks it in its own time.
 
         See :meth:`wait_program`.
         """
-        return self._upload("programs", source)
+        return resources.read(Program, self._calls.upload("programs", source), self)
 
-    def program(self, digest: str) -> Json:
+    def program(self, digest: str) -> Program:
         """Return a program's ``status`` (``checking``, ``valid``, ``invalid``) and ``errors``."""
-        return self._json("GET", f"programs/{digest}")
+        return resources.read(Program, self.get(f"programs/{digest}"), self)
 
-    def wait_program(self, digest: str, *, timeout_s: float = 120.0) -> Json:
+    def wait_program(self, digest: str, *, timeout_s: float = 120.0) -> Program:
         """Wait until a program is checked.
 
         Raises
@@ -104,15 +109,15 @@ class Client:
             ``timeout_s`` (``timeout``).
         """
         for program in _polled(lambda: self.program(digest), timeout_s, "the check of a program"):
-            if program["status"] == "invalid":
-                errors = program.get("errors") or {}
+            if program.status == "invalid":
+                errors = program.errors or {}
                 named = errors if isinstance(errors, dict) else {"": errors}
                 raise ApiError(422, "program_invalid", f"program {digest} is invalid", named)
-            if program["status"] == "valid":
+            if program.status == "valid":
                 return program
         raise AssertionError("unreachable")
 
-    def submit_job(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:
+    def submit_job(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
         """Submit a job; return it.
 
         Parameters
@@ -128,20 +133,45 @@ class Client:
         ApiError
             With the faults by field in ``errors``.
         """
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return self._json("POST", "jobs", json=dict(spec), headers=headers)
+        return self._job(self._calls.post("jobs", dict(spec), key=idempotency_key))
 
-    def job(self, job: str) -> Json:
+    def job(self, job: str) -> Job:
         """Return a job."""
-        return self._json("GET", f"jobs/{job}")
+        return self._job(self.get(f"jobs/{job}"))
 
-    def jobs(self, **filters: str) -> Iterator[Json]:
-        """Return the tenant's jobs, newest first, page by page; ``status="running"`` filters."""
-        return self._pages("jobs", filters)
+    def jobs(self, **filters: str) -> Iterator[Job]:
+        """Yield the tenant's jobs, newest first, page by page; ``status="running"`` filters."""
+        return map(self._job, self._calls.pages("jobs", filters))
 
-    def cancel(self, job: str) -> Json:
+    def cancel(self, job: str) -> Job:
         """Cancel a job; return it."""
-        return self._json("POST", f"jobs/{job}/cancel")
+        return self._job(self._calls.post(f"jobs/{job}/cancel"))
+
+    def pause(self, job: str) -> Job:
+        """Let a job bind no more devices; return it."""
+        return self._job(self._calls.post(f"jobs/{job}/pause"))
+
+    def resume(self, job: str) -> Job:
+        """Let a paused job go on; return it."""
+        return self._job(self._calls.post(f"jobs/{job}/resume"))
+
+    def clone(
+        self,
+        job: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Submit a job's file again, with ``changes`` to its top-level fields; return the new."""
+        body = dict(changes or {})
+        return self._job(self._calls.post(f"jobs/{job}/clone", body, key=idempotency_key))
+
+    def events(self, job: str, *, after: str = "", follow: bool = True) -> Iterator[events.Event]:
+        """Yield what happens to a job until it has ended, through broken connections.
+
+        ``after`` is the id of the last event known; ``follow=False`` ends with what is there now.
+        """
+        return events.follow(self._calls, job, after=after, follow=follow)
 
     def driven(
         self, spec: Mapping[str, Any], parameters: Mapping[str, Any] | bytes | Path
@@ -163,15 +193,17 @@ class Client:
 
     def upload_for_round(self, job: str, source: str | Path | bytes) -> str:
         """Upload parameters for the next round of a driven job; return their digest."""
-        return str(self._upload(f"jobs/{job}/parameters", source)["digest"])
+        return str(self._calls.upload(f"jobs/{job}/parameters", source)["digest"])
 
-    def rounds(self, job: str) -> Iterator[Json]:
-        """Return a job's rounds."""
-        return self._pages(f"jobs/{job}/rounds", {})
+    def rounds(self, job: str) -> Iterator[Round]:
+        """Yield a job's rounds, newest first."""
+        for raw in self._calls.pages(f"jobs/{job}/rounds"):
+            yield resources.read(Round, raw, self)
 
-    def versions(self, job: str) -> Iterator[Json]:
-        """Return a job's kept model versions, with number, digest and metrics."""
-        return self._pages(f"jobs/{job}/versions", {})
+    def versions(self, job: str) -> Iterator[Version]:
+        """Yield a job's kept model versions, with number, digest and metrics."""
+        for raw in self._calls.pages(f"jobs/{job}/versions"):
+            yield resources.read(Version, raw, self)
 
     def download(self, job: str, version: int | Literal["latest"], path: str | Path) -> Path:
         """Save a model version as safetensors; return the path. A half file is never left there.
@@ -183,97 +215,51 @@ class Client:
         """
         number = version
         if number == "latest":
-            numbers = [int(one["number"]) for one in self.versions(job)]
+            numbers = [one.number for one in self.versions(job)]
             if not numbers:
                 raise ApiError(404, "no_version", f"job {job} has no model version yet")
             number = max(numbers)
         return self.save(f"jobs/{job}/versions/{number}/download", path)
 
-    def get(self, path: str) -> Json:
-        """Return what a path of the API answers."""
-        return self._json("GET", path)
+    def wait(self, job: str, *, timeout_s: float | None = None, every_s: float = 1.0) -> Job:
+        """Wait until a job is finished; return it. Raises :class:`ApiError` on a time-out.
 
-    def post(self, path: str, body: Json | None) -> Json:
+        A server that is away for a minute, as in an upgrade, is waited for.
+        """
+
+        def ask() -> Job:
+            return self._job(self._calls.get(f"jobs/{job}", retries=MANY))
+
+        for found in _polled(ask, timeout_s, f"job {job}", every_s):
+            if found.finished:
+                return found
+        raise AssertionError("unreachable")
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return what a path of the API answers."""
+        return self._calls.get(path)
+
+    def post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """Send JSON to a path of the API; return the answer."""
-        return self._json("POST", path, json=body)
+        return self._calls.post(path, body)
 
     def save(self, url: str, path: str | Path) -> Path:
         """Save the file at a path of the API; a half file is never left there."""
         target = Path(path)
-        draft = target.with_name(target.name + ".part")
-        try:
-            with (
-                self._stream(url) as answer,
-                draft.open("wb") as file,
-            ):
-                for block in answer.iter_bytes(BLOCK):
-                    file.write(block)
-            draft.replace(target)
-        except httpx.HTTPError as error:
-            raise unreachable(self.url, error) from error
-        finally:
-            draft.unlink(missing_ok=True)
+        self._calls.save(url, target)
         return target
 
-    def wait(self, job: str, *, timeout_s: float | None = None, every_s: float = 1.0) -> Json:
-        """Wait until a job is finished; return it. Raises :class:`ApiError` on a time-out."""
-        for found in _polled(lambda: self.job(job), timeout_s, f"job {job}", every_s):
-            if found["status"] == "finished":
-                return found
-        raise AssertionError("unreachable")
-
-    def _upload(self, path: str, source: str | Path | bytes) -> Json:
-        headers = {"Content-Type": "application/octet-stream"}
-        if isinstance(source, bytes):
-            return self._json("POST", path, content=source, headers=headers)
-        size = os.path.getsize(source)
-        with open(source, "rb") as file:
-            headers["Content-Length"] = str(size)
-            return self._json("POST", path, content=_blocks(file), headers=headers)
-
-    @contextlib.contextmanager
-    def _stream(self, path: str) -> Iterator[httpx.Response]:
-        # The answer is the file, or points to where the data plane has it.
-        with self._http.stream("GET", path, follow_redirects=True) as answer:
-            if not answer.is_success:
-                answer.read()
-                raise error_of(answer)
-            yield answer
-
-    def _pages(self, path: str, filters: Mapping[str, str]) -> Iterator[Json]:
-        page = self._json("GET", path, params=dict(filters))
-        while True:
-            yield from page["results"]
-            if not page.get("next"):
-                return
-            page = self._json("GET", page["next"])
-
-    def _json(self, method: str, path: str, **options: Any) -> Json:
-        try:
-            answer = self._http.request(method, path, **options)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise unreachable(self.url, error) from error
-        if not answer.is_success:
-            raise error_of(answer)
-        try:
-            found: Json = answer.json()
-        except ValueError as error:
-            detail = f"{answer.url} does not answer like a Propius server"
-            raise ApiError(answer.status_code, "not_propius", detail) from error
-        return found
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    while block := file.read(BLOCK):
-        yield block
+    def _job(self, raw: dict[str, Any]) -> Job:
+        return resources.read(Job, raw, self)
 
 
 def _polled(
-    ask: Callable[[], Json], timeout_s: float | None, what: str, every_s: float = 0.5
-) -> Iterator[Json]:
-    started = time.monotonic()
+    ask: Callable[[], T], timeout_s: float | None, what: str, every_s: float = 0.5
+) -> Iterator[T]:
+    until = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         yield ask()
-        if timeout_s is not None and time.monotonic() - started > timeout_s:
+        left_s = every_s if until is None else until - time.monotonic()
+        if left_s <= 0:
             raise ApiError(0, "timeout", f"{what} is not finished after {timeout_s:g} s")
-        time.sleep(every_s)
+        time.sleep(min(every_s, left_s))

@@ -104,7 +104,7 @@ class DrivenJob:
     As a context manager it ends the job: as completed, or as cancelled if the block raised.
     """
 
-    def __init__(self, client: Client, job: Json) -> None:
+    def __init__(self, client: Client, job: Mapping[str, Any]) -> None:
         self.client = client
         self.id = str(job["id"])
         self._next = 1

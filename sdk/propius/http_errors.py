@@ -6,6 +6,13 @@ from typing import Any
 
 import httpx
 
+FIXES = {
+    502: "try again; if it goes on, tell the operator",
+    503: "try again; if it goes on, tell the operator",
+    504: "try again; if it goes on, tell the operator",
+}
+"""What to do where the server's own words do not say it."""
+
 
 class ApiError(Exception):
     """The platform refused a request, or could not be reached (``status`` 0).
@@ -18,15 +25,24 @@ class ApiError(Exception):
         What was wrong, for people.
     errors
         Faults by field, if any.
+    fix
+        What to do about it, if that is known here; ``str`` has it too.
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, errors: dict[str, Any] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: dict[str, Any] | None = None,
+        *,
+        fix: str = "",
     ) -> None:
         self.status = status
         self.code = code
         self.detail = detail
         self.errors = errors or {}
+        self.fix = fix
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -36,7 +52,7 @@ class ApiError(Exception):
             line = f"{field}: {words}" if field else words
             if self.detail not in (words, line):  # the only fault is often the detail already
                 text += f"\n  {line}"
-        return text
+        return f"{text}; {self.fix}" if self.fix else text
 
 
 def error_of(answer: httpx.Response) -> ApiError:
@@ -49,8 +65,9 @@ def error_of(answer: httpx.Response) -> ApiError:
     if not isinstance(problem, dict) or not ({"code", "detail", "title"} & set(problem)):
         detail = f"{answer.url} answered {status} {answer.reason_phrase}"
         if status == 404:
-            detail += "; is this the address of a Propius server?"
-        return ApiError(status, "not_propius" if status == 404 else "http_error", detail)
+            fix = "is this the address of a Propius server?"
+            return ApiError(status, "not_propius", detail, fix=fix)
+        return ApiError(status, "http_error", detail, fix=FIXES.get(status, ""))
     errors = problem.get("errors")
     if isinstance(errors, list):
         errors = {str(one.get("field", "")): one.get("detail", one) for one in errors}
@@ -59,18 +76,20 @@ def error_of(answer: httpx.Response) -> ApiError:
         str(problem.get("code", "error")),
         str(problem.get("detail") or problem.get("title") or status),
         errors if isinstance(errors, dict) else None,
+        fix=FIXES.get(status, ""),
     )
 
 
 def unreachable(url: str, error: Exception) -> ApiError:
     """Return the error for a request that got no answer."""
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return ApiError(0, "bad_url", f"{url!r} is no address; it starts with http:// or https://")
+        fix = "it starts with http:// or https://"
+        return ApiError(0, "bad_url", f"{url!r} is no address", fix=fix)
     if isinstance(error, httpx.TimeoutException):
-        return ApiError(
-            0, "timeout", f"{url} does not answer in time; try again, check the network"
-        )
-    detail = f"{url} cannot be reached ({error}); check the address and the network"
+        fix = "try again, check the network"
+        return ApiError(0, "timeout", f"{url} does not answer in time", fix=fix)
     if "WRONG_VERSION_NUMBER" in str(error):
-        detail = f"{url} does not speak https; try the address with http://"
-    return ApiError(0, "unreachable", detail)
+        fix = "try the address with http://"
+        return ApiError(0, "unreachable", f"{url} does not speak https", fix=fix)
+    fix = "check the address and the network"
+    return ApiError(0, "unreachable", f"{url} cannot be reached ({error})", fix=fix)

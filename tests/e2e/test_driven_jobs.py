@@ -33,8 +33,7 @@ def job_file(fleet):
 
 
 def run(fleet, code):
-    token = fleet.client._http.headers["Authorization"].removeprefix("Bearer ")
-    names = {"url": fleet.client.url, "token": token, "job_file": job_file(fleet)}
+    names = {"url": fleet.client.url, "token": fleet.token, "job_file": job_file(fleet)}
     exec(compile(code, str(PAGE), "exec"), names)
     return names
 

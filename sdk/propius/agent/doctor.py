@@ -51,7 +51,7 @@ def examine(home: Home, *, meter: Meter | None = None) -> list[Finding]:
     findings.append(Finding("identity", True, f"device {one.enrolment.device}, key readable"))
     findings += [_permissions(home), _disk(home), _consent(one), _attributes(one)]
     findings += _datasets(one)
-    findings += [*_server(one), _gateway(one)]
+    findings += [*server(one.enrolment.url), _gateway(one)]
     findings.append(_conditions(one, meter or SystemMeter(home.path)))
     return findings
 
@@ -115,12 +115,13 @@ def _dataset(one: Device, name: str) -> Finding:
     return Finding(f"dataset {name}", True, f"{found.attributes['examples']} examples; {schema}")
 
 
-def _server(one: Device) -> list[Finding]:
-    """Check name, network, TLS and clock by one request to the platform."""
-    url = one.enrolment.url
-    host = urlsplit(url).hostname
-    if not host:
-        return [Finding("network", False, f"{url!r} is no address", ENROL)]
+def server(url: str, again: str = ENROL) -> list[Finding]:
+    """Check name, network, TLS and clock by one request; ``again`` mends a wrong address."""
+    asked_for = urlsplit(url)
+    host = asked_for.hostname
+    if not host or asked_for.scheme not in ("http", "https"):
+        words = f"{url!r} is no address; it starts with http:// or https://"
+        return [Finding("network", False, words, again)]
     try:
         socket.getaddrinfo(host, None)
     except OSError as error:
@@ -139,7 +140,7 @@ def _server(one: Device) -> list[Finding]:
     if answer.status_code != 200:
         network = Finding(
             "network", False, f"{url} answers {answer.status_code}",
-            "is this a Propius server? If so, try again later, else " + ENROL,
+            "is this a Propius server? If so, try again later, else " + again,
         )  # fmt: skip
     return [network, _clock(answer.headers.get("date", ""), middle)]
 

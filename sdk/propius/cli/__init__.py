@@ -1,4 +1,4 @@
-"""The command line: ``propius login | job … | upload … | device … | fleet …``."""
+"""The command line: ``propius login | doctor | job … | upload … | device … | fleet …``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from typing import Annotated
 import typer
 
 from propius import __version__
-from propius.cli import conformance, device, fleet, job, profile, register, trial, upload
-from propius.cli.words import UserError, explained
+from propius.cli import (
+    conformance,
+    device,
+    doctor,
+    fleet,
+    job,
+    policy,
+    profile,
+    register,
+    trial,
+    upload,
+)
+from propius.cli.words import UsageError, explained
 from propius.client import Client
 from propius.http_errors import ApiError
 
@@ -17,14 +28,15 @@ app = typer.Typer(
     help="Train models together with a fleet of devices: submit jobs, or be a device.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 device.app.command()(register.register)
 app.command("try")(trial.try_)
 app.add_typer(device.app, name="device")
 app.add_typer(fleet.app, name="fleet")
 app.command()(conformance.conformance)
+app.command()(doctor.doctor)
 app.add_typer(job.app, name="job")
+app.add_typer(policy.app, name="policy")
 app.add_typer(upload.app, name="upload")
 
 
@@ -40,6 +52,10 @@ def main(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    profile: Annotated[
+        str,
+        typer.Option(envvar="PROPIUS_PROFILE", help="Which login to use; see propius login."),
+    ] = "default",
 ) -> None:
     """Train models together with a fleet of devices: submit jobs, or be a device."""
 
@@ -54,13 +70,15 @@ def login(
 ) -> None:
     """Remember the server and the token for the other commands, after trying them."""
     if token.startswith("ppe_"):
-        raise UserError("this is an enrolment token, for devices; login wants an API token (ppt_…)")
-    with Client(url, token) as client:
+        raise UsageError(
+            "this is an enrolment token, for devices; login wants an API token (ppt_…)"
+        )
+    with Client(url, token, retries=0) as client:
         try:
-            tenant = f" for tenant {client.me()['tenant']}"
+            tenant = f" for tenant {client.me().tenant}"
         except ApiError as error:
             if error.status != 403:
                 raise
             tenant = ""  # A good token that may do other things, but not this.
-    path = profile.save(url, token)
-    typer.echo(f"signed in to {url}{tenant}; kept in {path}")
+    path = profile.save(profile.name(), url, token)
+    typer.echo(f"signed in to {url}{tenant}; kept in {path} as profile {profile.name()}")

@@ -1,4 +1,4 @@
-"""Which server and token the commands use."""
+"""Which server and token the commands use: profiles, by name, in one file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import tomllib
 from pathlib import Path
 
+import click
+
 from propius.agent.identity import write_private
-from propius.cli.words import UserError
+from propius.calls import FEW
+from propius.cli.words import UsageError
 from propius.client import Client
+
+DEFAULT = "default"
 
 
 def config_path() -> Path:
@@ -18,35 +23,76 @@ def config_path() -> Path:
     return Path(base).expanduser() / "propius" / "config.toml"
 
 
-def save(url: str, token: str) -> Path:
-    """Keep server and token, for this user's eyes only."""
-    path = config_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # JSON strings are TOML strings.
-    text = f"[default]\nurl = {json.dumps(url)}\ntoken = {json.dumps(token)}\n"
-    write_private(path, text.encode())
-    return path
+def name() -> str:
+    """Return the profile that this call names: ``propius --profile NAME``, or the default."""
+    context = click.get_current_context(silent=True)
+    found = context.find_root().params.get("profile") if context else None
+    return str(found or DEFAULT)
 
 
-def client() -> Client:
-    """Return a client for ``PROPIUS_URL`` and ``PROPIUS_TOKEN``, or for the last login.
+def load() -> dict[str, dict[str, str]]:
+    """Return all profiles by name.
 
     Raises
     ------
-    UserError
-        Nobody has signed in, or the file is damaged.
+    UsageError
+        The file is damaged.
     """
-    path, found = config_path(), {}
-    if path.exists():
-        try:
-            found = tomllib.loads(path.read_text())["default"]
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path} cannot be read ({error}); run propius login again") from error
-    url = os.environ.get("PROPIUS_URL") or found.get("url")
-    token = os.environ.get("PROPIUS_TOKEN") or found.get("token")
+    path = config_path()
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); mend it, or delete it") from error
+    for section, values in found.items():
+        if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+            raise UsageError(f"{path}: [{section}] is no profile; url and token are expected")
+    return found
+
+
+def save(profile: str, url: str, token: str) -> Path:
+    """Keep server and token of a profile, for this user's eyes only; the others stay."""
+    path = config_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    profiles = load() | {profile: {"url": url, "token": token}}
+    # JSON strings are TOML strings.
+    sections = [
+        "\n".join([f"[{json.dumps(one)}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
+        for one, values in profiles.items()
+    ]
+    write_private(path, ("\n\n".join(sections) + "\n").encode())
+    return path
+
+
+def chosen() -> tuple[str, str]:
+    """Return address and token: ``PROPIUS_URL`` and ``PROPIUS_TOKEN``, or the profile's.
+
+    Raises
+    ------
+    UsageError
+        Nobody has signed in, there is no such profile, or the file is damaged.
+    """
+    url, token = os.environ.get("PROPIUS_URL"), os.environ.get("PROPIUS_TOKEN")
+    if url and token:
+        return url, token
+    profiles, wanted = load(), name()
+    if wanted not in profiles and wanted != DEFAULT:
+        known = ", ".join(sorted(profiles)) or "there are none"
+        raise UsageError(
+            f"no profile {wanted!r} (known: {known}); "
+            f"run: propius --profile {wanted} login --url URL --token TOKEN"
+        )
+    found = profiles.get(wanted, {})
+    url, token = url or found.get("url"), token or found.get("token")
     if not url or not token:
-        raise UserError(
+        raise UsageError(
             "not signed in; run: propius login --url URL --token TOKEN "
             "(or set PROPIUS_URL and PROPIUS_TOKEN)"
         )
-    return Client(url, token)
+    return url, token
+
+
+def client(*, retries: int = FEW // 2) -> Client:
+    """Return a client of the chosen server. Raises :class:`UsageError`, as :func:`chosen`."""
+    return Client(*chosen(), retries=retries)

@@ -18,7 +18,7 @@ from propius import spec, trial
 from propius.agent import datasets
 from propius.agent.trainer import TrainingError
 from propius.app import App
-from propius.cli.job import read_file
+from propius.cli.job_files import read_file
 from propius.cli.words import Output, OutputOption, UserError, explained, show_one
 from propius.training.pool import TrainerPool
 

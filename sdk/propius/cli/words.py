@@ -24,8 +24,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+UNUSABLE = ("bad_url", "bad_token", "unreachable", "not_propius")
+
+
 class UserError(Exception):
     """Something that the user can mend; the text says how."""
+
+    status = 1
+
+
+class UsageError(UserError):
+    """The call itself has to change: its files, the server's address, the token."""
+
+    status = 2
 
 
 class Output(StrEnum):
@@ -39,7 +50,10 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Print a ta
 
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command: what its user can mend is said in words, with status 1."""
+    """Wrap a command: what its user can mend is said in words, with a status other than 0.
+
+    That is 2 where the call itself has to change, and else 1; see ``docs/cli.md``.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -47,8 +61,15 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except SpecError as error:
             lines = [f"  {field or 'job'}: {text}" for field, text in error.errors.items()]
-            _fail("the job file has faults:\n" + "\n".join(lines))
-        except (ApiError, UserError, IdentityError, OwnerFileError, AgentStopped) as error:
+            _fail("the job file has faults:\n" + "\n".join(lines), UsageError.status)
+        except ApiError as error:
+            wrong = error.code in UNUSABLE or error.status == 401
+            again = "; sign in again: propius login --url URL --token TOKEN"
+            text = f"{error}{again if error.status == 401 else ''}"
+            _fail(text, UsageError.status if wrong else UserError.status)
+        except UserError as error:
+            _fail(str(error), error.status)
+        except (IdentityError, OwnerFileError, AgentStopped) as error:
             _fail(str(error))
         except BrokenPipeError:  # the reader, such as head, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,9 +83,9 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, status: int = 1) -> None:
     typer.echo(f"error: {text}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], columns: list[str], output: Output) -> None:
@@ -96,7 +117,12 @@ def _console() -> Console:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(json.dumps(value, indent=2, default=plain))
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON has no form for as something that it has: for ``json.dumps``."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _cell(value: Any) -> str:

@@ -110,7 +110,8 @@ class Server(ThreadingHTTPServer):
 
 ROUND = {
     "id": "r1", "number": 1, "attempt": 1, "kind": "train", "status": "finished", "demand": 8,
-    "outcome": "completed", "reported": 8, "metrics": {"loss": 0.25}, "opened_at": "2026",
+    "outcome": "completed", "reported": 8, "metrics": {"loss": 0.25},
+    "opened_at": "2026-01-02T03:04:05Z",
 }  # fmt: skip
 
 
@@ -159,20 +160,20 @@ def test_login_tries_the_token_and_keeps_it_privately(server: Server, config: Pa
 def test_a_wrong_token_or_address_fails_at_once_and_keeps_nothing(
     server: Server, config: Path
 ) -> None:
-    assert "not known" in run("login", "--url", server.url, "--token", "x", status=1)
+    assert "not known" in run("login", "--url", server.url, "--token", "x", status=2)
     assert "cannot be reached" in run(
-        "login", "--url", "http://127.0.0.1:1", "--token", "x", status=1
+        "login", "--url", "http://127.0.0.1:1", "--token", "x", status=2
     )
-    assert "starts with http" in run("login", "--url", "localhost", "--token", "x", status=1)
-    assert "enrolment token" in run("login", "--url", server.url, "--token", "ppe_x", status=1)
+    assert "starts with http" in run("login", "--url", "localhost", "--token", "x", status=2)
+    assert "enrolment token" in run("login", "--url", server.url, "--token", "ppe_x", status=2)
     assert "http://" in run(
-        "login", "--url", server.url.replace("http", "https"), "--token", "x", status=1
+        "login", "--url", server.url.replace("http", "https"), "--token", "x", status=2
     )
     assert not config.exists()
 
 
 def test_without_a_login_the_commands_say_how() -> None:
-    assert "propius login --url" in run("job", "list", status=1)
+    assert "propius login --url" in run("job", "list", status=2)
 
 
 # --- jobs ---
@@ -181,7 +182,7 @@ def test_without_a_login_the_commands_say_how() -> None:
 def test_submit_checks_the_file_before_anything_is_sent(signed_in: Server, tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(SPEC.replace("demand = 8", "demand = -8").replace("count", "count"))
-    output = run("job", "submit", str(path), status=1)
+    output = run("job", "submit", str(path), status=2)
     assert "rounds.demand: -8 is not allowed" in output
     assert signed_in.asked == []
 
@@ -193,8 +194,8 @@ def test_submit_checks_the_file_before_anything_is_sent(signed_in: Server, tmp_p
 def test_a_file_that_is_no_job_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    assert words in run("job", "submit", str(path), status=1)
-    assert "there is no file" in run("job", "submit", str(tmp_path / "none.toml"), status=1)
+    assert words in run("job", "submit", str(path), status=2)
+    assert "there is no file" in run("job", "submit", str(tmp_path / "none.toml"), status=2)
 
 
 def test_submit_and_wait_prints_rounds_and_the_end(signed_in: Server, tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_download_saves_the_latest_version_whole(signed_in: Server, tmp_path: Pa
     assert path.read_bytes() == b"weights"
     run("job", "download", JOB_ID, str(tmp_path / "none"), "--version", "3", status=1)
     assert not list(tmp_path.glob("none*"))
-    assert "no number" in run("job", "download", JOB_ID, str(path), "--version", "x", status=1)
+    assert "no number" in run("job", "download", JOB_ID, str(path), "--version", "x", status=2)
 
 
 # --- uploads ---
@@ -293,7 +294,10 @@ def test_a_wrong_enrolment_token_fails_at_once(server: Server, tmp_path: Path) -
 
 def test_status_says_the_consents_in_words(tmp_path: Path) -> None:
     output = run("device", "status", "--home", str(device_home(tmp_path)))
-    assert "tenants of this pool (acme, globex): programs and handlers on every data set" in output
+    assert (
+        "tenants of this pool (acme, globex): programs and handlers and queries on every data set"
+        in output
+    )
     assert "anybody else: nothing" in output
 
 
