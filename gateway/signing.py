@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jobs.constraints
 from jobs.constraints import Profile
 from scheduling.binding import Groups
 
@@ -28,8 +27,7 @@ class Signer:
         """Return the signature of an interned profile."""
         found = self._signatures.get(key)
         if found is None:
-            found = jobs.constraints.signature(self._profiles[key], self.groups.groups)
-            self._signatures[key] = found
+            found = self._signatures[key] = self.groups.sign(self._profiles[key])
         return found
 
     def change(self, groups: Groups) -> bool:

@@ -32,6 +32,7 @@ class OpenRound:
     remaining: int
     quorum: int
     opened_at: datetime
+    selection_ends_at: datetime
     deadline_at: datetime
     submitted_at: datetime
     priority: int
@@ -256,6 +257,7 @@ def _open(row: Round) -> OpenRound:
         remaining=row.target - row.assigned,
         quorum=row.quorum,
         opened_at=row.opened_at,
+        selection_ends_at=row.selection_ends_at,
         deadline_at=row.deadline_at or row.selection_ends_at + timedelta(seconds=row.deadline_s),
         submitted_at=row.job.submitted_at,
         priority=row.job.priority,

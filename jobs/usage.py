@@ -84,25 +84,29 @@ class ClosedRounds:
     """What rounds of a job took that have closed.
 
     ``tasks`` counts the train tasks that were reported by the logarithm of their time, ``tasks_s``
-    is their sum and ``held_s`` that of all assignments. ``last`` is, of the last train round that
-    had its quorum, the time to bind its devices and from there to its close.
+    is their sum and ``held_s`` that of all assignments. ``speeds`` has the same tasks by the speed
+    of their device, None if it tells none. ``last`` is, of the last train round that had its
+    quorum, the time to bind its devices and from there to its close.
     """
 
     tasks: dict[int, int] = field(default_factory=dict)
     tasks_s: float = 0.0
     held_s: float = 0.0
+    speeds: dict[int | None, dict[int, int]] = field(default_factory=dict)
     last: tuple[float, float] | None = None
 
 
 def closed_rounds(
-    *, since: datetime | None, until: datetime, least_s: float, step: float
+    *, since: datetime | None, until: datetime, least_s: float, step: float, score: str
 ) -> dict[UUID, ClosedRounds]:
     """Return what unfinished jobs' rounds took that closed after ``since``; all if that is None.
 
-    A task is counted under n if it took ``least_s`` · ``step``^n seconds, rounded down. Reads each
-    round's assignments once, when it has closed.
+    A task is counted under n if it took ``least_s`` · ``step``^n seconds, rounded down, and a
+    device's speed is told by its attribute ``score`` on the same scale. Reads each round's
+    assignments once, when it has closed.
     """
     given = {"since": since or "-infinity", "until": until, "least": least_s, "step": step}
+    given["score"] = score
     found: dict[UUID, ClosedRounds] = {}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -124,6 +128,9 @@ def closed_rounds(
             """
             SELECT a.job_id, CASE WHEN a.status = 'reported' AND r.kind = 'train' THEN
                     floor(ln(greatest(t.s, %(least)s) / %(least)s) / ln(%(step)s))::int END AS n,
+                CASE WHEN d.score > 0 THEN
+                    floor(ln(greatest(d.score, %(least)s::numeric) / %(least)s::numeric)
+                        / ln(%(step)s::numeric))::int END AS speed,
                 count(*), sum(t.s)
             FROM jobs_round r
             JOIN jobs_job j ON j.id = r.job_id AND j.status <> 'finished'
@@ -131,17 +138,23 @@ def closed_rounds(
             CROSS JOIN LATERAL (
                 SELECT greatest(0, extract(epoch FROM a.ended_at - a.bound_at))::float AS s
             ) t
+            LEFT JOIN LATERAL (
+                SELECT CASE WHEN jsonb_typeof(attributes -> %(score)s) = 'number'
+                    THEN (attributes ->> %(score)s)::numeric END AS score
+                FROM clients_device WHERE id = a.device_id
+            ) d ON true
             WHERE r.closed_at > %(since)s::timestamptz AND r.closed_at <= %(until)s
-            GROUP BY a.job_id, n
+            GROUP BY a.job_id, n, speed
             """,
             given,
         )
-        for job_id, bucket, count, seconds in cursor.fetchall():
+        for job_id, bucket, speed, count, seconds in cursor.fetchall():
             one = found.setdefault(job_id, ClosedRounds())
             one.held_s += seconds
             if bucket is not None:
-                one.tasks[bucket] = count
+                one.tasks[bucket] = one.tasks.get(bucket, 0) + count
                 one.tasks_s += seconds
+                one.speeds.setdefault(speed, {})[bucket] = count
     return found
 
 

@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 
 import redis.asyncio
 
-from jobs.constraints import Group, Profile
-from scheduling import keys, scripts
+from jobs.constraints import Group, Profile, signature
+from scheduling import keys, scripts, tiers
 
 HEARTBEAT_TTL_S = 5
 MAX_CANDIDATES = 8
@@ -100,10 +100,19 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """All constraint groups of unfinished jobs; ``version`` is a digest of them."""
+    """All constraint groups of unfinished jobs; ``version`` is a digest of all that is here.
+
+    ``tiers`` are the boundaries between speed tiers, if the policy tells them apart.
+    """
 
     version: str
     groups: tuple[Group, ...] = field(repr=False)
+    tiers: tiers.Bounds = ()
+
+    def sign(self, profile: Profile) -> str:
+        """Return the signature of a profile: the groups that it meets, and its tier."""
+        found = signature(profile, self.groups)
+        return tiers.signed(found, tiers.speed_of(profile.attributes), self.tiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +202,7 @@ class Binder:
         plain = json.loads(text)
         if self._groups is None or self._groups.version != plain["version"]:
             groups = tuple(Group.of(one) for one in plain["groups"])
-            self._groups = Groups(plain["version"], groups)
+            self._groups = Groups(plain["version"], groups, tuple(plain.get("tiers", ())))
         return self._groups
 
     async def round_info(self, round_ids: Iterable[str]) -> dict[str, RoundInfo]:

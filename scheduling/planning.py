@@ -11,7 +11,7 @@ from uuid import UUID
 from core import connections, knobs
 from jobs import selectors as job_selectors
 from jobs.selectors import OpenRound
-from scheduling import history, keys, policies, publishing, quotas, selectors, supply
+from scheduling import history, keys, policies, publishing, quotas, selectors, supply, tiers
 from scheduling.learning import Learnt
 from scheduling.policies import Policy, Share, SignatureSupply, Snapshot
 from scheduling.policies.shares import room
@@ -27,15 +27,18 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
     """
     rows = begun.rows_among(job_selectors.assignments_known(begun.pending_assignments))
     rounds = job_selectors.open_rounds()
-    groups = selectors.constraint_groups()
+    policy = active()
+    bounds = supply.tier_bounds(getattr(policy, "tiers", 1), knobs.get().supply_window_s)
+    groups = selectors.constraint_groups(bounds)
     held = job_selectors.bound_by_tenant()
     shares = _shares({one.tenant_id for one in rounds}, held, now)
-    policy = active()
     snapshot = Snapshot(
         now=now.timestamp(),
-        rounds=_for_policy([one for one in rounds if one.remaining > 0], now),
+        rounds=_for_policy([one for one in rounds if one.remaining > 0], bounds, now),
         supply=_supply(groups),
         shares={str(tenant_id): share for tenant_id, share in shares.items()},
+        # Of the fleet as a whole nothing is learnt: a job's tasks tell of themselves.
+        tiers=(1.0,) * (len(bounds) + 1) if bounds else (),
     )
     plan = policy.plan(snapshot)
     new = [one.id for one in rounds if one.id not in begun.known]
@@ -71,7 +74,9 @@ def policy_or_default(name: str, parameters: Mapping[str, Any]) -> Policy:
         return policies.make(selectors.DEFAULT_POLICY, {})
 
 
-def _for_policy(rounds: Sequence[OpenRound], now: datetime) -> tuple[policies.OpenRound, ...]:
+def _for_policy(
+    rounds: Sequence[OpenRound], bounds: tiers.Bounds, now: datetime
+) -> tuple[policies.OpenRound, ...]:
     pasts = history.known().jobs({one.job_id for one in rounds}, now=now)
     nothing = Learnt()
     found = []
@@ -98,6 +103,8 @@ def _for_policy(rounds: Sequence[OpenRound], now: datetime) -> tuple[policies.Op
                 attained_s=past.attained_s,
                 median_s=past.median_s,
                 p95_s=past.p95_s,
+                tiers=past.ratios(bounds) if bounds else (),
+                selection_ends_at=one.selection_ends_at.timestamp(),
             )
         )
     return tuple(found)
@@ -129,7 +136,7 @@ def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
     client = connections.soft_state()
     signer = supply.signer()
     signer.refresh(client)
-    of_profile = signer.signatures(groups.groups)
+    of_profile = signer.signatures(groups.groups, groups.tiers)
     online = supply.online(groups.version)
     rates: dict[str, float] = {}
     for profile, rate in supply.check_in_rates(knobs.get().supply_window_s).items():
@@ -143,8 +150,10 @@ def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
     known = {group.id for group in groups.groups}
     supplies = []
     for name in sorted(names):
-        members = frozenset(filter(None, name.split("+")))
-        if members <= known:
+        members, tier = tiers.members(name)
+        # Some were noted under other groups or tiers.
+        is_whole = (tier is not None) == bool(members and groups.tiers)
+        if members <= known and is_whole and (tier or 0) <= len(groups.tiers):
             supplies.append(
                 SignatureSupply(
                     signature=name,
@@ -152,6 +161,7 @@ def _supply(groups: selectors.GroupSet) -> tuple[SignatureSupply, ...]:
                     rate=rates.get(name, 0.0),
                     idle=online.idle.get(name, 0),
                     busy=online.busy.get(name, 0),
+                    tier=tier or 0,
                 )
             )
     return tuple(supplies)

@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from core import connections
 from jobs.constraints import Group
 from jobs.models import Assignment, Job
-from scheduling import keys
+from scheduling import keys, tiers
 from scheduling.models import PlanRecord, SharingPolicy, TenantShare
 
 DEFAULT_POLICY = "fair"
@@ -34,11 +34,15 @@ class ActivePolicy:
 
 @dataclass(frozen=True, slots=True)
 class GroupSet:
-    """Constraint groups of all unfinished jobs. ``version`` is a digest, so it outlives Redis."""
+    """Constraint groups of all unfinished jobs. ``version`` is a digest, so it outlives Redis.
+
+    ``tiers`` are the boundaries between speed tiers, where signatures tell them apart.
+    """
 
     version: str
     groups: tuple[Group, ...]
     text: str
+    tiers: tiers.Bounds = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def active_policy() -> ActivePolicy:
     return ActivePolicy(row.name, row.parameters, row.reason, row.author, row.created_at)
 
 
-def constraint_groups() -> GroupSet:
+def constraint_groups(bounds: tiers.Bounds = ()) -> GroupSet:
     """Return the groups of every job that has not finished, waiting and paused ones too.
 
     Not of open rounds only: then groups would come and go, and all devices be signed again,
@@ -71,10 +75,14 @@ def constraint_groups() -> GroupSet:
         .values_list("constraint_group", "spec__effective")
     )
     pairs = list(rows)
-    version = hashlib.sha256(" ".join(group for group, _ in pairs).encode()).hexdigest()[:16]
+    names = [group for group, _ in pairs] + [f"~{bound}" for bound in bounds]
+    version = hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
     effective = [one for _, one in pairs]
-    text = json.dumps({"version": version, "groups": effective})
-    return GroupSet(version, tuple(Group.of(one) for one in effective), text)
+    told: dict[str, Any] = {"version": version, "groups": effective}
+    if bounds:
+        told["tiers"] = bounds
+    groups = tuple(Group.of(one) for one in effective)
+    return GroupSet(version, groups, json.dumps(told), bounds)
 
 
 def shares(tenant_ids: Iterable[UUID]) -> dict[UUID, TenantShare]:

@@ -14,7 +14,7 @@ import redis
 
 from core import connections
 from jobs.constraints import Group, Profile
-from scheduling import keys
+from scheduling import keys, tiers
 
 FORGET_AFTER_S = 3_600
 RATES_FOR_S = 15.0
@@ -39,10 +39,11 @@ class Signer:
     """
 
     profiles: dict[str, Profile] = field(default_factory=dict)
+    speeds: dict[str, int] = field(default_factory=dict)
     _admits: dict[str, dict[str, bool]] = field(default_factory=dict)
 
-    def signatures(self, groups: Iterable[Group]) -> dict[str, str]:
-        """Return profile key → signature under ``groups``."""
+    def signatures(self, groups: Iterable[Group], bounds: tiers.Bounds = ()) -> dict[str, str]:
+        """Return profile key → signature under ``groups`` and the tiers between ``bounds``."""
         members: dict[str, list[str]] = {key: [] for key in self.profiles}
         admits: dict[str, dict[str, bool]] = {}
         for group in sorted(groups, key=lambda one: one.id):
@@ -55,18 +56,22 @@ class Signer:
                 if flag:
                     members[key].append(group.id)
         self._admits = admits
-        return {key: "+".join(ids) for key, ids in members.items()}
+        return {
+            key: tiers.signed("+".join(ids), self.speeds[key], bounds)
+            for key, ids in members.items()
+        }
 
     def refresh(self, client: redis.Redis) -> None:
         """Read profiles that are new in Redis and forget those that are gone from it."""
         listed: list[Any] = client.hkeys(keys.PROFILES)
         present = {key.decode() for key in listed}
         for key in self.profiles.keys() - present:
-            del self.profiles[key]
+            del self.profiles[key], self.speeds[key]
         new = sorted(present - self.profiles.keys())
         for key, text in zip(new, client.hmget(keys.PROFILES, new) if new else [], strict=True):
             if text is not None:
-                self.profiles[key] = Profile.from_json(text)
+                one = self.profiles[key] = Profile.from_json(text)
+                self.speeds[key] = tiers.speed_of(one.attributes)
 
 
 @functools.cache
@@ -109,7 +114,7 @@ def by_group(counts: Mapping[str, int]) -> Counter[str]:
     """Add up counts by signature into counts by constraint group."""
     total: Counter[str] = Counter()
     for signature, count in counts.items():
-        for group in filter(None, signature.split("+")):
+        for group in tiers.members(signature)[0]:
             total[group] += count
     return total
 
@@ -121,6 +126,33 @@ def check_in_rates(window_s: float) -> dict[str, float]:
     The answer is kept for some seconds: over such windows it hardly changes.
     """
     return _rates(window_s, int(time.monotonic() / RATES_FOR_S))
+
+
+def tier_bounds(count: int, window_s: float) -> tiers.Bounds:
+    """Return the boundaries between ``count`` speed tiers; those of the last plan while they serve.
+
+    By the check-ins of known profiles, or by the profiles alone until one has checked in.
+    """
+    if count < 2:
+        return ()
+    client = connections.soft_state()
+    fleet = signer()
+    fleet.refresh(client)
+    rates = check_in_rates(window_s)
+    seen = {key: rates[key] for key in fleet.speeds if key in rates} or dict.fromkeys(
+        fleet.speeds, 1.0
+    )
+    by_speed: dict[int, float] = {}
+    for key, rate in seen.items():
+        speed = fleet.speeds[key]
+        by_speed[speed] = by_speed.get(speed, 0.0) + rate
+    text: Any = client.get(keys.TIERS)
+    told_of, known = json.loads(text) if text else (count, ())
+    before = tuple(known) if told_of == count else ()
+    bounds = tiers.in_force(before, by_speed, count)
+    if bounds != before or told_of != count:
+        client.set(keys.TIERS, json.dumps((count, bounds)))
+    return bounds
 
 
 def rate_of(group: Group, window_s: float) -> float:

@@ -41,6 +41,11 @@ class OpenRound:
         Device-seconds that the job has had so far.
     median_s, p95_s
         Within which half, and 95 %, of the job's devices have answered; 0 if nothing is known.
+    tiers
+        For each speed class, the ratio of its p95 to that of all the job's devices; empty if only
+        the whole fleet's is known.
+    selection_ends_at
+        When the round's selection window ends, in seconds since 1970.
     """
 
     id: str
@@ -62,6 +67,8 @@ class OpenRound:
     attained_s: float = 0.0
     median_s: float = 0.0
     p95_s: float = 0.0
+    tiers: tuple[float, ...] = ()
+    selection_ends_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Fair:
     ----------
     within
         Name of the policy among a tenant's own rounds.
+    tiers
+        Speed classes that it is to tell apart, if it can.
     horizon_s
         What a bound device is taken to be worth before it has reported, in seconds.
 
@@ -53,7 +55,8 @@ class Fair:
         given = dict(parameters or {})
         within = given.pop("within", "propius")
         self.horizon_s = given.pop("horizon_s", shares.HORIZON_S)
-        errors = dict.fromkeys(given, "unknown; within, horizon_s are allowed")
+        of_within = {"tiers": given.pop("tiers")} if "tiers" in given else {}
+        errors = dict.fromkeys(given, "unknown; within, horizon_s, tiers are allowed")
         number = isinstance(self.horizon_s, int | float) and not isinstance(self.horizon_s, bool)
         if not number or not 0 <= self.horizon_s <= 86_400:
             errors["horizon_s"] = f"{self.horizon_s!r}; a number from 0 to 86400 is allowed"
@@ -62,9 +65,13 @@ class Fair:
         if errors:
             raise BadParameters(errors)
         try:
-            self.within: Policy = policies.make(within, {})
+            self.within: Policy = policies.make(within, of_within)
         except BadParameters as error:
-            raise BadParameters({"within": error.errors.get("name", str(error))}) from error
+            named = {
+                "within" if name == "name" else name: why for name, why in error.errors.items()
+            }
+            raise BadParameters(named) from error
+        self.tiers = getattr(self.within, "tiers", 1)
         self._in_one_order = self.within.plan(Snapshot(0.0, (), ())).order is not None
 
     def plan(self, snapshot: Snapshot) -> Plan:

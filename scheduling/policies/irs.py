@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduling.policies import orders
-from scheduling.policies.base import OpenRound, Plan, SignatureSupply, Snapshot
+from scheduling.policies.base import (
+    BadParameters,
+    OpenRound,
+    Plan,
+    SignatureSupply,
+    Snapshot,
+)
+
+MOST_TIERS = 10.0
 
 
 class Irs:
@@ -24,9 +32,14 @@ class Irs:
       at least as long as all of k's load takes. Loads, queues and supplies merge as it goes.
     - (D) Where the snapshot tells V > 1 speed tiers apart: the head round of a group is
       restricted to one tier u, drawn for it, iff V + c·g_u < 1 + c, with c its job's last
-      response time / scheduling time and g_u the tier's p95 response to the whole fleet's.
+      response time / scheduling time and g_u the tier's p95 response to the whole fleet's, or to
+      that of all the job's devices where it is known. If the group's devices of that tier are
+      fewer than its part, V is how many times fewer they are. The round is open to all again once
+      it has waited for what the tier was to save, or for half of its selection window.
     - (E) ``fairness`` ε: demand × (t_i / T_i)^ε and queue × (ΣT / Σt)^ε, with t_i what the job
       has had and T_i its fair share: jobs × its time alone. 0 is speed only, large max-min.
+
+    ``tiers`` is how many speed classes a snapshot is to tell apart; 1 turns step D off.
 
     A signature whose group has no round left before the next plan serves the other groups. A
     round open for ``max_wait_s`` goes first in its group, and its group keeps its signatures.
@@ -39,8 +52,14 @@ class Irs:
     name = "irs"
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
-        allowed = {"fairness": (0.0, 0.0, 100.0), **orders.MAX_WAIT}
+        allowed = {
+            "fairness": (0.0, 0.0, 100.0), "tiers": (1.0, 1.0, MOST_TIERS), **orders.MAX_WAIT
+        }  # fmt: skip
         values = orders.numbers(parameters or {}, allowed)
+        self.tiers = int(values["tiers"])
+        if self.tiers != values["tiers"]:
+            wrong = f"{values['tiers']:g}; a whole number from 1 to {MOST_TIERS:g} is allowed"
+            raise BadParameters({"tiers": wrong})
         self.fairness = values["fairness"]
         self.max_wait_s = values["max_wait_s"]
 
@@ -55,7 +74,23 @@ class Irs:
         for group in groups.values():
             group.queue.sort(key=lambda item: self._order(item, snapshot.now))
         share(tuple(groups.values()), snapshot.supply, fairness=self.fairness)
-        return _published(snapshot, groups)
+        return _published(snapshot, groups, self._restricted(snapshot, groups))
+
+    def _restricted(self, snapshot: Snapshot, groups: Mapping[str, Group]) -> dict[str, int]:
+        """Return the groups whose head round is restricted to a tier, with it: step D."""
+        if len(snapshot.tiers) < 2:
+            return {}
+        parts = {name: [0.0] * len(snapshot.tiers) for name in groups}
+        for supply in snapshot.supply:
+            for name in supply.groups & parts.keys():
+                parts[name][supply.tier] += supply.rate
+        found = {}
+        for name, group in groups.items():
+            head = group.queue[0][1]
+            tier = _tier(head, head.tiers or snapshot.tiers, parts[name], snapshot.now)
+            if tier is not None and not orders.waited(head, snapshot.now, self.max_wait_s):
+                found[name] = tier
+        return found
 
     def _order(self, item: tuple[float, OpenRound], now: float) -> tuple[int, int, float, float]:
         demand, one = item
@@ -159,11 +194,10 @@ def _move(scarcer: Group, taker: Group) -> float:
     return moved
 
 
-def _published(snapshot: Snapshot, groups: Mapping[str, Group]) -> Plan:
+def _published(snapshot: Snapshot, groups: Mapping[str, Group], tiers: Mapping[str, int]) -> Plan:
     owner = {one.signature: group.name for group in groups.values() for one in group.signatures}
     ascending = sorted(groups.values(), key=lambda one: (one.supply, one.name))
     rank = {one.name: place for place, one in enumerate(ascending)}
-    tiers = {name: _tier(group.queue[0][1], snapshot.tiers) for name, group in groups.items()}
     queues: dict[str, tuple[str, ...]] = {}
     signatures: dict[str, tuple[str, ...]] = {}
     for supply in snapshot.supply:
@@ -174,7 +208,7 @@ def _published(snapshot: Snapshot, groups: Mapping[str, Group]) -> Plan:
             names.insert(0, mine)
         shown = []
         for name in names:
-            tier = tiers[name]
+            tier = tiers.get(name)
             rest = tier is not None and tier != supply.tier
             key = f"{name} without head" if rest else name
             if key not in queues:
@@ -184,10 +218,23 @@ def _published(snapshot: Snapshot, groups: Mapping[str, Group]) -> Plan:
     return Plan(queues=queues, signatures=signatures)
 
 
-def _tier(head: OpenRound, tiers: Sequence[float]) -> int | None:
-    """Return the tier that the head round is restricted to, if that is quicker: step D."""
-    if len(tiers) < 2 or head.scheduling_s <= 0 or head.response_s <= 0:
+def _tier(
+    head: OpenRound, tiers: Sequence[float], parts: Sequence[float], now: float
+) -> int | None:
+    """Return the tier that the head round is restricted to, while that may be quicker: step D.
+
+    ``parts`` are the check-ins per second that its group may have, by tier.
+    """
+    if head.scheduling_s <= 0 or head.response_s <= 0:
         return None
     chosen = random.Random(head.id).randrange(len(tiers))
+    if not parts[chosen]:
+        return None
+    longer = max(float(len(tiers)), sum(parts) / parts[chosen])
     ratio = head.response_s / head.scheduling_s
-    return chosen if len(tiers) + ratio * tiers[chosen] < 1 + ratio else None
+    if not longer + ratio * tiers[chosen] < 1 + ratio:
+        return None
+    # Once it has waited for so long, even the fastest answers come no sooner than anybody's would.
+    saved_s = head.scheduling_s + (1 - tiers[chosen]) * head.response_s
+    window_s = head.selection_ends_at - head.opened_at
+    return chosen if now - head.opened_at < min(saved_s, window_s / 2) else None

@@ -58,6 +58,7 @@ class Reference:
         self.heap: list[tuple[float, int, int, int, float]] = []
         self.order = 0
         self.plans = 0
+        tiers = max(tiers, getattr(policy, "tiers", 1))
         self.classes = divide(fleet, lots=getattr(policy, "lots", 1), tiers=tiers)
         self.window = SupplyWindow(self.classes)
         self.used = {one.job.tenant: (0.0, 0.0) for one in self.running}

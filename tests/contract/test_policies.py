@@ -27,6 +27,13 @@ def test_irs_passes_the_suite_with_a_fairness_setting(fairness):
     checks.check(policies.make("irs", {"fairness": fairness}))
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("irs", {"tiers": 3}), ("fair", {"within": "irs", "tiers": 3})]
+)
+def test_it_passes_the_suite_with_tiers(name, parameters):
+    checks.check(policies.make(name, parameters))
+
+
 def test_the_suite_catches_a_policy_that_serves_who_is_not_eligible():
     class Careless:
         name = "careless"

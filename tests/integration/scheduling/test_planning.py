@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from core import connections
 from jobs import services as job_services
-from jobs.constraints import Group, Profile, signature
+from jobs.constraints import Group, Profile
 from scheduling import history, keys, learning, policies, selectors, services
 from scheduling.binding import Binder, Bound, Request, Settlement
 from scheduling.models import SharingPolicy
@@ -55,7 +55,7 @@ class Fleet:
     def ask(self, devices):
         async def inside(door):
             groups = await door.groups()
-            signed = signature(self.profile, groups.groups)
+            signed = groups.sign(self.profile)
             asked = [Request(str(one.id), str(uuid4()), signed) for one in devices]
             return list(zip(asked, await door.bind(asked, groups.version), strict=True))
 

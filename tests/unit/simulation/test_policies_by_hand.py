@@ -82,6 +82,58 @@ class TestIrs:
         ]
         assert 5 < sum(served[0] == "z" for served in restricted) < 25
 
+    def served_to_the_slow(self, head, *, rates=(1.0, 1.0), now=NOW, **parameters):
+        """Who is first for a slow device, where the fast tier needs 0.3 of the time of all."""
+        devices = tuple(
+            SignatureSupply(f"g~{tier}", frozenset("g"), rate=rate, tier=tier)
+            for tier, rate in enumerate(rates)
+        )
+        rounds = (head, round_("z", remaining=50))
+        given = Snapshot(now, rounds, devices, tiers=(1.0, 1.0))
+        return policies.make("irs", parameters).plan(given).rounds_of("g~1")[0]
+
+    def head(self, **changes):
+        """A round, drawn for the fast tier, with V + c·g = 2 + 10·0.3 = 5 < 11 = 1 + c."""
+        values = {"scheduling_s": 40.0, "response_s": 400.0, "tiers": (0.3, 1.1)} | changes
+        name = next(n for n in "abcdefgh" if random.Random(n).randrange(2) == 0)
+        return round_(name, **values)
+
+    def test_d_what_is_known_of_the_job_goes_before_the_fleets(self):
+        assert self.served_to_the_slow(self.head()) == "z"
+        assert self.served_to_the_slow(self.head(tiers=())) != "z"
+        # c = 1.4: 2 + 0.42 > 2.4, and with 1.5 it is 2.45 < 2.5.
+        assert self.served_to_the_slow(self.head(response_s=56.0)) != "z"
+        assert self.served_to_the_slow(self.head(response_s=60.0)) == "z"
+
+    def test_d_a_tier_of_which_the_group_has_few_is_so_much_longer_to_wait_for(self):
+        # A seventh of the devices are fast: 7 + 3 < 11; a ninth: 9 + 3 > 11; none: never.
+        assert self.served_to_the_slow(self.head(), rates=(1.0, 6.0)) == "z"
+        assert self.served_to_the_slow(self.head(), rates=(1.0, 8.0)) != "z"
+        assert self.served_to_the_slow(self.head(), rates=(0.0, 8.0)) != "z"
+
+    def test_d_the_restriction_ends_when_the_round_has_waited_for_all_that_it_may_save(self):
+        # 40 + 0.7 · 400 = 320 s.
+        assert self.served_to_the_slow(self.head(), now=NOW + 319) == "z"
+        assert self.served_to_the_slow(self.head(), now=NOW + 320) != "z"
+        # Half of a window of 100 s; and what goes first for its age goes to all.
+        window = self.head(selection_ends_at=NOW + 100)
+        assert self.served_to_the_slow(window, now=NOW + 49) == "z"
+        assert self.served_to_the_slow(window, now=NOW + 50) != "z"
+        assert self.served_to_the_slow(self.head(), now=NOW + 9, max_wait_s=9) != "z"
+
+    def test_d_tiers_are_a_whole_number_of_the_policy_or_of_the_one_inside_fair(self):
+        assert policies.make("irs", {}).tiers == policies.make("fair", {}).tiers == 1
+        assert policies.make("fair", {"within": "irs", "tiers": 3}).tiers == 3
+        for name, parameters in (
+            ("irs", {"tiers": 2.5}),
+            ("irs", {"tiers": 11}),
+            ("fair", {"within": "irs", "tiers": 0}),
+            ("fair", {"within": "fifo", "tiers": 2}),
+        ):
+            with pytest.raises(policies.BadParameters) as caught:
+                policies.make(name, parameters)
+            assert set(caught.value.errors) == {"tiers"}
+
     def test_e_fairness_puts_the_job_that_has_had_little_first(self):
         rounds = [
             round_("had", remaining=9, workload_s=50.0, attained_s=50_000.0, left=10),
