@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from clients.selectors import SMALL
 from frontend import words
-from scheduling.explaining import Explanation, TenantPart
+from scheduling.explaining import Explanation, Refusal, TenantPart
+
+SHOWN = 5
+REASONS = {
+    "busy": "they were at other work",
+    "condition": "their owners' conditions did not hold",
+    "consent": "their owners do not consent",
+    "dataset": "they do not have the data set, or cannot read it",
+    "other": "for a reason that is not known here",
+    "preparing": "they were preparing the data set",
+    "private_constraint": "a private constraint does not hold",
+    "probe_limit": "too many private conditions were tried on them",
+    "too_slow": "they could not make the deadline",
+    "unsupported": "they cannot run the workload",
+}
+FACETS = {
+    "classes": "their data set has more classes",
+    "dtype": "their data set has another type of numbers",
+    "shape": "their data set has another shape",
+}
 
 
 def facts(found: Explanation) -> list[tuple[str, str]]:
@@ -14,6 +34,8 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
     if found.needed == 0:
         return []
     shown = [("Devices", _devices(found)), ("Place", _place(found)), ("Likely", _likely(found))]
+    if found.refusals:
+        shown.insert(1, ("Refused", _refused(found.refusals)))
     if found.tenant is not None:
         shown.append(("Your share", _share(found.tenant)))
     return shown
@@ -27,6 +49,24 @@ def _devices(found: Explanation) -> str:
         f"{needed} Of those that fit its constraints, {_told(found.idle)} connected and free, "
         f"{_told(found.bound_elsewhere)} at other work."
     )
+
+
+def _refused(refusals: Sequence[Refusal]) -> str:
+    parts = []
+    for one in refusals[:SHOWN]:
+        many = "a few devices" if one.devices is None else words.count(one.devices, "device")
+        parts.append(f"{many} refused: {_reason(one.code)} ({one.code})")
+    more = len(refusals) - SHOWN
+    if more > 0:
+        parts.append(f"and for {words.count(more, 'other reason')}")
+    return "; ".join(parts) + "."
+
+
+def _reason(code: str) -> str:
+    if code in REASONS:
+        return REASONS[code]
+    _, _, facet = code.removeprefix("dataset.").partition(".")
+    return FACETS.get(facet, "their data set lacks what the job needs")
 
 
 def _told(count: int | None) -> str:

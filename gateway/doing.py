@@ -91,6 +91,10 @@ def _request_choice(one: Connection, do: todo.RequestChoice) -> None:
     one.hub.binder.ask(Ask(one, one.hub.idle.version, choice=(do.ranked, do.refused)))
 
 
+def _note_refusals(one: Connection, do: todo.NoteRefusals) -> None:
+    one.hub.refusals.note(one.device, do.reasons)
+
+
 def _park(one: Connection, _: todo.Park) -> None:
     one.stop_timer("offer")
     one.hub.idle.park(one, one.tried)
@@ -215,6 +219,7 @@ DOING: dict[type, Callable[[Connection, Any], None]] = {
     todo.ChangeAttributes: _change_attributes,
     todo.RequestBind: _request_bind,
     todo.RequestChoice: _request_choice,
+    todo.NoteRefusals: _note_refusals,
     todo.Park: _park,
     todo.ExpectChoice: _expect_choice,
     todo.AcceptAssignment: _accept,

@@ -6,6 +6,7 @@ is stale, not a fault: it may have crossed the end of that assignment on the way
 
 from __future__ import annotations
 
+from gateway import reasons
 from gateway.events import (
     Cancelled,
     ChunkReceived,
@@ -100,8 +101,10 @@ class Duty:
             return
         if self._out.state is State.REPORTING:
             return  # its result is being counted: that answer stands
-        self._over()
         status = "declined" if isinstance(message, wire.Decline) else "failed"
+        if status == "declined":
+            self._out.do(reasons.of_decline(self.held(), message.code))
+        self._over()
         self._give_back(message.assignment, status, message.code, message.message)
 
     def progress(self, message: wire.Progress) -> None:

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from django.utils import timezone
+
 from core import connections, hints
 from core.ids import uuid7
 from gateway.binder import REDIS_AWAY, Binder
@@ -18,13 +20,14 @@ from gateway.idle import IdlePool
 from gateway.leases import Leases
 from gateway.metrics import IDLE
 from gateway.presence import Presence
+from gateway.reasons import Refusals
 from gateway.registry import Registry
 from gateway.signing import Signer
 from gateway.states import HOLDING
 from gateway.threads import Threads
 from gateway.uploads import Desk
 from jobs.constraints import Profile
-from scheduling import binding
+from scheduling import binding, refusals
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Hub:
         self._new: dict[str, Profile] = {}
         self._check_ins: Counter[str] = Counter()
         self._epoch = ""
+        self.refusals = Refusals()
         self._tasks: set[asyncio.Task[None]] = set()
         self._background: list[asyncio.Task[None]] = []
         self._redis_is_away = False
@@ -186,6 +190,7 @@ class Hub:
         await self.scripts.count_check_ins(counts)
         await self.scripts.heartbeat(
             self.identifier,
+        await refusals.note(self.redis, self.refusals.take(), now=timezone.now())
             groups_version=self.signer.groups.version,
             sockets=self.sockets,
             idle=idle,

@@ -51,6 +51,13 @@ class RequestChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteRefusals:
+    """The device refused these jobs, each with a known code."""
+
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Park:
     """Wait among the idle devices."""
 
@@ -158,6 +165,7 @@ Instruction = (
     | ChangeAttributes
     | RequestBind
     | RequestChoice
+    | NoteRefusals
     | Park
     | ExpectChoice
     | AcceptAssignment

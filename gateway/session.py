@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gateway import reasons
 from gateway.duty import Duty
 from gateway.events import (
     AttributesChanged,
@@ -48,9 +49,6 @@ from gateway.instructions import (
 from gateway.outbox import Outbox
 from gateway.states import HOLDING, SIGNED_IN, State
 from propius import wire
-
-LASTING = frozenset({"private_constraint", "consent", "dataset", "unsupported", "probe_limit"})
-"""Reasons to turn a round down that last; ``dataset.x.shape`` is one of ``dataset``."""
 
 
 class Session:
@@ -209,8 +207,9 @@ class Session:
             self._out.fatal("out_of_order", f"round {unknown[0]} was not offered")
             return
         self.offer = None
-        codes = message.refused.items()
-        refused = tuple(one for one, code in codes if code.partition(".")[0] in LASTING)
+        if message.refused:
+            self._out.do(reasons.of_choice(offer, message.refused))
+        refused = reasons.lasting(message.refused)
         if message.ranked or refused:
             self._out.move(State.BINDING)
             self._out.do(RequestChoice(tuple(dict.fromkeys(message.ranked)), refused))

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from clients import selectors as client_selectors
 from clients.selectors import SMALL
 from jobs import selectors as job_selectors
 from jobs.constraints import Group
 from jobs.models import Job, Round
-from scheduling import planning, published, quotas, selectors, supply
+from scheduling import planning, published, quotas, refusals, selectors, supply
 from scheduling.models import TenantQuota, TenantShare
 from tenants.scopes import system_scope
 
@@ -51,6 +52,14 @@ class TenantPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why devices refused the job of late, and how many; None for a few that may not be told."""
+
+    code: str
+    devices: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """``code`` and ``message`` as the job's ``waiting``; the rest is there while devices lack.
 
@@ -73,6 +82,7 @@ class Explanation:
     slots_ahead: int = 0
     ahead_by_priority: int = 0
     named: tuple[Ahead, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     policy: str = ""
     rule: str = ""
     tenant: TenantPart | None = None
@@ -141,11 +151,22 @@ def _for_devices(
         rounds_ahead=len(found) if ordered else 0,
         slots_ahead=slots if ordered else 0,
         ahead_by_priority=sum(one.rule == "priority" for one in found) if ordered else 0,
+        refusals=_refusals(job, round_, now, everything),
         named=tuple(one for one in found if everything or one.tenant == job.tenant.slug),
         policy=policy.name,
         rule=rule_of(policy.name, policy.parameters),
         tenant=part,
     )
+
+
+def _refusals(job: Job, round_: Round, now: datetime, everything: bool) -> tuple[Refusal, ...]:
+    """Return why devices refused, the most frequent reason first; small counts in no order."""
+    found = refusals.count(job.id, since=round_.opened_at, now=now)
+    asked = set(job.spec["effective"]["pools"])
+    own = {str(one.id) for one in client_selectors.pools_for(job.tenant_id) if not one.is_shared}
+    open_ = everything or asked <= own
+    told = [Refusal(code, _told(devices, open_)) for code, devices in found.items()]
+    return tuple(sorted(told, key=lambda one: (-(one.devices or 0), one.code)))
 
 
 def _ahead(job: Job, slots: Mapping[UUID, int]) -> tuple[Ahead, ...]:

@@ -58,6 +58,16 @@ def learnt(job_id: UUID) -> str:
     return f"{P}learnt:{job_id}"
 
 
+def refusal_codes(job_id: str) -> str:
+    """Return the key of the codes with which devices refused a job of late."""
+    return f"{P}refusals:{job_id}"
+
+
+def refusals(job_id: str, code: str, number: int) -> str:
+    """Return the key of who refused a job with a code, in one half-hour since 1970."""
+    return f"{P}refusals:{job_id}:{code}:{number}"
+
+
 def supply(unit: str, number: int) -> str:
     """Return the key of check-ins by profile in one ``minute`` or ``hour`` since 1970."""
     return f"{P}supply:{unit}:{number}"

@@ -39,6 +39,15 @@ class TenantPartSerializer(serializers.Serializer):  # type: ignore[type-arg]
     of_weights = serializers.FloatField(allow_null=True)
 
 
+class RefusalSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """Why devices refused the job since its round opened, or in the last hour."""
+
+    code = serializers.CharField(help_text="As in dataset.x.shape; what is not known is other")
+    devices = serializers.IntegerField(
+        allow_null=True, help_text=f"Null for fewer than {SMALL}, unless all pools are one's own"
+    )
+
+
 class ExplanationSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Why a job waits, and for how long likely."""
 
@@ -60,6 +69,7 @@ class ExplanationSerializer(serializers.Serializer):  # type: ignore[type-arg]
     slots_ahead = serializers.IntegerField()
     ahead_by_priority = serializers.IntegerField()
     named = AheadSerializer(many=True)
+    refusals = RefusalSerializer(many=True)
     policy = serializers.CharField()
     rule = serializers.CharField()
     tenant = TenantPartSerializer(allow_null=True)

@@ -5,7 +5,7 @@ import pytest
 from frontend import explanation
 from jobs import services as job_services
 from jobs.constraints import Group
-from scheduling import explaining, services, supply
+from scheduling import explaining, refusals, services, supply
 from tenants import scopes
 from tests.integration import factories
 from tests.integration.factories import NOW, later
@@ -123,6 +123,48 @@ def test_a_ceiling_is_why_and_nobody_can_say_how_long(fleet):
     assert text["Your share"].startswith("2 of 2 allowed held, 25")
 
 
+def refuse(job, at=NOW, **devices_by_code):
+    """Let that many devices refuse the job, as gateways tell of it."""
+    found = {
+        (str(job.id), code.replace("__", ".")): {f"device {one}" for one in range(devices)}
+        for code, devices in devices_by_code.items()
+    }
+    run(lambda door: refusals.note(door._redis, found, now=at))
+
+
+def test_it_tells_why_devices_refused_and_of_shared_pools_no_small_counts(fleet):
+    job = factories.job(factories.tenant())
+    services.plan(now=NOW)
+    refuse(job, dataset__x__shape=7, consent=2)
+    refuse(job, dataset__x__shape=7)  # the same again
+    found = explain(job)
+    assert [(one.code, one.devices) for one in found.refusals] == [
+        ("dataset.x.shape", 7), ("consent", None),
+    ]  # fmt: skip
+    assert dict(explanation.facts(found))["Refused"] == (
+        "7 devices refused: their data set has another shape (dataset.x.shape); "
+        "a few devices refused: their owners do not consent (consent)."
+    )
+    assert explain(job, everything=True).refusals[1].devices == 2
+
+
+def test_it_tells_all_counts_of_pools_of_ones_own(fleet):
+    tenant = factories.tenant()
+    own = factories.pool(tenant, "own")
+    job = factories.job(tenant, pools=[own.name])
+    refuse(job, condition=1)
+    assert [one.devices for one in explain(job).refusals] == [1]
+
+
+def test_refusals_are_forgotten_when_neither_the_round_nor_an_hour_holds_them(fleet):
+    job = factories.job(factories.tenant())
+    refuse(job, condition=9)
+    assert refusals.count(job.id, since=NOW, now=later(3_000))["condition"] == 9
+    assert refusals.count(job.id, since=NOW, now=later(9_000))["condition"] == 9
+    assert not refusals.count(job.id, since=later(8_000), now=later(9_000))
+    assert not refusals.count(job.id, since=NOW, now=later(20_000))
+
+
 def test_a_queued_job_tells_the_numbers_of_its_admission(fleet):
     tenant = factories.tenant()
     job = factories.job(tenant, admitted=False)
@@ -155,7 +197,7 @@ class TestApi:
         answer = self.get(client, tenant, mine, "jobs:read")
         assert answer.status_code == 200
         plain = answer.json()
-        assert (plain["position"], plain["slots_ahead"]) == (3, 11)
+        assert (plain["position"], plain["slots_ahead"], plain["refusals"]) == (3, 11, [])
         assert [one["job_name"] for one in plain["named"]] == ["earlier"]
         assert "secret" not in answer.content.decode()
         assert other.slug not in answer.content.decode()

@@ -217,13 +217,15 @@ def test_an_offer_is_answered_by_a_ranked_choice():
 
 def test_an_empty_choice_idles():
     driver = at(State.CHOOSING)(wire.Choose(offer="o-1", ranked=[], refused={"r-1": "condition"}))
-    assert driver.did == [todo.Send(wire.Idle()), todo.Park()]
+    noted = todo.NoteRefusals((("j", "condition"),))
+    assert driver.did == [noted, todo.Send(wire.Idle()), todo.Park()]
 
 
 def test_rounds_that_will_never_do_are_handed_on_as_refused():
     driver = at(State.CHOOSING)
     driver(wire.Choose(offer="o-1", ranked=[], refused={"r-1": "consent", "r-2": "condition"}))
-    assert driver.did == [todo.RequestChoice((), ("r-1",))]
+    noted = todo.NoteRefusals((("j", "consent"), ("j", "condition")))
+    assert driver.did == [noted, todo.RequestChoice((), ("r-1",))]
     assert driver(ev.NothingToBind()).sent == [wire.Idle()]
 
 
@@ -284,7 +286,9 @@ def test_work_before_the_accept_is_out_of_order(message):
 def test_an_assignment_is_given_back_at_once(state, kind):
     driver = at(state)(kind(assignment="as-1", code="consent", message="no"))
     status = "declined" if kind is wire.Decline else "failed"
+    noted = [todo.NoteRefusals((("job-1", "consent"),))] if kind is wire.Decline else []
     assert driver.did == [
+        *noted,
         todo.StopTransfers("as-1"),
         todo.GiveBack("as-1", status, "consent", "no"),
     ]
