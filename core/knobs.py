@@ -21,6 +21,7 @@ class Knobs:
     ping_s: float = 20.0
     offer_s: float = 5.0
     visit_s: float = 60.0
+    drain_s: float = 5.0
     fold_batch: int = 8
     fold_claim_s: float = 15.0
     min_cohort: int = 5
@@ -32,6 +33,7 @@ class Knobs:
     blob_grace_s: float = 3600.0
     scrub_bytes: int = 2 << 30
     ticket_s: float = 600.0
+    ticket_key_s: float = 86_400.0
     leaf_wait_s: float = 10.0
     leaf_silent_s: float = 15.0
     bind_batch: int = 500

@@ -7,7 +7,8 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
-from gateway import sockets
+from core import knobs
+from gateway import draining, sockets
 from gateway.consumer import Connection, Receive
 from gateway.front import PATH, Front
 from gateway.hub import Hub
@@ -43,6 +44,11 @@ class Gateway:
                     await self.hub.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def drain(self) -> None:
+        """Send all devices away, as this process ends."""
+        if self.hub is not None:
+            await draining.drain(self.hub, within_s=knobs.get().drain_s)
 
     async def device(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one device."""
@@ -121,4 +127,5 @@ async def _not_found(send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-application = Gateway().application()
+gateway = Gateway()
+application = gateway.application()

@@ -14,7 +14,7 @@ from django.utils import timezone
 import clients.services
 import jobs.selectors
 from core.errors import PropiusError
-from gateway import details
+from gateway import details, draining
 from gateway import events as ev
 from gateway import instructions as todo
 from gateway.gathering import Gathering
@@ -66,6 +66,9 @@ class Hellos:
 async def check(one: Connection, do: todo.Verify) -> None:
     """Answer a hello."""
     hub, hello = one.hub, do.hello
+    if hub.is_draining:
+        one.feed(ev.ComeBackLater(draining.later().after_s, draining.CODE, draining.MESSAGE))
+        return
     if hub.hellos.under_way >= MAX_HELLOS:
         wait_s = hub.hellos.turn()
         one.feed(ev.ComeBackLater(wait_s, "busy", "many devices sign in at once"))

@@ -56,10 +56,11 @@ class Hub:
         self.desk = Desk(self.threads)
         self._connected: list[tuple[str, str]] = []
         self.sockets = 0
+        self.is_draining = False
         self._new: dict[str, Profile] = {}
         self._check_ins: Counter[str] = Counter()
-        self._epoch = ""
         self.refusals = Refusals()
+        self._epoch = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._background: list[asyncio.Task[None]] = []
         self._redis_is_away = False
@@ -134,16 +135,17 @@ class Hub:
                 await self._sign_all()
             if notice.epoch != self._epoch:
                 self._epoch = notice.epoch
-                self._new = self.signer.keep({one.profile_key for one in self._connections()})
+                self._new = self.signer.keep({one.profile_key for one in self.connections()})
             self.idle.plan(version=notice.version, epoch=notice.epoch, open_slots=dict(notice.open))
 
     async def _sign_all(self) -> None:
-        for number, one in enumerate(self._connections()):
+        for number, one in enumerate(self.connections()):
             one.sign()
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)  # thousands of sockets: the others must breathe
 
-    def _connections(self) -> list[Any]:
+    def connections(self) -> list[Any]:
+        """Return the connections of all devices that have signed in."""
         return list(self.registry.devices.values())
 
     def tell_connected(self, device: str, session_id: str) -> None:
@@ -179,7 +181,7 @@ class Hub:
     async def _beat(self) -> None:
         idle = self.idle.counts()
         IDLE.set(sum(idle.values()))
-        busy = Counter(one.signature for one in self._connections() if one.session.state in HOLDING)
+        busy = Counter(one.signature for one in self.connections() if one.session.state in HOLDING)
         new, self._new = self._new, {}
         try:
             await self.scripts.register_profiles(new)
@@ -188,9 +190,9 @@ class Hub:
             raise
         counts, self._check_ins = self._check_ins, Counter()
         await self.scripts.count_check_ins(counts)
+        await refusals.note(self.redis, self.refusals.take(), now=timezone.now())
         await self.scripts.heartbeat(
             self.identifier,
-        await refusals.note(self.redis, self.refusals.take(), now=timezone.now())
             groups_version=self.signer.groups.version,
             sockets=self.sockets,
             idle=idle,
@@ -199,7 +201,7 @@ class Hub:
 
     def register_all(self) -> None:
         """Tell the planner of all present profiles again at the next look."""
-        self._new |= self.signer.keep({one.profile_key for one in self._connections()})
+        self._new |= self.signer.keep({one.profile_key for one in self.connections()})
 
 
 async def _forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

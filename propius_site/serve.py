@@ -1,5 +1,6 @@
 """Run one ASGI application: `python -m propius_site.serve web|gateway`."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -7,6 +8,8 @@ import signal
 import socket
 import sys
 import warnings
+from collections.abc import Awaitable, Callable
+from types import FrameType
 
 import uvicorn
 
@@ -24,6 +27,43 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         gc.collect()
         gc.freeze()
+
+
+class DrainingServer(Server):
+    """A server that ends in two steps: at TERM it sends its devices away, and only then closes.
+
+    uvicorn alone would close all sockets at once, and all devices would come back at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets=sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first TERM of a server that serves; all else ends it as it always does."""
+        if sig != signal.SIGTERM or not self.started or sig in self._captured_signals:
+            super().handle_exit(sig, frame)
+            return
+        self._captured_signals.append(sig)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._draining = asyncio.create_task(self._drain_and_exit())
+
+    async def _drain_and_exit(self) -> None:
+        for server in self.servers:
+            server.close()  # who comes now finds another gateway
+        try:
+            await self._drain()
+        finally:
+            self.should_exit = True
 
 
 def main(name: str) -> None:
@@ -51,9 +91,18 @@ def main(name: str) -> None:
         log_config=None,  # Django's settings configure the logs
         timeout_graceful_shutdown=3,
     )
-    server = Server(config)
+    server = Server(config) if name == "web" else _gateway_server(config)
     server.run()
     sys.exit(0 if server.started else 3)
+
+
+def _gateway_server(config: uvicorn.Config) -> Server:
+    async def drain() -> None:
+        from gateway.app import gateway  # there is none before the configuration is loaded
+
+        await gateway.drain()
+
+    return DrainingServer(config, drain)
 
 
 if __name__ == "__main__":

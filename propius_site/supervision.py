@@ -4,6 +4,7 @@ supervisor restarts a process that dies, alone, at first at once and then after 
 after `startretries` it gives up (FATAL), so `up` asks again for ever: see `revive`.
 """
 
+import math
 import os
 import resource
 import shlex
@@ -18,6 +19,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from core import knobs
 from propius_site.embedded import processes
 from propius_site.embedded.paths import Paths
 
@@ -53,7 +55,13 @@ def servers(paths: Paths, *, postgres: bool, valkey: bool) -> list[Program]:
 
 APPS = [
     Program("web", _module("propius_site.serve", "web"), "app"),
-    Program("gateway", _module("propius_site.serve", "gateway"), "system"),
+    Program(
+        "gateway",
+        _module("propius_site.serve", "gateway"),
+        "system",
+        # Its devices are sent away first; then sockets close and rows are moved to their end.
+        stop_wait_s=math.ceil(knobs.get().drain_s) + 12,
+    ),
     Program("worker-scheduling", _module("propius_site.work", "scheduling"), "system"),
     Program("worker-aggregation", _module("propius_site.work", "aggregation"), "system"),
     Program("worker-batch", _module("propius_site.work", "batch"), "system"),
@@ -187,7 +195,8 @@ class Supervisor:
                 except xmlrpc.client.Fault:  # it ended by itself just now
                     continue
         ended = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
-        until = time.monotonic() + 40  # supervisor kills at each one's stopwaitsecs
+        # Supervisor kills at each one's stopwaitsecs.
+        until = time.monotonic() + 40 + knobs.get().drain_s
         while time.monotonic() < until:
             states = self.states()
             if all(states[name]["statename"] in ended for name in names):

@@ -139,5 +139,7 @@ class Fleet:
             time.sleep(0.02)
 
     def log(self) -> str:
-        text = (self.folder / "fleet.log").read_text(errors="replace")
-        return text[-4000:] + "\n" + self.platform.logs()
+        return self.log_of_devices()[-4000:] + "\n" + self.platform.logs()
+
+    def log_of_devices(self) -> str:
+        return (self.folder / "fleet.log").read_text(errors="replace")

@@ -1,0 +1,55 @@
+"""A gateway that ends in mid-round: its devices come back spread out, and nothing is lost."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.fleet import Fleet
+from tests.e2e.running import RunningPlatform
+
+DEVICES = 10
+TOLD = re.compile(r"session\.retry code=draining .*after_s=([0-9.]+) device=(\S+)")
+
+
+@pytest.fixture
+def fleet(platform: RunningPlatform, tmp_path) -> Iterator[Fleet]:
+    fleet = Fleet(platform, tmp_path, slug="drained", count=DEVICES)
+    try:
+        yield fleet.start()
+    finally:
+        fleet.stop()
+
+
+def test_a_gateway_that_is_stopped_in_mid_round_loses_nothing(platform, fleet):
+    job = fleet.submit(rounds=2, demand=6, seconds=2)
+    wait_until_all_are_at_work(fleet, job)
+    stopped = platform.pid("gateway")
+    os.kill(stopped, signal.SIGTERM)
+    platform.wait_back("gateway", stopped)
+    ended = fleet.client.wait(job, timeout_s=60, every_s=0.2)
+    assert ended["outcome"] == "completed", ended["waiting"]
+    told = {device: wait for wait, device in TOLD.findall(fleet.log_of_devices())}
+    assert len(told) >= 6  # all who were at work
+    assert len(set(told.values())) > 1  # and not all of them at one time
+    statuses = {status for (status,) in fleet.rows(
+        "SELECT DISTINCT status FROM jobs_assignment WHERE job_id = %s", job
+    )}  # fmt: skip
+    assert statuses <= {"reported", "cancelled"}  # cut off: more than were needed
+    attempts = fleet.rows("SELECT max(attempt) FROM jobs_round WHERE job_id = %s", job)
+    assert attempts == [(1,)]
+
+
+def wait_until_all_are_at_work(fleet: Fleet, job: str) -> None:
+    """Wait until every device of the first round has accepted: all of their leases are long."""
+    until = time.monotonic() + 60
+    query = """
+        SELECT r.target, count(*) FROM jobs_round r JOIN jobs_assignment a ON a.round_id = r.id
+        WHERE r.job_id = %s AND a.status = 'bound' AND a.accepted_at IS NOT NULL GROUP BY r.id
+    """
+    while not any(target == count for target, count in fleet.rows(query, job)):
+        assert time.monotonic() < until, f"the round was never full\n{fleet.log()}"
+        time.sleep(0.02)
