@@ -81,6 +81,13 @@ def test_times_are_learnt_by_the_speed_of_devices(fleets):
     assert (past.scheduling_s, past.response_s) == (5, 20)
 
 
+@pytest.mark.parametrize("score", ["8", 0, -1, True])
+def test_strange_scores_do_not_stop_the_learning(fleets, score):
+    pool = fleets[0].pool
+    job = learnt((Fleet(pool, cpu_score=score), Fleet(pool, cpu_score=10**400)))
+    assert learning.read([job.id])[job.id].ratios((24,)) == pytest.approx((1.0, 0.05), rel=0.2)
+
+
 @pytest.mark.parametrize("chosen", [("irs", {"tiers": 2}), ("fair", {"within": "irs", "tiers": 2})])
 def test_a_round_is_kept_for_fast_devices_until_it_has_waited(fleets, chosen):
     fast, slow = fleets
