@@ -3,14 +3,20 @@
 ``<payload>.<signature>`` in base64url; Ed25519, so that a leaf holds the public key only. One
 ticket opens all transfers of its assignment and says which: a signature is most of the cost of
 telling a device its assignment.
+
+The signing key changes every ``ticket_key_s``. Each process derives it from the platform's secret
+and the number of the period, so that all agree without a row; an earlier key checks tickets until
+the last that it signed has run out, and the next one is known ahead. Of a secret that is being
+replaced (``SECRET_KEY_FALLBACKS``) the keys still check and no longer sign.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,6 +29,12 @@ from django.conf import settings
 
 from core import knobs
 from core.errors import Forbidden, NotAuthenticated
+
+SKEW_S = 60.0
+"""How far the clocks of two processes may be apart around the end of a period."""
+
+PublicKeys = Mapping[str, Ed25519PublicKey]
+"""Keys that check tickets, by their ids."""
 
 
 class BadTicket(NotAuthenticated):
@@ -47,7 +59,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a ticket opens: downloads by digest, and one upload of at most ``upload_bytes``.
 
     ``upload_bytes`` is 0 where there is nothing to upload. A leaf finds by ``round`` how updates
-    are written.
+    are written. ``key`` is the id of the key that signed it.
     """
 
     assignment: str
@@ -55,6 +67,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     upload_bytes: int
     expires: float
     round: str = ""
+    key: str = ""
 
     def check_download(self, digest: str) -> None:
         """Raise WrongTicket unless this opens the download of ``digest``."""
@@ -89,6 +102,7 @@ def issue(
 ) -> str:
     """Return a ticket that is good for ``ticket_s``; ``upload_bytes`` is 0 for no upload."""
     expires = now + timedelta(seconds=knobs.get().ticket_s)
+    key = _key(settings.SECRET_KEY, _period(now.timestamp()))
     payload = msgspec.json.encode(
         Ticket(
             assignment=str(assignment_id),
@@ -96,48 +110,83 @@ def issue(
             upload_bytes=upload_bytes,
             expires=expires.timestamp(),
             round=round_id,
+            key=key.id,
         )
     )
-    return f"{_encode(payload)}.{_encode(_private_key(settings.SECRET_KEY).sign(payload))}"
+    return f"{_encode(payload)}.{_encode(key.private.sign(payload))}"
 
 
-def verify(ticket: str, *, now: datetime, key: Ed25519PublicKey | None = None) -> Ticket:
+def verify(ticket: str, *, now: datetime, keys: PublicKeys | None = None) -> Ticket:
     """Return what a ticket says; what it opens is the caller's to ask of it.
+
+    ``keys`` are this platform's if they are not given.
 
     Raises BadTicket, StaleTicket.
     """
+    known = public_keys(now=now) if keys is None else keys
     try:
         payload, signature = (_decode(part) for part in ticket.split("."))
-        (key or public_key()).verify(signature, payload)
         found = msgspec.json.decode(payload, type=Ticket)
-    except (ValueError, binascii.Error, InvalidSignature, msgspec.DecodeError) as error:
+        # That it is over needs no proof: its key may be gone by now, and it opens nothing.
+        _check_time(found, now)
+        known[found.key].verify(signature, payload)
+    except (ValueError, KeyError, InvalidSignature, msgspec.DecodeError) as error:
         raise BadTicket(
             "the ticket is not one of this platform's; send the one of the assignment"
             " as `Authorization: Bearer TICKET`"
         ) from error
+    return found
+
+
+def public_keys(*, now: datetime) -> PublicKeys:
+    """Return the keys that check tickets now and in the next period; safe to give to leaves."""
+    at = now.timestamp()
+    first = _period(at - knobs.get().ticket_s - SKEW_S)
+    after = _period(at) + 2
+    keys = [
+        _key(secret, period)
+        for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+        for period in range(first, after)
+    ]
+    return {key.id: key.public for key in keys}
+
+
+def by_id(keys: Iterable[Ed25519PublicKey]) -> PublicKeys:
+    """Return keys by the ids that tickets name them with."""
+    return {_id(key): key for key in keys}
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    id: str
+    private: Ed25519PrivateKey
+    public: Ed25519PublicKey
+
+
+def _period(at: float) -> int:
+    return int(at // knobs.get().ticket_key_s)
+
+
+@functools.lru_cache(maxsize=64)
+def _key(secret: str, period: int) -> _Key:
+    about = f"propius ticket v2 {period}".encode()
+    derived = HKDF(SHA256(), 32, salt=None, info=about).derive(secret.encode())
+    private = Ed25519PrivateKey.from_private_bytes(derived)
+    public = private.public_key()
+    return _Key(_id(public), private, public)
+
+
+def _id(key: Ed25519PublicKey) -> str:
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
+
+
+def _check_time(found: Ticket, now: datetime) -> None:
     late = now.timestamp() - found.expires
     if late >= 0:
         raise StaleTicket(
             f"the ticket ran out {late:.0f} s ago; connect to the gateway again:"
             " welcome.resume has a new one"
         )
-    return found
-
-
-def public_key() -> Ed25519PublicKey:
-    """Return the key that checks tickets; safe to give to leaves."""
-    return _public_key(settings.SECRET_KEY)
-
-
-@functools.lru_cache(maxsize=4)
-def _public_key(secret: str) -> Ed25519PublicKey:
-    return _private_key(secret).public_key()
-
-
-@functools.lru_cache(maxsize=4)
-def _private_key(secret: str) -> Ed25519PrivateKey:
-    derived = HKDF(SHA256(), 32, salt=None, info=b"propius ticket v1").derive(secret.encode())
-    return Ed25519PrivateKey.from_private_bytes(derived)
 
 
 def _encode(data: bytes) -> str:

@@ -11,8 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from propius_site.embedded import paths
 
+KEY_CHARS = 50
+"""What `manage.py check --deploy` asks of a secret key."""
 ROLES = ("app", "system", "owner")
 DEVELOPMENT_SECRET = "development-only-never-in-production"
+SECRET_CHARS = 32
 
 
 def choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
@@ -34,6 +37,18 @@ def path_prefix(env: Mapping[str, str], name: str) -> str:
     if value and (not value.startswith("/") or any(one in value for one in " \r\n?#")):
         raise ImproperlyConfigured(f"{name}={value!r}: a path as in /propius-blobs is allowed.")
     return value
+
+
+def secrets(env: Mapping[str, str], name: str) -> list[str]:
+    """Return secrets that are being replaced, parted by blanks."""
+    found = env.get(name, "").split()
+    for one in found:
+        if len(one) < SECRET_CHARS:
+            raise ImproperlyConfigured(
+                f"{name}: {len(one)} characters in one of its secrets; each is a PROPIUS_SECRET_KEY"
+                f" of before, of at least {SECRET_CHARS}, and blanks stand between them."
+            )
+    return found
 
 
 def is_loopback(host: str) -> bool:
@@ -61,10 +76,10 @@ def check_production(env: Mapping[str, str]) -> None:
         if not env.get(name):
             problems.append(f"{name} is not set: set it, as in {name}={example}")
     secret = env.get("PROPIUS_SECRET_KEY", "")
-    if len(secret) < 32 or secret == DEVELOPMENT_SECRET:
+    if len(secret) < KEY_CHARS or secret == DEVELOPMENT_SECRET:
         problems.append(
-            "PROPIUS_SECRET_KEY is missing, the default or shorter than 32 characters: set it to "
-            "the output of `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
+            f"PROPIUS_SECRET_KEY is missing, the default or shorter than {KEY_CHARS} characters: "
+            "set it to the output of `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
         )
     problems += _public_url_problems(env.get("PROPIUS_PUBLIC_URL", ""))
     if problems:

@@ -30,6 +30,7 @@ PROPIUS_X_ACCEL_PREFIX = environment.path_prefix(os.environ, "PROPIUS_X_ACCEL_PR
 
 # Security ---------------------------------------------------------------------------------------
 SECRET_KEY = os.environ.get("PROPIUS_SECRET_KEY", environment.DEVELOPMENT_SECRET)
+SECRET_KEY_FALLBACKS = environment.secrets(os.environ, "PROPIUS_SECRET_KEY_FALLBACKS")
 DEBUG = False  # error pages never show settings; the development log shows the traceback
 _public = urlsplit(PROPIUS_PUBLIC_URL)
 ALLOWED_HOSTS = [_public.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"]

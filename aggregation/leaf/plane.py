@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from aggregation import blobs, incoming, tickets, uploads
 from aggregation.leaf import messages, summing
 from aggregation.leaf.cache import ParameterCache
 from aggregation.leaf.keeper import Keeper
 from aggregation.leaf.root import RootAway
-from aggregation.tickets import BadTicket, Ticket
+from aggregation.tickets import Ticket
 from aggregation.transfer import downloads
 from aggregation.transfer.exchange import Exchange, Receive, Scope, Send
 from aggregation.transfer.plane import BYTES, DataPlane
@@ -55,7 +53,7 @@ class LeafPlane(DataPlane):
     def __init__(self, cache: ParameterCache, keeper: Keeper, threads: Threads) -> None:
         super().__init__(_nothing_here, clock=lambda: datetime.now(UTC))
         super().stop()
-        self.keys: Sequence[Ed25519PublicKey] = ()
+        self.keys: tickets.PublicKeys = {}
         self._threads = threads
         self._cache = cache
         self._keeper = keeper
@@ -69,12 +67,7 @@ class LeafPlane(DataPlane):
         await exchange.answer(404, {"content-length": "0"})
 
     def _verified(self, ticket: str) -> Ticket:
-        for key in self.keys[:-1]:
-            try:
-                return tickets.verify(ticket, now=self._clock(), key=key)
-            except BadTicket:
-                continue
-        return tickets.verify(ticket, now=self._clock(), key=self.keys[-1])
+        return tickets.verify(ticket, now=self._clock(), keys=self.keys)
 
     async def _transfer(self, exchange: Exchange, kind: str, name: str, ticket: Ticket) -> None:
         text = exchange.headers["authorization"].split(" ", 1)[1].strip()

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from aggregation import blobs
+from aggregation import blobs, tickets
 from aggregation.leaf import messages
 from aggregation.leaf.cache import ParameterCache
 from aggregation.leaf.journal import Journal
@@ -108,9 +108,9 @@ class Leaf:
         told = await self._root.beat(load, self._keeper.asked_about())
         if not self._plane.keys:
             logger.info("leaf.ready", extra={"leaf": told.leaf, "root": self._options.root})
-        self._plane.keys = [
+        self._plane.keys = tickets.by_id(
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(one)) for one in told.keys
-        ]
+        )
         self._keeper.fold_batch = told.fold_batch
         self._keeper.told(told.rounds)
 

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import aggregation.leaves
 from aggregation import blobs, expected, partials, tickets
@@ -82,12 +81,12 @@ class LeafDesk:
                 now=now,
             )
         )
-        key = tickets.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+        keys = tickets.public_keys(now=now).values()
         await _tell(
             exchange,
             messages.Told(
                 leaf=leaf.name,
-                keys=[key],
+                keys=[key.public_bytes_raw().hex() for key in keys],
                 fold_batch=knobs.get().fold_batch,
                 rounds={str(one): state for one, state in told.items()},  # type: ignore[misc]
             ),

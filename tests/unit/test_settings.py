@@ -15,7 +15,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent.parent
 PRODUCTION = {
     "DATABASE_URL": "postgresql://owner:pw@db:5432/propius",
     "REDIS_URL": "redis://redis:6379/0",
-    "PROPIUS_SECRET_KEY": "x" * 48,
+    "PROPIUS_SECRET_KEY": "x" * 50,
     "PROPIUS_PUBLIC_URL": "https://propius.example.org",
 }
 
@@ -31,6 +31,7 @@ def test_complete_production_settings_pass() -> None:
         ({"REDIS_URL": ""}, "REDIS_URL=redis://"),
         ({"PROPIUS_SECRET_KEY": environment.DEVELOPMENT_SECRET}, "token_urlsafe"),
         ({"PROPIUS_SECRET_KEY": "short"}, "token_urlsafe"),
+        ({"PROPIUS_SECRET_KEY": "x" * 49}, "shorter than 50 characters"),
         ({"PROPIUS_PUBLIC_URL": ""}, "https://propius.example.org"),
         ({"PROPIUS_PUBLIC_URL": "http://propius.example.org"}, "use https://"),
     ],
@@ -39,6 +40,14 @@ def test_unsafe_production_settings_stop_with_the_fix(change: dict[str, str], fi
     with pytest.raises(ImproperlyConfigured, match=next(iter(change))) as caught:
         environment.check_production(PRODUCTION | change)
     assert fix in str(caught.value)
+
+
+def test_secrets_that_are_being_replaced_are_parted_by_blanks_and_long() -> None:
+    name, old = "PROPIUS_SECRET_KEY_FALLBACKS", ["a" * 40, "b" * 40]
+    assert environment.secrets({name: " ".join(old)}, name) == old
+    assert environment.secrets({}, name) == []
+    with pytest.raises(ImproperlyConfigured, match=f"{name}: 5 characters .* at least 32"):
+        environment.secrets({name: "short"}, name)
 
 
 def test_plain_http_is_fine_on_loopback() -> None:
