@@ -90,7 +90,8 @@ def parse(raw: Mapping[str, Any]) -> JobSpec:
     try:
         spec = msgspec.convert(raw, JobSpec)
     except msgspec.ValidationError as error:
-        raise SpecError(dict([faults.named(str(error), raw, JobSpec)])) from error
+        found = faults.every(raw, JobSpec) or dict([faults.named(str(error), raw, JobSpec)])
+        raise SpecError(found) from error
     errors = _cross_check(spec)
     if errors:
         raise SpecError(errors)

@@ -43,6 +43,36 @@ def test_a_small_job_gets_its_defaults() -> None:
     assert plain["strategy"]["name"] == "fedavg"
 
 
+def test_all_faults_are_told_at_once_with_what_is_allowed() -> None:
+    found = faults({
+        "schema": 1,
+        "name": "a?",
+        "nmae": "digits",
+        "workload": {"kind": "program", "program": "xyz", "train": {"learning_rte": 1}},
+        "rounds": {"count": 0, "demand": "8", "deadline": 3},
+        "strategy": {"name": "fedmagic"},
+        "privacy": {"clip": {"kind": "fixed", "norm": 0}},
+    })  # fmt: skip
+    words = {
+        "name": "a letter or digit first; then spaces and _ . : / - are allowed",
+        "nmae": "unknown field 'nmae'; did you mean 'name'? allowed: schema, name, workload",
+        "parameters": "this field is required",
+        "workload.program": "64 of the digits 0-9 and a-f",
+        "workload.dataset": "this field is required",
+        "workload.train.learning_rte": "did you mean 'learning_rate'? allowed: ",
+        "rounds.count": "0 is not allowed: Expected `int` >= 1",
+        "rounds.demand": "Expected `int`, got `str`",
+        "rounds.deadline": "did you mean 'deadline_s'?",
+        "strategy.name": "allowed: fedavg",
+        "privacy.clip.norm": "> 0",
+        "privacy.noise_multiplier": "required",
+    }
+    assert set(found) == set(words)
+    assert {field: words[field] in text for field, text in found.items()} == dict.fromkeys(
+        words, True
+    )
+
+
 def test_normalising_twice_changes_nothing() -> None:
     raw = changed("constraints.public", {"os": {"in": ["linux"]}, "cpu_score": 2})
     once = spec.normalised(spec.parse(raw))
@@ -89,7 +119,12 @@ def test_normalising_twice_changes_nothing() -> None:
         ("strategy", {"name": "fedbuff", "max_staleness": 0}, "strategy.max_staleness", ">= 1"),
         ("max_update_norm", 0, "max_update_norm", "> 0"),
         ("frozen", "xyz", "frozen", "regex"),
-        ("privacy", {"clip": {"kind": "none"}}, "privacy.clip.kind", "allowed: fixed, adaptive"),
+        (
+            "privacy",
+            {"clip": {"kind": "none"}, "noise_multiplier": 1},
+            "privacy.clip.kind",
+            "allowed: fixed, adaptive",
+        ),
         ("privacy", {"clip": {"kind": "fixed", "norm": 1}}, "privacy.noise_multiplier", "required"),
         (
             "privacy",
