@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
+from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -100,6 +101,18 @@ def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiTok
         scopes=frozenset(token.scopes),
     )
     return principal, token
+
+
+def still_may(principal: Principal, token: ApiToken | None, scope: str, *, now: datetime) -> bool:
+    """Tell whether who was authenticated may still use ``scope``; asked during long answers."""
+    with system_scope():
+        if token is not None:
+            lasts = Q(expires_at=None) | Q(expires_at__gt=now)
+            return ApiToken.objects.filter(lasts, id=token.id, revoked_at=None).exists()
+        member = Member.objects.filter(
+            tenant_id=principal.tenant_id, user__username=principal.name, user__is_active=True
+        ).first()
+        return member is not None and scope in SCOPES_OF[member.role]
 
 
 def memberships(user: User) -> list[Member]:

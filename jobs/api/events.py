@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -39,6 +39,8 @@ OVERLAP = timedelta(seconds=30)
 """… and this far back is read again, for those whose transaction took longer."""
 BATCH = 1000
 BEAT_S = 15.0
+CHECK_S = 2.0
+"""A token that was revoked, and a member that was removed, read for no longer than this."""
 SHARE = 10
 """A tenant may have one in this many of a process's streams."""
 
@@ -126,15 +128,24 @@ def require_free(tenant_id: UUID) -> None:
         raise StreamsInUse(f"your {share} event streams are open; close one or try again")
 
 
-async def stream(reader: Reader, *, follow: bool) -> AsyncIterator[bytes]:
-    """Yield events as they come. Ends after a while: the next request is authenticated anew."""
+async def stream(reader: Reader, *, follow: bool, may: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Yield events as they come. Ends after a while, and soon after the reader no longer ``may``.
+
+    The next request is authenticated anew.
+    """
     read = database_sync_to_async(reader.read, thread_sensitive=False)
+    check = database_sync_to_async(may, thread_sensitive=False)
     clock = asyncio.get_running_loop().time
     until, beat = clock() + knobs.get().event_stream_s, clock() + BEAT_S
+    checked = clock()
     _open[reader.tenant_id] += 1
     try:
         yield b"retry: 2000\n\n"
         while True:
+            if clock() >= checked + CHECK_S:
+                if not await check():
+                    return
+                checked = clock()
             told, over = await read()
             if told:
                 yield "".join(told).encode()

@@ -23,6 +23,7 @@ from jobs import selectors, services
 from jobs.api import events, serializers
 from jobs.models import Job, Round
 from tenants import access, replays, scopes
+from tenants.authentication import still_may
 from tenants.views import TenantView, caller
 
 POLL_S = 0.05
@@ -179,6 +180,11 @@ class _EventStream(BaseRenderer):
         return JSONRenderer().render(data)
 
 
+def _still_may(request: Request) -> Callable[[], bool]:
+    who, token = caller(request), request.auth
+    return lambda: still_may(who, token, access.READ_JOBS, now=timezone.now())
+
+
 class JobEventsView(TenantView):
     """What happens to one job, as it happens."""
 
@@ -206,7 +212,7 @@ class JobEventsView(TenantView):
                 return Response(status=204)  # which tells a browser not to come back
         events.require_free(tenant_id)
         return StreamingHttpResponse(
-            events.stream(reader, follow=follow),
+            events.stream(reader, follow=follow, may=_still_may(request)),
             content_type=events.TYPE,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )

@@ -15,6 +15,7 @@ def rows_of_migrations(db):  # type: ignore[no-untyped-def]
     if not AttributeDefinition.objects.exists():
         for module in (
             "clients.migrations.0003_attributes",
+            "clients.migrations.0006_network_rate",
             "scheduling.migrations.0003_first_policy",
         ):
             importlib.import_module(module).fill(apps, None)

@@ -14,6 +14,8 @@ from core import knobs
 from core.models import Event
 from jobs import services
 from jobs.api import events
+from tenants import services as tenant_services
+from tenants.models import ApiToken, Tenant
 from tenants.scopes import system_scope
 from tests.integration import factories
 
@@ -86,6 +88,41 @@ def test_it_follows_until_the_job_has_ended_and_then_says_so(world, monkeypatch)
     last = {"Last-Event-ID": told[-1][0]}
     answer, _ = async_to_sync(read)(path(job), headers, **last)
     assert answer.status_code == 204
+
+
+@pytest.mark.parametrize("kind", ["token", "member"])
+def test_it_ends_soon_after_its_reader_may_no_longer(world, monkeypatch, kind):
+    job, headers = world
+    monkeypatch.setattr(events, "POLL_S", 0.05)
+    monkeypatch.setattr(events, "CHECK_S", 0.05)
+    browser = AsyncClient()
+    if kind == "member":
+        with system_scope():
+            user = factories.member(Tenant.objects.get(id=job.tenant_id), "viewer")
+        headers = {}
+        browser.force_login(user)
+
+    def shut_out():
+        with system_scope():
+            if kind == "token":
+                token = ApiToken.objects.get(tenant_id=job.tenant_id)
+                tenant_services.revoke_token(
+                    tenant_id=job.tenant_id, token_id=token.id, actor="x", now=timezone.now()
+                )
+            else:
+                user.memberships.all().delete()
+
+    async def follow():
+        answer = await browser.get(path(job), headers=headers)
+        body = aiter(answer)
+        assert await anext(body) == b"retry: 2000\n\n"
+        await asyncio.to_thread(shut_out)
+        async with asyncio.timeout(20):
+            async for _ in body:
+                pass
+
+    async_to_sync(follow)()
+    assert not events._open
 
 
 def test_one_that_was_numbered_first_and_committed_later_is_not_lost(world, monkeypatch):
