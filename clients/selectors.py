@@ -13,12 +13,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 
+from clients import telling
 from clients.models import Device, Pool
 from tenants.models import Tenant
 from tenants.scopes import system_scope
 
 ONLINE_WITHIN = timedelta(seconds=60)
-SMALL = 5
+SMALL = telling.SMALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,17 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from frontend.views import accounts, devices, jobs, joining, overview, settings, usage, webhooks
+from frontend.views import (
+    accounts,
+    devices,
+    jobs,
+    joining,
+    new_job,
+    overview,
+    settings,
+    usage,
+    webhooks,
+)
 
 app_name = "frontend"
 urlpatterns = [
@@ -11,6 +21,7 @@ urlpatterns = [
     path("join/", joining.join, name="join"),
     path("tenant/", accounts.choose_tenant, name="choose-tenant"),
     path("jobs/", jobs.job_list, name="jobs"),
+    path("jobs/new/", new_job.new_job, name="new-job"),
     path("jobs/<uuid:job_id>/", jobs.job, name="job"),
     path("jobs/<uuid:job_id>/pause/", jobs.pause, name="job-pause"),
     path("jobs/<uuid:job_id>/resume/", jobs.resume, name="job-resume"),

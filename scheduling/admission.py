@@ -49,7 +49,7 @@ def admit(*, job_id: UUID, now: datetime, fleet: Census | None = None) -> Decisi
     job = Job.objects.filter(id=job_id, status=Job.Status.SUBMITTED).first()
     if job is None:
         return "decided"
-    faults = _artifact_faults(job)
+    faults = artifact_faults(job)
     if faults is None:
         return "waiting"
     if faults:
@@ -207,7 +207,7 @@ def _reject(job: Job, verdict: Verdict, now: datetime) -> Decision:
     return "rejected"
 
 
-def _artifact_faults(job: Job) -> dict[str, str] | None:
+def artifact_faults(job: Job) -> dict[str, str] | None:
     """Return what is wrong with the job's uploads by field; None while one is being checked."""
     wanted = {"parameters": (Artifact.Kind.PARAMETERS, job.spec["parameters"])}
     if job.spec["workload"]["kind"] == "program":

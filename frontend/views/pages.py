@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from frontend import fragments
 from frontend.fragments import Topic
-from tenants.access import Principal
+from tenants.access import WRITE_JOBS, Principal
 from tenants.authentication import SESSION_TENANT
 from tenants.models import Member
 from tenants.scopes import system_scope
@@ -44,6 +44,7 @@ def page(
         "tenant_name": chosen[0].tenant.name if chosen else principal.tenant_slug,
         "memberships": memberships,
         "section": template.split("/")[1],
+        "may_submit": principal.may(WRITE_JOBS),
     }
     return render(request, template, {**frame, **shown}, status=status)
 

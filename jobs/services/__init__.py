@@ -19,6 +19,7 @@ from jobs.services.assignments import (
 from jobs.services.binding import Binding, Exchanged, Return, Window, assign, exchange
 from jobs.services.buffers import TooStale
 from jobs.services.clocks import shift_open
+from jobs.services.drafting import SpecInvalid, conditions, draft
 from jobs.services.driven import (
     BadDemand,
     NotDriven,
@@ -55,11 +56,11 @@ from jobs.services.rounds import (
 from jobs.services.submission import (
     IdempotencyConflict,
     ParametersMismatch,
-    SpecInvalid,
     UnknownArtifact,
     clone,
     mismatches,
     submit,
+    uploads,
 )
 from jobs.services.sweep import sweep
 
@@ -98,7 +99,9 @@ __all__ = [
     "clone",
     "complete_driven",
     "complete_round",
+    "conditions",
     "count_held",
+    "draft",
     "exchange",
     "extend_leases",
     "fail_round",
@@ -125,6 +128,7 @@ __all__ = [
     "start_round",
     "submit",
     "sweep",
+    "uploads",
     "waited_enough",
     "wants_held",
 ]

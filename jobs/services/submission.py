@@ -11,21 +11,12 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from clients import selectors as client_selectors
-from clients.models import AttributeDefinition
-from core import events, hints, knobs
+from core import events, hints
 from core.errors import Conflict, Unprocessable
-from jobs import constraints
 from jobs.models import Artifact, Job
+from jobs.services import drafting
 from jobs.services.lifecycle import JobUnknown
-from propius import spec as job_spec
 from tenants import services as tenant_services
-
-
-class SpecInvalid(Unprocessable):
-    """The job file has faults; each is named."""
-
-    code = "spec_invalid"
 
 
 class UnknownArtifact(Unprocessable):
@@ -63,22 +54,10 @@ def submit(
     known = _replay(tenant_id, idempotency_key, request_digest)
     if known is not None:
         return known, False
-    spec, effective = _check(tenant_id, raw)
-    parameters = _artifacts(tenant_id, spec)
-    job = Job(
-        tenant_id=tenant_id,
-        name=spec["name"],
-        spec=spec | {"effective": effective},
-        spec_raw=dict(raw),
-        priority=spec["priority"],
-        constraint_group=constraints.group_of(effective),
-        parameters_digest=parameters.digest,
-        parameters_size=parameters.size_bytes,
-        submitted_by=submitted_by,
-        idempotency_key=idempotency_key,
-        request_digest=request_digest,
-        submitted_at=now,
-    )
+    job = drafting.draft(tenant_id=tenant_id, raw=raw, submitted_by=submitted_by, now=now)
+    parameters = uploads(job)
+    job.parameters_digest, job.parameters_size = parameters.digest, parameters.size_bytes
+    job.idempotency_key, job.request_digest = idempotency_key, request_digest
     try:
         with transaction.atomic():
             job.save(force_insert=True)
@@ -94,6 +73,14 @@ def submit(
     )
     hints.send("scheduling.admit", str(job.id), queue="scheduling")
     return job, True
+
+
+def uploads(job: Job) -> Artifact:
+    """Return a job's parameters; all that it names must be there, and fit.
+
+    Raises UnknownArtifact, ParametersMismatch.
+    """
+    return _artifacts(job.tenant_id, job.spec)
 
 
 @transaction.atomic
@@ -137,64 +124,6 @@ def _replay(tenant_id: UUID, key: str | None, request_digest: str) -> Job | None
             f"Idempotency-Key {key!r} was used for another job; use a new key for a new request"
         )
     return job
-
-
-def _check(tenant_id: UUID, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the normalised spec and its effective public constraints."""
-    try:
-        parsed = job_spec.parse(raw)
-    except job_spec.SpecError as error:
-        raise SpecInvalid(str(error), errors=error.errors) from error
-    spec = job_spec.normalised(parsed)
-    usable = client_selectors.pools_for(tenant_id)
-    # Shared ones first: a pool of one's own may have the name of a shared one, and hides it.
-    pools = {one.name: str(one.id) for one in sorted(usable, key=lambda one: not one.is_shared)}
-    faults = _unknown_attributes(spec) | _below_floor(spec)
-    for index, name in enumerate(spec["pools"]):
-        if name not in pools:
-            faults[f"pools.{index}"] = f"no pool {name!r}; yours are {', '.join(sorted(pools))}"
-    if faults:
-        text = "; ".join(f"{field}: {fault}" for field, fault in faults.items())
-        raise SpecInvalid(text, errors=faults)
-    chosen = {pools[name] for name in spec["pools"]} or {str(one.id) for one in usable}
-    return spec, constraints.effective(spec, chosen)
-
-
-def _unknown_attributes(spec: Mapping[str, Any]) -> dict[str, str]:
-    known = dict(AttributeDefinition.objects.values_list("name", "type"))
-    faults = {}
-    for name, condition in spec["constraints"]["public"].items():
-        field = f"constraints.public.{name}"
-        if name not in known:
-            faults[field] = f"unknown attribute {name!r}; known are {', '.join(sorted(known))}"
-        elif "in" not in condition and known[name] != AttributeDefinition.Type.NUMBER:
-            faults[field] = f"{name} is a {known[name]}; use in with a list of values"
-        else:
-            odd = [one for one in condition.get("in", ()) if _type_of(one) != known[name]]
-            if odd:
-                faults[field] = f"in holds {odd[0]!r}; {name} is a {known[name]}"
-    return faults
-
-
-def _type_of(value: Any) -> AttributeDefinition.Type:
-    if isinstance(value, bool):
-        return AttributeDefinition.Type.BOOLEAN
-    is_text = isinstance(value, str)
-    return AttributeDefinition.Type.STRING if is_text else AttributeDefinition.Type.NUMBER
-
-
-def _below_floor(spec: Mapping[str, Any]) -> dict[str, str]:
-    floor = knobs.get().min_cohort
-    faults = {}
-    if spec["rounds"]["min_cohort"] < floor:
-        faults["rounds.min_cohort"] = (
-            f"{spec['rounds']['min_cohort']} is below this platform's floor of {floor}"
-        )
-    evaluation = spec["evaluation"]
-    least = max(floor, spec["rounds"]["min_cohort"])
-    if evaluation["every"] and evaluation["demand"] < least:
-        faults["evaluation.demand"] = f"{evaluation['demand']} is below the least cohort of {least}"
-    return faults
 
 
 def _artifacts(tenant_id: UUID, spec: Mapping[str, Any]) -> Artifact:

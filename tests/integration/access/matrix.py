@@ -74,6 +74,10 @@ def job_file(world: Any) -> dict[str, Any]:
     return sends(**world.job_file)(world)
 
 
+def new_job(world: Any) -> dict[str, Any]:
+    return form(file=json.dumps(world.job_file), do="submit")(world)
+
+
 _NO_DEVICE = "00000000-0000-7000-8000-000000000000"
 _LATER = {"expires_at": "2099-01-01T00:00:00Z"}
 _JOB = "api/v1/jobs/<uuid:job_id>"
@@ -128,6 +132,12 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/jobs": {
         "GET": rest("viewer", 200, stranger=200),
         "POST": rest("submitter", 201, stranger=422, body=job_file),
+    },
+    "api/v1/jobs/dry-run": {
+        "POST": rest("submitter", 200, stranger=200, body=job_file, audited=False)
+    },
+    "api/v1/eligibility": {
+        "POST": rest("viewer", 200, stranger=200, body=sends(public={}), audited=False)
     },
     _JOB: {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/cancel": {"POST": rest("submitter", 200, stranger=404)},
@@ -184,6 +194,10 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         )
     },
     "jobs/": {"GET": page("viewer", 200, stranger=200)},
+    "jobs/new/": {
+        "GET": page("submitter", 200, stranger=200),
+        "POST": page("submitter", 302, stranger=422, body=new_job),
+    },
     "jobs/<uuid:job_id>/": {"GET": page("viewer", 200, stranger=404)},
     "jobs/<uuid:job_id>/pause/": {"POST": page("submitter", 302, stranger=404)},
     "jobs/<uuid:job_id>/resume/": {"POST": page("submitter", 302, stranger=404, audited=False)},

@@ -1,0 +1,44 @@
+"""What a dry run found, in words for its page. Pure: a dry run in, terms and sentences out."""
+
+from __future__ import annotations
+
+from frontend import words
+from scheduling.dry_run import DryRun
+from scheduling.eligibility import Fitting
+
+_DECIDED = {
+    "admitted": "It would start at once",
+    "queued": "It would be queued until this changes",
+    "rejected": "It would be refused",
+}
+
+
+def facts(found: DryRun) -> list[tuple[str, str]]:
+    """Say what would come of a job file, as (term, sentence)."""
+    shown = []
+    if found.decision in _DECIDED:
+        shown.append(("Admission", f"{_DECIDED[found.decision]}: {found.reason}."))
+    fits = found.fitting
+    if fits is None:
+        return shown
+    shown.append(("Devices that fit", eligible(fits)))
+    if found.decision in ("admitted", "invalid"):
+        shown.append(("First round", _first_round(found)))
+    return shown
+
+
+def eligible(fits: Fitting) -> str:
+    """Say how many devices fit."""
+    return (
+        f"{fits.known.text} of {fits.devices.text} known; {fits.day.text} were there in the last "
+        f"day, {fits.online.text} are online now."
+    )
+
+
+def _first_round(found: DryRun) -> str:
+    text = f"It binds {words.count(found.target, 'device')}"
+    if found.fill_s is None:
+        return f"{text}; nobody can say when: none that fits has checked in during the last hour."
+    if found.fill_s == 0:
+        return f"{text}: at once, if no other job goes first."
+    return f"{text}: in about {words.duration(found.fill_s)}, if no other job goes first."

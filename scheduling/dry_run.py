@@ -1,0 +1,148 @@
+"""A dry run: what would come of a job file, by fleet, quota and supply. Writes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import redis
+from django.db.models import Count
+
+from clients.models import Device
+from core import knobs
+from core.errors import Unprocessable
+from jobs import services as job_services
+from jobs.constraints import Group, Profile
+from jobs.models import Assignment, Job
+from scheduling import admission, census, eligibility, quotas, supply
+from scheduling.admission import FLEET, QUOTA, Verdict
+from scheduling.eligibility import Fitting
+from tenants.scopes import system_scope
+
+RATE_WINDOW_S = 3_600
+Decision = Literal["invalid", "admitted", "queued", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """``errors`` by field; without any, what admission would decide now and by which reason.
+
+    ``fitting`` is None where the constraints themselves cannot be read. ``granted`` devices a
+    round may ask for, ``target`` would be bound; ``fill_s`` is the time until that many are
+    there, if nobody goes first; None if no device that fits has checked in during the last hour.
+    """
+
+    decision: Decision
+    reason: str
+    code: str = ""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    fitting: Fitting | None = None
+    demand: int = 0
+    granted: int = 0
+    target: int = 0
+    fill_s: float | None = None
+
+
+def rehearse(
+    *, tenant_id: UUID, raw: Mapping[str, Any], submitted_by: str, now: datetime
+) -> DryRun:
+    """Say what submitting ``raw`` would come to; inside the tenant's scope."""
+    try:
+        job = job_services.draft(tenant_id=tenant_id, raw=raw, submitted_by=submitted_by, now=now)
+    except job_services.SpecInvalid as error:
+        return DryRun("invalid", error.detail, error.code, error.errors)
+    fault = _fault(job)
+    group = Group.of(job.spec["effective"])
+    with system_scope():
+        fleet = census.take(now=now)
+        busy = _busy(group)
+    fits = eligibility.of_group(tenant_id, fleet, group)
+    found = fleet.eligible(group)
+    verdict = admission.judge(job, found, quotas.quota_of(tenant_id), now=now)
+    granted = int(verdict.numbers["granted"])
+    target = _target(job, granted)
+    decision, reason = _decided(verdict, fits, job.spec["rounds"]["demand"])
+    if fault is not None:
+        decision, reason = "invalid", fault.detail
+    return DryRun(
+        decision=decision,
+        reason=reason,
+        code=fault.code if fault else verdict.code,
+        errors=fault.errors if fault else {},
+        fitting=fits,
+        demand=job.spec["rounds"]["demand"],
+        granted=granted,
+        target=target,
+        fill_s=_fill_s(group, target - max(0, fits.online.least - busy)),
+    )
+
+
+def _fault(job: Job) -> Unprocessable | None:
+    try:
+        job_services.uploads(job)
+    except (job_services.UnknownArtifact, job_services.ParametersMismatch) as error:
+        return error
+    return None
+
+
+def _busy(group: Group) -> int:
+    """Count devices at work that ``group`` admits; for the system only."""
+    rows = (
+        Device.objects.filter(assignment__status=Assignment.Status.BOUND)
+        .order_by()
+        .values_list("attributes", "workloads", "pool_id")
+        .annotate(Count("id"))
+    )
+    return sum(
+        count
+        for attributes, workloads, pool_id, count in rows
+        if group.admits(Profile(attributes, workloads, str(pool_id)))
+    )
+
+
+def _target(job: Job, granted: int) -> int:
+    """Return the devices that a first round of ``granted`` would bind at once."""
+    over = job.spec["rounds"]["over_selection"]
+    return granted if "buffer_size" in job.spec["strategy"] else math.ceil(round(granted * over, 9))
+
+
+def _decided(verdict: Verdict, fits: Fitting, demand: int) -> tuple[Decision, str]:
+    if not verdict.code:
+        if verdict.demand < demand:
+            return "admitted", f"with {verdict.demand} of {demand} devices a round"
+        return "admitted", f"with {demand} devices a round"
+    over_quota = verdict.code.startswith(QUOTA)
+    rule = knobs.get().admission_over_quota if over_quota else knobs.get().admission
+    text = _of_fleet(verdict, fits) if verdict.code in FLEET else verdict.text
+    return "rejected" if rule == "refuse" else "queued", text
+
+
+def _of_fleet(verdict: Verdict, fits: Fitting) -> str:
+    """Say by the told counts that too few devices fit: admission's own words have exact ones."""
+    return (
+        f"{fits.day.text} devices that meet the constraints were there in the last day "
+        f"({fits.known.text} known, {fits.online.text} online now); each round asks for at least "
+        f"{verdict.numbers['least']}"
+    )
+
+
+def _fill_s(group: Group, wanted: int) -> float | None:
+    """Return the time until so many check in as in the last hour, to two digits; 0 for none.
+
+    Rounded, so that it does not tell how many exactly are there already.
+    """
+    if wanted <= 0:
+        return 0.0
+    try:
+        rate = supply.rate_of(group, RATE_WINDOW_S)
+    except redis.RedisError:
+        return None
+    if rate <= 0:
+        return None
+    seconds = wanted / rate
+    step = 10.0 ** max(0, math.floor(math.log10(seconds)) - 1) if seconds > 1 else 1.0
+    return math.ceil(seconds / step) * step

@@ -1,0 +1,163 @@
+"""A new job: the file, its dry run, its submission; and how many devices fit, as may be told."""
+
+import json
+
+import pytest
+from django.utils import timezone
+
+from clients.models import Device
+from jobs.models import Job
+from scheduling.models import TenantQuota
+from tenants.models import AuditEntry
+from tenants.scopes import system_scope
+from tests.integration import factories
+
+TOML = """
+schema = 1
+name = "from-toml"
+parameters = "{digest}"
+[workload]
+kind = "handler"
+handler = "train"
+dataset = "digits"
+[rounds]
+count = 2
+demand = 6
+"""
+
+
+def seen(pool, count, **attributes):
+    devices = [factories.device(pool, **attributes) for _ in range(count)]
+    with system_scope():
+        Device.objects.filter(id__in=[one.id for one in devices]).update(seen_at=timezone.now())
+    return devices
+
+
+def press(browser, button, text):
+    return browser.post("/jobs/new/", {"file": text, "do": button})
+
+
+def jobs():
+    with system_scope():
+        return Job.objects.count()
+
+
+def test_it_tries_a_file_and_writes_nothing(world, browse):
+    seen(world.shared, 3)
+    seen(world.private, 7)
+    before = jobs()
+    with system_scope():
+        audited = AuditEntry.objects.count()
+    answer = press(browse(world.owner), "dry-run", json.dumps(factories.spec()))
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "The file is right" in page
+    assert "It would start at once: with 6 devices a round." in page
+    assert "8 to 11 of 8 to 11 known" in page  # 7 of one's own, and a few
+    assert "at once, if no other job goes first" in page
+    with system_scope():
+        assert (Job.objects.count(), AuditEntry.objects.count()) == (before, audited)
+
+
+def test_it_names_the_fields_that_are_wrong(world, browse):
+    raw = factories.spec(rounds__demand=0, constraints={"public": {"wings": 2}})
+    page = press(browse(world.owner), "dry-run", json.dumps(raw)).content.decode()
+    assert "<code>rounds.demand</code>" in page
+    page = press(
+        browse(world.owner), "dry-run", json.dumps(factories.spec(parameters="f" * 64))
+    ).content.decode()
+    assert "<code>parameters</code>" in page
+    assert "Devices that fit" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "the body is not JSON"),
+        ("schema = ", "neither JSON"),
+        ("at = 2026-01-01", "holds a date"),
+        ("", "<code>"),
+        ('{"a": "\\u0000"}', "holds a NUL"),
+        ("x" * 200_001, "at most 200000"),
+    ],
+)
+@pytest.mark.parametrize("button", ["dry-run", "submit"])
+def test_it_says_what_is_wrong_with_a_file_that_cannot_be_read(world, browse, text, told, button):
+    before = jobs()
+    answer = press(browse(world.owner), button, text)
+    assert told in answer.content.decode()
+    assert answer.status_code in (200, 422)
+    assert jobs() == before
+
+
+def test_it_submits_toml_and_goes_to_the_jobs_page(world, browse):
+    browser = browse(world.owner)
+    answer = press(browser, "submit", TOML.format(digest="a" * 64))
+    with system_scope():
+        job = Job.objects.get(name="from-toml")
+    assert answer.headers["Location"] == f"/jobs/{job.id}/"
+    assert job.submitted_by == "ada"
+
+
+def test_it_begins_with_a_job_to_clone_of_ones_own(world, browse):
+    address = f"/jobs/new/?clone={world.job.id}"
+    assert "digits-mlp" in browse(world.owner).get(address).content.decode()
+    assert browse(world.stranger).get(address).status_code == 404
+    assert browse(world.owner).get("/jobs/new/?clone=x").status_code == 404
+    assert browse(world.viewer).get(address).status_code == 403
+    page = browse(world.owner).get(f"/jobs/{world.job.id}/").content.decode()
+    assert address in page
+
+
+def test_it_says_what_admission_would_say(world, client):
+    token = factories.token(world.tenant)
+    headers = {"Authorization": f"Bearer {token}"}
+
+    def rehearsed(**changes):
+        body = json.dumps(factories.spec(**changes))
+        answer = client.post(
+            "/api/v1/jobs/dry-run", body, content_type="application/json", headers=headers
+        )
+        assert answer.status_code == 200
+        return answer.json()
+
+    seen(world.shared, 8)
+    found = rehearsed(rounds__over_selection=1.25)
+    assert (found["decision"], found["target"], found["fill_s"]) == ("admitted", 8, 0)
+    assert found["fitting"]["online"] == {"least": 8, "most": 8}
+    found = rehearsed(rounds__demand=20)
+    assert found["decision"] in ("queued", "rejected")
+    assert found["code"] == "too_few_devices"
+    assert "each round asks for at least 20" in found["reason"]
+    found = rehearsed(rounds__demand=20, rounds__min_demand=6)
+    assert (found["decision"], found["granted"]) == ("admitted", 8)
+    with system_scope():
+        TenantQuota.objects.create(
+            tenant=world.tenant, jobs=0, reason="x", updated_by="x", updated_at=timezone.now()
+        )
+    assert rehearsed()["code"] == "quota_jobs"
+    assert jobs() == 1
+
+
+def test_it_tells_no_count_from_which_a_small_one_follows(world, client):
+    headers = {"Authorization": f"Bearer {factories.token(world.tenant)}"}
+    seen(world.shared, 20, os="linux", memory_mb=4000)
+    seen(world.shared, 3, os="macos", memory_mb=4000)
+    seen(world.private, 2, os="macos")
+
+    def count(public, pools=()):
+        body = json.dumps({"public": public, "pools": list(pools)})
+        return client.post(
+            "/api/v1/eligibility", body, content_type="application/json", headers=headers
+        )
+
+    found = count({"os": {"in": ["linux"]}}, ["fleet"]).json()
+    assert found["devices"] == {"least": 23, "most": 23}
+    assert found["known"] == {"least": 19, "most": 22}  # not 20: three are none
+    assert count({"os": {"in": ["macos"]}}).json()["known"] == {"least": 3, "most": 6}
+    assert count({"memory_mb": 9000}).json()["known"] == {"least": 0, "most": 0}
+    refused = count({"wings": 2})
+    assert refused.status_code == 422
+    assert list(refused.json()["errors"]) == ["constraints.public.wings"]
+    assert count({}, ["nowhere"]).json()["errors"].keys() == {"pools.0"}
+    assert count({"os": {"max": "x"}}).json()["errors"].keys() == {"constraints.public.os"}
