@@ -11,6 +11,7 @@ from uuid import UUID
 from jobs.models import Artifact, Job
 from propius import codec
 from propius.adaptive import allowed_codecs
+from propius.strategies import CONTROL
 from propius.tensors import TensorInfo
 
 MEAN, SERVER, LOCAL = "mean", "server", "local"
@@ -28,8 +29,22 @@ def rules(job: Job) -> dict[str, str]:
 
 
 def averaged(job: Job) -> dict[str, TensorInfo]:
-    """Return the tensors of a job's model that updates are about."""
-    return {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
+    """Return the tensors that updates are about: of a job's model, and their control variates."""
+    model = {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
+    return model | controls(model) if has_controls(job) else model
+
+
+def has_controls(job: Job) -> bool:
+    """Tell whether an update has a second group of tensors, the changes of control variates."""
+    return bool(job.spec["workload"].get("train", {}).get("control_variates"))
+
+
+def controls(model: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """Return the control variates of a model's tensors: as wide as they are summed."""
+    return {
+        f"{CONTROL}.{name}": TensorInfo("F64" if info.dtype == "F64" else "F32", info.shape)
+        for name, info in model.items()
+    }
 
 
 def codecs(job: Job) -> list[str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from aggregation import blobs
-from aggregation.models import ModelVersion
+from aggregation.models import Blob, ModelVersion
 from aggregation.retention import VersionUnknown
 from core.errors import NotFound
 
@@ -49,6 +49,15 @@ class Download:
 def versions(job_id: UUID) -> QuerySet[ModelVersion]:
     """Return a job's versions, newest first; those without tensors have ``released_at``."""
     return ModelVersion.objects.filter(job_id=job_id).order_by("-number")
+
+
+def state_of(job_id: UUID, number: int) -> tuple[str, int] | None:
+    """Return digest and size of what the strategy keeps beside a version; None if nothing."""
+    version = ModelVersion.objects.filter(job_id=job_id, number=number).first()
+    if version is None or not version.state_digest:
+        return None
+    claim = Blob.objects.get(tenant_id=version.tenant_id, digest=version.state_digest)
+    return claim.digest, claim.size_bytes
 
 
 def metrics_by_round(job_id: UUID) -> list[RoundMetrics]:

@@ -43,9 +43,9 @@ class Merged:
     examples: float = 0.0
     steps: float = 1.0
 
-    def of(self, total: torch.Tensor) -> Sum:
-        """Return one tensor's sum."""
-        return Sum(total, self.weight, self.count, self.examples, self.steps)
+    def of(self, total: torch.Tensor, groups: Mapping[str, torch.Tensor]) -> Sum:
+        """Return one tensor's sum, and those of its further groups."""
+        return Sum(total, self.weight, self.count, self.examples, self.steps, groups)
 
 
 class NotFinite(ValueError):
@@ -123,24 +123,29 @@ def close(
         old = stack.enter_context(MappedTensors(base))
         files = [stack.enter_context(MappedTensors(path)) for path in partials]
         kept = stack.enter_context(MappedTensors(state)) if state else None
-        _check_partials(files, old.header, rules)
+        _check_partials(files, old.header, rules, strategy.groups)
         write(memoryview(header_bytes(old.header)))
         _begin_state(strategy, old.header, rules, carried or {}, write_state)
         for name in old.header:
             tensor = old.tensor(name)
             if rules[name] == "mean":
-                total = _merged([file.tensor(name) for file in files])
+                total, *others = (
+                    _merged([file.tensor(one) for file in files])
+                    for one in (name, *_grouped(name, strategy.groups))
+                )
                 if settle is not None:
                     settle(total, tensor)
+                groups = dict(zip(strategy.groups, others, strict=True))
                 tensor, after = strategy.step(
-                    name, tensor, merged.of(total), _state_of(kept, name, strategy.keeps)
+                    name, tensor, merged.of(total, groups), _state_of(kept, name, strategy.keeps)
                 )
                 check_finite(name, tensor)
                 for key in strategy.keeps:
                     write_state(tensor_bytes(after[key].to(total.dtype)))
                 for file in files:
-                    file.release(name)
-                del total, after
+                    for one in (name, *_grouped(name, strategy.groups)):
+                        file.release(one)
+                del total, others, groups, after
             write(tensor_bytes(tensor))
             # No view may outlive its file.
             del tensor
@@ -194,6 +199,10 @@ def _begin_state(
         write(tensor_bytes(one.float()))
 
 
+def _grouped(name: str, groups: Sequence[str]) -> list[str]:
+    return [f"{group}.{name}" for group in groups]
+
+
 def _state_of(
     kept: MappedTensors | None, name: str, keys: Sequence[str]
 ) -> dict[str, torch.Tensor]:
@@ -201,9 +210,13 @@ def _state_of(
 
 
 def _check_partials(
-    files: Sequence[MappedTensors], base: Mapping[str, TensorInfo], rules: Mapping[str, str]
+    files: Sequence[MappedTensors],
+    base: Mapping[str, TensorInfo],
+    rules: Mapping[str, str],
+    groups: Sequence[str],
 ) -> None:
     wanted = {name: info.shape for name, info in base.items() if rules[name] == "mean"}
+    wanted |= {one: shape for name, shape in wanted.items() for one in _grouped(name, groups)}
     for file in files:
         found = {name: info.shape for name, info in file.header.items()}
         if found != wanted:

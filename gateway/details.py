@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+import aggregation.selectors
 import jobs.selectors
 from aggregation import tickets
 from core import knobs
@@ -84,6 +85,7 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
     frozen = None
     if detail.frozen_digest is not None:
         frozen = wire.Blob(digest=detail.frozen_digest, size_bytes=detail.frozen_size)
+    control, control_bytes = _control(detail)
     told = wire.Assignment(
         id=str(detail.id),
         job=str(detail.job_id),
@@ -98,8 +100,9 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
         parameters=wire.Blob(digest=detail.base_digest, size_bytes=detail.base_size),
         program=program,
         frozen=frozen,
+        control=control,
         codec=spec["codec"],
-        max_update_bytes=detail.max_update_bytes,
+        max_update_bytes=detail.max_update_bytes + control_bytes,
         seed=detail.seed,
         start_s=knobs.get().start_lease_s,
         lease_s=knobs.get().lease_s,
@@ -107,6 +110,21 @@ def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:
         ticket="",
     )
     return msgspec.structs.replace(told, ticket=_ticket(told, detail.id, now))
+
+
+def _control(detail: AssignmentDetail) -> tuple[wire.Blob | None, int]:
+    """Return the server's control variate, and what changes of it may add to an update."""
+    spec = detail.spec
+    used = spec["workload"].get("train", {}).get("control_variates")
+    if not used or detail.kind != Round.Kind.TRAIN:
+        return None, 0
+    # Of 16-bit parameters they are twice as wide.
+    room = 0 if spec["max_update_bytes"] else 2 * detail.base_size
+    found = aggregation.selectors.state_of(detail.job_id, detail.base_version)
+    if found is None:
+        return None, room
+    digest, size_bytes = found
+    return wire.Blob(digest=digest, size_bytes=size_bytes), room
 
 
 def _ticket(told: wire.Assignment, assignment_id: UUID, now: datetime) -> str:

@@ -18,6 +18,8 @@ from propius import constraints
 PROGRAM_FORMAT = "1"
 WITH_FROZEN = PROGRAM_FORMAT + "+frozen"
 """What a device says that can keep tensors beside the parameters, by digest."""
+WITH_CONTROL = PROGRAM_FORMAT + "+control"
+"""What one says that keeps a control variate between rounds, and frozen tensors too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def effective(spec: Mapping[str, Any], pools: Iterable[str]) -> dict[str, Any]:
     """
     workload = spec["workload"]
     if workload["kind"] == "program":
-        needs = ["program", WITH_FROZEN if spec.get("frozen") else PROGRAM_FORMAT]
+        needs = ["program", _program_format(spec)]
     else:
         needs = [workload["kind"], workload["handler"]]
     return {
@@ -101,6 +103,12 @@ def effective(spec: Mapping[str, Any], pools: Iterable[str]) -> dict[str, Any]:
         "workload": needs,
         "pools": sorted(pools),
     }
+
+
+def _program_format(spec: Mapping[str, Any]) -> str:
+    if spec["workload"].get("train", {}).get("control_variates"):
+        return WITH_CONTROL
+    return WITH_FROZEN if spec.get("frozen") else PROGRAM_FORMAT
 
 
 def group_of(effective: Mapping[str, Any]) -> str:

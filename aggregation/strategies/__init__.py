@@ -23,6 +23,7 @@ from aggregation.strategies.fedyogi import FedYogi
 from aggregation.strategies.krum import Krum
 from aggregation.strategies.median import Median
 from aggregation.strategies.multi_krum import MultiKrum
+from aggregation.strategies.scaffold import Scaffold
 from aggregation.strategies.trimmed_mean import TrimmedMean
 
 __all__ = [
@@ -47,6 +48,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     "krum": Krum,
     "median": Median,
     "multi_krum": MultiKrum,
+    "scaffold": Scaffold,
     "trimmed_mean": TrimmedMean,
 }
 

@@ -7,7 +7,7 @@ come in. A strategy over *all updates* sees each one, slice by slice over mapped
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -35,6 +35,8 @@ class Sum:
         Σ examplesᵢ; 0 where it does not differ from ``weight``.
     steps
         Σ examplesᵢ · stepsᵢ / Σ examplesᵢ, the devices' mean local steps.
+    groups
+        As ``total``, of each further group of tensors in the updates, by the strategy's ``groups``.
     """
 
     total: torch.Tensor
@@ -42,6 +44,7 @@ class Sum:
     count: int
     examples: float = 0.0
     steps: float = 1.0
+    groups: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class WeightedSum:
@@ -55,6 +58,8 @@ class WeightedSum:
     """Names of the state that ``step`` returns: each a tensor of the base's shape."""
     by_steps: ClassVar[bool] = False
     """Whether ``fold_weight`` and ``step`` need each device's local steps."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Further groups in an update: ``<group>.<name>`` for each averaged tensor, summed alike."""
     by_staleness: ClassVar[bool] = False
     """Whether updates begin from several versions: then their changes are summed."""
 

@@ -36,6 +36,7 @@ from propius.strategies import (
     FedProx,
     Krum,
     MultiKrum,
+    Scaffold,
     name_of,
 )
 
@@ -106,9 +107,12 @@ def normalised(spec: JobSpec) -> dict[str, Any]:
         plain["constraints"][side] = constraints.as_json(conditions)
     if isinstance(spec.strategy, FedProx):
         plain["workload"]["train"]["proximal_mu"] = spec.strategy.mu
+    if isinstance(spec.strategy, Scaffold):
+        plain["workload"]["train"]["control_variates"] = True
     adaptive.normalise(plain["workload"], corrects=isinstance(spec.strategy, FedProx | FedNova))
     # What older SDKs do not know is told only where it is used.
-    for name, default in (("decay", 1.0), ("schedule", "constant")):
+    unsaid = {"decay": 1.0, "schedule": "constant", "control_variates": False}
+    for name, default in unsaid.items():
         if plain["workload"].get("train", {}).get(name) == default:
             del plain["workload"]["train"][name]
     return plain
@@ -131,6 +135,7 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             "no round could ever be released"
         )
     errors |= _check_least(spec.rounds) | _check_strategy(spec) | _check_privacy(spec)
+    errors |= _check_controls(spec)
     if spec.frozen is not None and not isinstance(spec.workload, ProgramWorkload):
         errors["frozen"] = "it needs workload.kind program, which says what is trained"
     if spec.driven:
@@ -203,6 +208,38 @@ def _check_strategy(spec: JobSpec) -> dict[str, str]:
                 )
             }
     return {}
+
+
+def _check_controls(spec: JobSpec) -> dict[str, str]:
+    """SCAFFOLD's option II takes a device's mean gradient from how far plain SGD went."""
+    chosen, workload = spec.strategy, spec.workload
+    train = workload.train if isinstance(workload, ProgramWorkload) else None
+    if not isinstance(chosen, Scaffold):
+        said = train is not None and train.control_variates
+        text = f"only strategy scaffold sets it, not {name_of(type(chosen))}; leave it out"
+        return {"workload.train.control_variates": text} if said else {}
+    if not isinstance(workload, ProgramWorkload) or train is None:
+        return {"strategy.name": "scaffold needs workload.kind program: it rules local training"}
+    told = {
+        "strategy.population": (
+            chosen.population >= spec.rounds.demand,
+            f"{chosen.population}; at least rounds.demand ({spec.rounds.demand}) is allowed",
+        ),
+        "codec": (spec.codec == "fp32", f"{spec.codec}; fp32 is allowed"),
+        "max_update_norm": (spec.max_update_norm is None, "updates are two groups; leave it out"),
+        "workload.adaptive": (workload.adaptive is None, "work is not planned; leave it out"),
+        "workload.train.optimizer": (train.optimizer == "sgd", f"{train.optimizer}; allowed: sgd"),
+        "workload.train.momentum": (train.momentum == 0, f"{train.momentum:g}; 0 is allowed"),
+        "workload.train.proximal_mu": (
+            train.proximal_mu == 0,
+            f"{train.proximal_mu:g}; 0 is allowed",
+        ),
+        "workload.train.clip_norm": (
+            train.clip_norm is None,
+            "gradients as they are; leave it out",
+        ),
+    }
+    return {field: f"of scaffold: {words}" for field, (fits, words) in told.items() if not fits}
 
 
 def _check_driven(spec: JobSpec) -> dict[str, str]:

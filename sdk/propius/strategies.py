@@ -12,6 +12,8 @@ from msgspec import Meta
 
 Rate = Annotated[float, Meta(gt=0, le=100)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
+CONTROL = "control"
+"""The second group of tensors in an update of :class:`Scaffold`: ``control.<name>``."""
 
 
 class _Strategy(
@@ -80,6 +82,17 @@ class FedBuff(_Strategy, frozen=True, kw_only=True, tag="fedbuff"):
     max_staleness: Annotated[int, Meta(ge=1, le=10_000)] = 20
 
 
+class Scaffold(_Strategy, frozen=True, kw_only=True, tag="scaffold"):
+    """FedAvg corrected for how devices' data differ (Karimireddy et al., arXiv 1910.06378).
+
+    For small, stable fleets: each device keeps a control variate between rounds. ``population``
+    is how many devices the fleet has, the N of the paper.
+    """
+
+    population: Annotated[int, Meta(ge=1, le=100_000)]
+    learning_rate: Rate = 1.0
+
+
 class Median(_Strategy, frozen=True, kw_only=True, tag="median"):
     """The median of each coordinate (Yin et al., arXiv 1803.01498)."""
 
@@ -115,6 +128,7 @@ AnyStrategy = (
     | FedYogi
     | FedNova
     | FedBuff
+    | Scaffold
     | Median
     | TrimmedMean
     | Krum

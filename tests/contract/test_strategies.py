@@ -15,6 +15,8 @@ from tests.contract.updates import Rounds, describe, read, write
 
 NAMES = sorted(STRATEGIES)
 ROBUST = [name for name in NAMES if issubclass(STRATEGIES[name], AllUpdates)]
+NEEDED = {"scaffold": {"population": 10}}
+"""Settings without a default."""
 SUMS = [name for name in NAMES if issubclass(STRATEGIES[name], WeightedSum)]
 
 
@@ -28,7 +30,11 @@ def cohort(count=5, shape=(3, 4), dtype=torch.float32):
 
 
 def rounds(folder, name, model, rules=None, **config):
-    return Rounds(folder, strategies.build(name, config), model, rules or {})
+    return Rounds(folder, build(name, **config), model, rules or {})
+
+
+def build(name, **config):
+    return strategies.build(name, NEEDED.get(name, {}) | config)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,14 +95,14 @@ class TestEveryStrategy:
 
     def test_its_settings_are_those_of_the_job_file(self, name):
         known = {one.__struct_config__.tag: one for one in typing.get_args(AnyStrategy)}
-        built = strategies.build(name, {})
+        built = build(name)
         assert isinstance(built, known[name])
-        plain = msgspec.to_builtins(known[name]())
+        plain = msgspec.to_builtins(known[name](**NEEDED.get(name, {})))
         assert strategies.build(plain.pop("name"), plain) == built
 
     def test_it_refuses_an_unknown_setting_by_name(self, name):
         with pytest.raises(strategies.StrategyError, match="no_such_setting"):
-            strategies.build(name, {"no_such_setting": 1})
+            build(name, no_such_setting=1)
 
 
 def test_the_job_file_knows_all_strategies_and_no_other():
@@ -110,10 +116,11 @@ def test_an_unknown_strategy_is_refused_with_those_there_are():
 
 @pytest.mark.parametrize("name", SUMS)
 def test_a_step_does_not_change_its_inputs_but_the_sum(name):
-    strategy = strategies.build(name, {})
+    strategy = build(name)
     base, state = make(0), {key: make(4).abs() for key in STRATEGIES[name].keeps}
     before = {key: value.clone() for key, value in state.items()}
-    strategy.step("w", base, Sum(make(1) * 3, 3.0, 2), state)
+    groups = {key: make(5) for key in STRATEGIES[name].groups}
+    strategy.step("w", base, Sum(make(1) * 3, 3.0, 2, groups=groups), state)
     assert torch.equal(base, make(0))
     assert all(torch.equal(state[key], before[key]) for key in state)
 
@@ -132,6 +139,21 @@ def test_fednova_divides_each_change_by_its_steps(tmp_path):
     new = running.run([{"w": torch.tensor([3.0])}, {"w": torch.tensor([21.0])}], [1, 3], [2, 10])
     # τ_eff = (1·2 + 3·10)/4 = 8; Σ pᵢ·Δᵢ/τᵢ = (1·1 + 3·2)/4 = 1.75; 1 + 8·1.75
     assert new["w"].item() == pytest.approx(15.0)
+
+
+def test_scaffold_steps_the_model_and_the_control_variate(tmp_path):
+    """With x = 1, η_g = 0.5, N = 8, the numbers of the paper's algorithm 1, line 16 and 17."""
+    settings = {"learning_rate": 0.5, "population": 8}
+    running = rounds(tmp_path, "scaffold", {"w": torch.tensor([1.0])}, **settings)
+    first = [(3.0, 4.0), (5.0, 8.0), (1.0, -2.0)]
+    sent = [{"w": torch.tensor([y]), "control.w": torch.tensor([c])} for y, c in first]
+    # Examples count for nothing: 1 + 0.5 · (2 + 4 + 0)/3 = 2, and c = (4 + 8 − 2)/8.
+    assert running.run(sent, [1, 100, 7])["w"].tolist() == [2.0]
+    assert read(running.state)["w/control"].tolist() == [1.25]
+    sent = [{"w": torch.tensor([6.0]), "control.w": torch.tensor([-6.0])}]
+    # 2 + 0.5 · 4, and 1.25 − 6/8: one device of eight.
+    assert running.run(sent)["w"].tolist() == [4.0]
+    assert read(running.state)["w/control"].tolist() == [0.5]
 
 
 def test_fedbuff_goes_along_the_mean_change_the_older_the_less(tmp_path):

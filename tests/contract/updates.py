@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from aggregation import gathering, strategies, sums
+from aggregation import expected, gathering, strategies, sums
 from aggregation.decoding import Encoding
 from aggregation.tensor_files import DTYPES, MappedTensors, header_bytes, tensor_bytes
 from propius.tensors import TensorInfo
@@ -41,6 +41,12 @@ class Rounds:
         base = write(self.folder / "base", self.model)
         info = {name: describe(one) for name, one in self.model.items()}
         mean = {name: one for name, one in info.items() if self.rules[name] == "mean"}
+        if getattr(self.strategy, "groups", ()):
+            # A test that says nothing of control variates has some all the same.
+            wide = expected.controls(mean)
+            rest = {name: torch.ones(i.shape, dtype=DTYPES[i.dtype]) for name, i in wide.items()}
+            updates = [rest | dict(one) for one in updates]
+            mean = mean | wide
         encoding = Encoding("fp32", mean, base)
         sent = [{name: one[name] for name in mean} for one in updates]
         paths = [write(self.folder / f"u{n}", one) for n, one in enumerate(sent)]

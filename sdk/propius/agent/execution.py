@@ -136,6 +136,7 @@ class Execution:
 
     def _local(self, assignment: wire.Assignment) -> LocalWork:
         workload, program = assignment.workload, assignment.program
+        control = assignment.control
         handler = str(workload.get("handler"))
         action = "query" if workload.get("kind") == "query" else assignment.kind
         return LocalWork(
@@ -143,6 +144,7 @@ class Execution:
             parameters=self._cache.path(assignment.parameters.digest),
             program=self._cache.path(program.digest) if program else None,
             frozen=self._cache.path(assignment.frozen.digest) if assignment.frozen else None,
+            control=self._cache.path(control.digest) if control else None,
             dataset=self._device.datasets.path(str(workload["dataset"])),
             handler=self._device.workloads.handler(handler, action),
             output=self._spool.update(assignment.id),

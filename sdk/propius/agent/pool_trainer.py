@@ -26,11 +26,14 @@ class PoolTrainer:
     ) -> LocalOutcome:
         """See :class:`propius.agent.trainer.Trainer`; children tell no progress."""
         raw, start = work.output.with_suffix(".raw"), work.output.with_suffix(".start")
+        shift = work.output.with_suffix(".shift")
         try:
             begin = await asyncio.to_thread(_start, work, start)
-            done = await self._pool.run(_task(work, str(begin), str(raw)), timeout_s, work.brake)
+            correction = await asyncio.to_thread(_correction, work, shift)
+            task = _task(work, str(begin), str(raw), correction)
+            done = await self._pool.run(task, timeout_s, work.brake)
             if work.assignment.kind == "train":
-                await asyncio.to_thread(_write, work, raw)
+                await asyncio.to_thread(_write, work, raw, done.walked)
         except TrainerError as error:
             raise TrainingError(error.code, str(error)) from error
         except (msgspec.ValidationError, ValueError, OSError) as error:
@@ -39,6 +42,7 @@ class PoolTrainer:
         finally:
             raw.unlink(missing_ok=True)
             start.unlink(missing_ok=True)
+            shift.unlink(missing_ok=True)
         return LocalOutcome(
             _weight(work, done), _metrics(work, done), done.seconds, done.processed, done.train_s
         )
@@ -58,7 +62,9 @@ def _metrics(work: LocalWork, done: Done) -> dict[str, float]:
     return {**done.metrics, "local_steps": float(done.steps)}
 
 
-def _task(work: LocalWork, start: str, output: str) -> ProgramTask | HandlerTask:
+def _task(
+    work: LocalWork, start: str, output: str, correction: Path | None
+) -> ProgramTask | HandlerTask:
     one = work.assignment
     train = one.kind == "train"
     common: dict[str, Any] = {
@@ -73,6 +79,7 @@ def _task(work: LocalWork, start: str, output: str) -> ProgramTask | HandlerTask
         rate = config.learning_rate * config.decay ** (one.number - 1)
         config = msgspec.structs.replace(config, learning_rate=rate)
         common["frozen_path"] = str(work.frozen) if work.frozen else None
+        common["correction_path"] = str(correction) if correction else None
         if work.plan is not None:
             config = msgspec.structs.replace(config, batch_size=work.plan.batch_size)
             common["max_steps"] = work.plan.max_steps
@@ -90,7 +97,13 @@ def _start(work: LocalWork, into: Path) -> Path:
     return updates.start(work, into)
 
 
-def _write(work: LocalWork, trained: Path) -> None:
+def _correction(work: LocalWork, into: Path) -> Path | None:
     from propius.agent import updates
 
-    updates.write(work, trained)
+    return updates.write_correction(work, into)
+
+
+def _write(work: LocalWork, trained: Path, walked: float) -> None:
+    from propius.agent import updates
+
+    updates.write(work, trained, walked=walked)

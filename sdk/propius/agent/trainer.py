@@ -20,9 +20,9 @@ class LocalWork:
     ----------
     assignment
         As the gateway sent it; its ``workload`` is the job's workload section.
-    parameters, program, frozen
+    parameters, program, frozen, control
         Downloaded files, their digests verified; ``program`` is ``None`` for a handler, ``frozen``
-        if the model is whole without it.
+        if the model is whole without it, ``control`` if the server has no control variate (yet).
     dataset
         The device's npz with ``x_train, y_train, x_val, y_val``.
     handler
@@ -48,6 +48,7 @@ class LocalWork:
     memory: Path | None = None
     remembered: Path | None = None
     frozen: Path | None = None
+    control: Path | None = None
     plan: Plan | None = None
     brake: Brake = field(default_factory=Brake)
 

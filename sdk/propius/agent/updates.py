@@ -1,8 +1,9 @@
 """Makes an update out of trained tensors, and remembers for the job's next round what stays here.
 
-A job's memory is one safetensors file with ``local/<name>``, tensors that never travel (FedBN), and
-``residual/<name>``, what a codec left out and the next update makes up for (error feedback). It is
-written beside the update and becomes the job's once the platform has accepted that.
+A job's memory is one safetensors file with ``local/<name>``, tensors that never travel (FedBN),
+``residual/<name>``, what a codec left out and the next update makes up for (error feedback), and
+``control/<name>``, this device's control variate (SCAFFOLD). It is written beside the update and
+becomes the job's once the platform has accepted that.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import numpy as np
 
 from propius import arrays, codec
 from propius.adaptive import Adaptive, allowed_codecs
+from propius.agent import controls
 from propius.agent.trainer import LocalWork, TrainingError
 from propius.arrays import Array
 from propius.program import container
+from propius.strategies import CONTROL
 from propius.tensors import ITEM_BYTES, TensorError, read_header
 
-LOCAL, RESIDUAL = "local/", "residual/"
+LOCAL, RESIDUAL, OWN_CONTROL = "local/", "residual/", "control/"
 
 
 def start(work: LocalWork, into: Path) -> Path:
@@ -34,8 +37,20 @@ def start(work: LocalWork, into: Path) -> Path:
     return into
 
 
-def write(work: LocalWork, trained: Path) -> None:
+def write_correction(work: LocalWork, into: Path) -> Path | None:
+    """Write what control variates add to each gradient; None if this work has none."""
+    if not controls.are_used(work):
+        return None
+    given = arrays.load(work.parameters)
+    told, own = controls.told(work.control), _control(work, given)
+    arrays.save_file(controls.correction(told, own), into)
+    return into
+
+
+def write(work: LocalWork, trained: Path, *, walked: float = 0.0) -> None:
     """Write the update, as the assignment's codec has it, and what is to be remembered.
+
+    ``walked`` is the sum of the learning rates of the steps, which control variates need.
 
     Raises
     ------
@@ -49,6 +64,10 @@ def write(work: LocalWork, trained: Path) -> None:
     patterns = _patterns(work)
     memory = {LOCAL + name: one for name, one in tensors.items() if _matches(name, patterns)}
     tensors = _averaged(work, tensors)
+    if controls.are_used(work):
+        change, own = _controls(work, tensors, walked)
+        tensors |= {f"{CONTROL}.{name}": one for name, one in change.items()}
+        memory |= {OWN_CONTROL + name: one for name, one in own.items()}
     if chosen.difference:
         tensors = _differences(work, tensors)
     if chosen.remembers:
@@ -102,6 +121,27 @@ def travelling(work: LocalWork, floats: Mapping[str, bool]) -> list[str]:
 def _averaged(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:
     floats = {name: array.dtype.kind == "f" for name, array in tensors.items()}
     return {name: tensors[name] for name in travelling(work, floats)}
+
+
+def _controls(
+    work: LocalWork, after: Mapping[str, Array], walked: float
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return how this device's control variate changes, and what it is then."""
+    assert work.program is not None, "the job file's check lets only programs have one"
+    before = arrays.load(work.parameters)
+    change = controls.changes(
+        before, after, controls.told(work.control), walked=walked,
+        trained=controls.trained(work.program),
+    )  # fmt: skip
+    return change, controls.renewed(_control(work, before), change)
+
+
+def _control(work: LocalWork, given: Mapping[str, Array]) -> dict[str, Array]:
+    # Of another shape it is of another model: then this device begins again, from zero.
+    kept = _memory(work, OWN_CONTROL)
+    return {
+        name: one for name, one in kept.items() if name in given and one.shape == given[name].shape
+    }
 
 
 def _differences(work: LocalWork, tensors: Mapping[str, Array]) -> dict[str, Array]:

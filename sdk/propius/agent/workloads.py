@@ -23,7 +23,8 @@ import msgspec
 
 from propius.agent import owner_files
 
-PROGRAM_FORMATS = ["1", "1+frozen"]
+WITH_CONTROL = "1+control"
+PROGRAM_FORMATS = ["1", "1+frozen", WITH_CONTROL]
 Reference = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*(?!\n)$")]
 
 

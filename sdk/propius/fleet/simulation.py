@@ -16,7 +16,7 @@ from typing import Any
 from propius import __version__
 from propius.agent import workloads
 from propius.agent.introduction import Introduction
-from propius.agent.workloads import Workloads
+from propius.agent.workloads import WITH_CONTROL, Workloads
 from propius.fleet import compute, population
 from propius.fleet.availability import TRACES, Trace, TraceName
 from propius.fleet.clock import Clock
@@ -156,10 +156,18 @@ def _device(
         device=enroller.known.devices[number],
         sdk=f"propius-python/{__version__} fleet",
         attributes={name: value for name, value in phone.attributes().items() if name in told},
-        workloads=offered.offered(),
+        workloads=_without_memory(offered.offered()),
         sign=key_of(options.seed, number).sign,
     )
     return VirtualDevice(f"virtual-{number}", phone, introduction, world, rng)
+
+
+def _without_memory(offered: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Leave out what needs a device to remember its last round."""
+    return {
+        kind: [name for name in names if (kind, name) != ("program", WITH_CONTROL)]
+        for kind, names in offered.items()
+    }
 
 
 async def _watched(

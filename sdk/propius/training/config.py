@@ -32,6 +32,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Largest global L2 norm of the gradient; ``None`` does not clip.
     proximal_mu
         μ of FedProx: adds μ·(w − w₀) to the gradient; 0 is plain FedAvg.
+    control_variates
+        SCAFFOLD's: adds c − cᵢ to the gradient. The strategy ``scaffold`` sets it.
     """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -45,3 +47,4 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     proximal_mu: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
+    control_variates: bool = False

@@ -88,15 +88,19 @@ def corrected(
     weights: Sequence[Tensor],
     gradients: Sequence[Tensor],
     start: Sequence[Tensor],
+    shifts: Sequence[Tensor],
     config: TrainConfig,
 ) -> list[Tensor]:
-    """Gradients with FedProx's term, then clipped, then with weight decay.
+    """Gradients with SCAFFOLD's and FedProx's terms, then clipped, then with weight decay.
 
     References
     ----------
     Li et al., *Federated Optimization in Heterogeneous Networks*, 2020, equation 2.
+    Karimireddy et al., *SCAFFOLD*, 2020, equation 3: ``shifts`` are c − cᵢ, empty for none.
     """
     result = list(gradients)
+    if shifts:
+        result = list(torch._foreach_add(result, list(shifts)))
     if config.proximal_mu:
         drift = torch._foreach_sub(list(weights), list(start))
         result = list(torch._foreach_add(result, drift, alpha=config.proximal_mu))

@@ -56,7 +56,14 @@ class Programs:
             return _done(torch_trainer.evaluate(program, parameters, data))
         ending = _Ending(task)
         result = torch_trainer.train(
-            program, parameters, data, task.config, task.seed, ending, frozen=frozen.keys()
+            program,
+            parameters,
+            data,
+            task.config,
+            task.seed,
+            ending,
+            frozen=frozen.keys(),
+            correction=arrays.load(task.correction_path) if task.correction_path else None,
         )
         train_s = time.monotonic() - ending.first_at
         write_output(task.output_path, arrays.save(result.parameters))
@@ -83,6 +90,7 @@ def _done(result: TrainResult) -> Done:
         processed=result.processed,
         metrics=result.metrics,
         steps=result.steps,
+        walked=result.walked,
     )
 
 

@@ -28,7 +28,8 @@ class ProgramTask(_Message, tag="program", tag_field="kind", frozen=True):
     ``data_path`` is an ``.npz`` or ``.safetensors`` file with arrays named ``x_train``,
     ``y_train``, ``x_val``, … for the program's inputs ``x``, ``y``; ``split`` says which are used.
     ``train`` writes all tensors but those of ``frozen_path``, which the program needs beside the
-    parameters and which are not trained, to ``output_path`` as safetensors. It ends after
+    parameters and which are not trained, to ``output_path`` as safetensors; the
+    tensors of ``correction_path`` are added to the gradients of every step. It ends after
     ``max_steps``, and at the first step after ``stop_after_s`` of training that is at least number
     ``min_steps``.
     """
@@ -40,6 +41,7 @@ class ProgramTask(_Message, tag="program", tag_field="kind", frozen=True):
     split: Split
     output_path: str | None = None
     frozen_path: str | None = None
+    correction_path: str | None = None
     config: TrainConfig = TrainConfig()
     seed: int = 0
     max_steps: int | None = None
@@ -88,7 +90,7 @@ class Done(_Message, tag="done", tag_field="kind", frozen=True):
     """The task's outcome.
 
     ``seconds`` is wall time in the child: ``start_s`` until the first step, ``train_s`` of steps,
-    and the writing of the result.
+    and the writing of the result. ``walked`` is the sum of the steps' learning rates.
     """
 
     examples: int = 0
@@ -97,6 +99,7 @@ class Done(_Message, tag="done", tag_field="kind", frozen=True):
     train_s: float = 0.0
     metrics: dict[str, float] = {}
     steps: int = 0
+    walked: float = 0.0
     seconds: float = 0.0
     torch_loaded: bool = False
 

@@ -31,6 +31,7 @@ class TrainResult:
     """What local training gave: all tensors, the weight, means over the examples seen.
 
     ``processed`` counts an example as often as it was seen; ``examples`` those that there are.
+    ``walked`` is the sum of the steps' learning rates, K·η where it is constant.
     """
 
     parameters: dict[str, Array]
@@ -38,6 +39,7 @@ class TrainResult:
     metrics: dict[str, float]
     steps: int
     processed: int = 0
+    walked: float = 0.0
 
 
 class _Means:
@@ -73,6 +75,7 @@ def train(
     enough: Callable[[int], bool] | None = None,
     *,
     frozen: Collection[str] = (),
+    correction: Mapping[str, Array] | None = None,
 ) -> TrainResult:
     """Train locally.
 
@@ -90,6 +93,8 @@ def train(
         Asked before each step, with the number of steps so far, whether to end early.
     frozen
         Tensors that are not trained, whatever the program says, and do not come back.
+    correction
+        By tensor, what is added to the gradient of every step: c − cᵢ of SCAFFOLD.
 
     Raises
     ------
@@ -106,10 +111,11 @@ def train(
     # Only FedProx looks back at where it began.
     start = [state[name].clone() for name in names] if config.proximal_mu else []
     weights = [state[name].requires_grad_() for name in names]
+    shifts = _shifts(correction or {}, names, weights)
     step = optimizers.make(config)
     means = _Means(program.manifest)
     torch.manual_seed(seed)
-    steps, planned = 0, batches.count(examples, config)
+    steps, walked, planned = 0, 0.0, batches.count(examples, config)
     for chosen in batches.shuffled(examples, config, np.random.default_rng(seed)):
         if enough is not None and enough(steps):
             break
@@ -119,12 +125,13 @@ def train(
         gradients = _gradients(outputs[program.manifest.loss], weights)
         step.rate = optimizers.scheduled(config, steps, planned)
         with torch.no_grad():
-            step(weights, optimizers.corrected(weights, gradients, start, config))
+            step(weights, optimizers.corrected(weights, gradients, start, shifts, config))
             means.add(outputs, inputs, len(chosen))
         state.update(updates)
+        walked += step.rate
         steps += 1
     made = _finite({name: one for name, one in state.items() if name not in frozen})
-    return TrainResult(made, examples, means.values(), steps, means.examples)
+    return TrainResult(made, examples, means.values(), steps, means.examples, walked)
 
 
 def evaluate(
@@ -154,6 +161,19 @@ def _state(manifest: Manifest, parameters: Mapping[str, Array]) -> dict[str, Ten
     expected = {p.name: tensors.TensorInfo(p.dtype, tuple(p.shape)) for p in manifest.parameters}
     tensors.check_matches(arrays.describe(dict(parameters)), expected)
     return {name: tensor(parameters[name]) for name in expected}
+
+
+def _shifts(
+    correction: Mapping[str, Array], names: list[str], weights: list[Tensor]
+) -> list[Tensor]:
+    if not correction:
+        return []
+    return [
+        tensor(correction[name]).to(weight.dtype)
+        if name in correction
+        else torch.zeros_like(weight)
+        for name, weight in zip(names, weights, strict=True)
+    ]
 
 
 def _gradients(loss: Tensor, weights: list[Tensor]) -> list[Tensor]:

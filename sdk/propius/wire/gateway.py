@@ -32,7 +32,9 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment", omit_defa
     the first :class:`Accept`, ``lease_s`` the longest silence after it, ``deadline_s`` what is
     left of the round. ``leaf`` is the URL of a leaf that serves the HTTP data plane nearer by.
     ``frozen`` are tensors that the program needs beside the parameters and that never change: keep
-    them by their digest, and send none of them back. Both are left out where there are none.
+    them by their digest, and send none of them back. ``control`` is the server's control variate,
+    ``<name>/control`` for each tensor, of a job that trains with ``control_variates``; before the
+    first step of the model it is zero. These three are left out where there are none.
     """
 
     id: Id
@@ -56,10 +58,11 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment", omit_defa
     ticket: str
     leaf: Annotated[str, msgspec.Meta(max_length=200)] = ""
     frozen: Blob | None = None
+    control: Blob | None = None
 
     def blobs(self) -> dict[str, Blob]:
         """Return what the device needs on disk, by digest."""
-        named = (self.parameters, self.program, self.frozen)
+        named = (self.parameters, self.program, self.frozen, self.control)
         return {one.digest: one for one in named if one is not None}
 
 

@@ -154,9 +154,58 @@ def test_fedprox_sets_the_devices_term() -> None:
     assert faults(raw) == {"workload.train.proximal_mu": "0.1; strategy.mu is 0.5"}
 
 
-@pytest.mark.parametrize("name", ["fedprox", "fednova"])
+SCAFFOLD = {"name": "scaffold", "population": 20}
+
+
+def test_scaffold_tells_devices_to_keep_control_variates() -> None:
+    plain = spec.normalised(spec.parse(changed("strategy", SCAFFOLD)))
+    assert plain["workload"]["train"]["control_variates"] is True
+    assert spec.normalised(spec.parse(plain)) == plain
+    without = spec.normalised(spec.parse(changed("strategy", {"name": "fedavg"})))
+    assert "control_variates" not in without["workload"]["train"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "words"),
+    [
+        ("strategy", {"name": "scaffold"}, "strategy.population", "required"),
+        ("strategy.population", 7, "strategy.population", "7; at least rounds.demand (8)"),
+        ("codec", "delta-int8", "codec", "delta-int8; fp32 is allowed"),
+        ("max_update_norm", 3, "max_update_norm", "leave it out"),
+        (
+            "privacy",
+            {"noise_multiplier": 1, "clip": {"kind": "fixed", "norm": 1}},
+            "privacy",
+            "scaffold is no sum of equal weights",
+        ),
+        ("driven", True, "strategy.name", "a driven job has none"),
+        ("workload.adaptive", {}, "workload.adaptive", "leave it out"),
+        ("workload.train", {"optimizer": "adam"}, "workload.train.optimizer", "allowed: sgd"),
+        ("workload.train", {"momentum": 0.9}, "workload.train.momentum", "0 is allowed"),
+        ("workload.train", {"proximal_mu": 1}, "workload.train.proximal_mu", "0 is allowed"),
+        ("workload.train", {"clip_norm": 1}, "workload.train.clip_norm", "leave it out"),
+    ],
+)
+def test_what_scaffold_cannot_do_is_refused(path: str, value: Any, field: str, words: str) -> None:
+    raw = changed("strategy", dict(SCAFFOLD))
+    part = raw
+    *above, last = path.split(".")
+    for name in above:
+        part = part[name]
+    part[last] = value
+    errors = faults(raw)
+    assert list(errors) == [field]
+    assert words in errors[field]
+
+
+def test_only_scaffold_has_control_variates() -> None:
+    raw = changed("workload.train", {"control_variates": True})
+    assert list(faults(raw)) == ["workload.train.control_variates"]
+
+
+@pytest.mark.parametrize("name", ["fedprox", "fednova", "scaffold"])
 def test_a_strategy_that_rules_training_needs_a_program(name: str) -> None:
-    raw = changed("strategy", {"name": name})
+    raw = changed("strategy", SCAFFOLD if name == "scaffold" else {"name": name})
     raw["workload"] = {"kind": "handler", "handler": "train", "dataset": "digits"}
     assert list(faults(raw)) == ["strategy.name"]
 

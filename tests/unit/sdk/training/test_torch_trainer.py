@@ -46,6 +46,21 @@ def test_a_frozen_tensor_is_not_trained_and_does_not_come_back(compiled: Compile
     np.testing.assert_allclose(result.parameters["bias"], [0.3], rtol=1e-6)
 
 
+def test_the_correction_is_added_to_each_gradient_by_hand(compiled: CompiledProgram) -> None:
+    # As in one step of SGD by hand: the gradients are [−1, −4] and −3, and c − cᵢ shifts them.
+    shift = {"weight": np.array([[3.0, -1.0]], np.float32)}
+    result = train(compiled, linear_parameters(), linear_data(), ONE_STEP, seed=0, correction=shift)
+    np.testing.assert_allclose(result.parameters["weight"], [[-0.2, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(result.parameters["bias"], [0.3], rtol=1e-6)
+    assert result.walked == pytest.approx(0.1)
+
+
+def test_how_far_training_walked_follows_the_schedule(compiled: CompiledProgram) -> None:
+    config = TrainConfig(learning_rate=0.1, local_steps=4, batch_size=2, schedule="linear")
+    result = train(compiled, linear_parameters(), linear_data(), config, seed=0)
+    assert result.walked == pytest.approx(0.1 + 0.075 + 0.05 + 0.025)
+
+
 def test_clipping_by_hand(compiled: CompiledProgram) -> None:
     config = _changed(ONE_STEP, clip_norm=1.0)
     weight = train(compiled, linear_parameters(), linear_data(), config, 0).parameters["weight"]
