@@ -1,0 +1,354 @@
+"""How fast one device's parameters go down and its update up, against a bare server's best.
+
+    make bench NAME=transfer
+    .venv/bin/python -m benchmarks.transfer --megabytes 1 --repeats 1
+
+The real process set, and beside it ``benchmarks.bare``: raw ASGI that hashes and fsyncs the same
+bytes. One client does all, first here, then there, over a websocket and over HTTP: it hashes what
+comes down, and its update counts only when the platform has accepted it, checks, fsync and commit
+included. ``share`` is the median over the repeats of the bare server's time over the platform's in
+the same repeat, so a machine that is busy for a while slows both. Each repeat is a device of its
+own, since an assignment takes one update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import http.client
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+from websockets.asyncio.client import ClientConnection
+
+from benchmarks import process_set, result
+from benchmarks.devices import Device
+from propius import arrays, wire
+from propius.agent.connection import open_socket
+from propius.agent.downloads import RETURN_CREDIT
+from propius.agent.uploads import CHUNK
+
+MEGABYTES, REPEATS = 100, 7
+TENSORS = 4
+READY_S = 30.0
+KINDS = ("websocket", "http")
+TARGETS = {f"{kind}_{way}_share": (">=", 0.5) for kind in KINDS for way in ("down", "up")}
+QUIET = {"PROPIUS_FOLD_BATCH": "1000", "PROPIUS_LEASE_S": "3600", "PROPIUS_PING_S": "3600"}
+"""All devices are there from the first, and wait for their turn; nothing is folded meanwhile."""
+Figures = dict[str, Any]
+Times = defaultdict[str, list[float]]
+Held = tuple[ClientConnection, wire.Assignment]
+
+
+class Bench:
+    """A job of large parameters, and a device for each repeat of each kind."""
+
+    def __init__(self, platform: process_set.ProcessSet, megabytes: int, devices: int) -> None:
+        from django.utils import timezone
+
+        import jobs.services
+        from benchmarks.world import World
+        from propius.client import Client
+        from tenants import services as tenant_services
+
+        now = timezone.now()
+        self.platform = platform
+        world = World(1, "transfer")
+        self.devices = world.devices(devices)
+        _, secret = tenant_services.create_token(
+            tenant_id=world.tenants[0], name="bench", scopes=None, created_by="bench", now=now,
+        )  # fmt: skip
+        shape = (4, megabytes * 1_000_000 // (16 * TENSORS))
+        self.content = arrays.save(
+            {f"layer{n}.weight": np.ones(shape, np.float32) for n in range(TENSORS)}
+        )
+        self.digest = _digest(self.content)
+        with Client(f"http://127.0.0.1:{platform.web_port}", secret) as client:
+            digest = client.upload_parameters(self.content)
+        job, _ = jobs.services.submit(
+            tenant_id=world.tenants[0], raw=_spec(digest, devices), submitted_by="bench",
+            idempotency_key=None, now=now,
+        )  # fmt: skip
+        # By hand: the platform would wait for devices that it has seen before.
+        jobs.services.admit(job_id=job.id, numbers={}, now=now)
+
+    def update(self, number: int) -> bytes:
+        """Return the parameters with another last number: no two updates are one blob."""
+        return self.content[:-4] + struct.pack("<f", float(number))
+
+    async def begin(self) -> list[Held]:
+        """Sign all devices in, and return what each has been given."""
+        sockets = [await self._signed_in(device) for device in self.devices]
+        given = await asyncio.gather(*map(_assigned, sockets))
+        return list(zip(sockets, given, strict=True))
+
+    async def websocket(self, held: Held, data: bytes) -> tuple[float, float]:
+        """Return the seconds down and up."""
+        socket, assignment = held
+        began = time.perf_counter()
+        await _download(socket, assignment, self.digest)
+        down = time.perf_counter() - began
+        began = time.perf_counter()
+        await _upload(socket, assignment, data)
+        return down, time.perf_counter() - began
+
+    async def http(self, held: Held, data: bytes) -> tuple[float, float]:
+        """Return the seconds down and up; the session stays open meanwhile."""
+        _, assignment = held
+        line = http.client.HTTPConnection("127.0.0.1", self.platform.web_port)
+        auth = {"Authorization": f"Bearer {assignment.ticket}"}
+        down = await _timed(
+            lambda: _get(line, f"/data/v1/parameters/{self.digest}", auth, self.digest)
+        )
+        headers = auth | {
+            "Upload-Digest": _digest(data), "Upload-Length": str(len(data)), "Update-Weight": "1",
+        }  # fmt: skip
+        up = await _timed(
+            lambda: _put(line, f"/data/v1/updates/{assignment.id}", headers, data, b"accepted")
+        )
+        line.close()
+        return down, up
+
+    async def _signed_in(self, device: Device) -> ClientConnection:
+        socket = await open_socket(f"ws://127.0.0.1:{self.platform.gateway_port}/device/v1")
+        challenge = await _hear(socket, wire.Challenge)
+        proof = wire.proof(challenge.nonce, device.identifier)
+        hello = wire.Hello(
+            protocol=wire.PROTOCOL, device=device.identifier,
+            signature=device.key.sign(proof).hex(), sdk="bench", attributes={},
+            workloads={"handler": ["noop"]},
+        )  # fmt: skip
+        await socket.send(wire.encode(hello))
+        await _hear(socket, wire.Welcome)
+        return socket
+
+
+class Yardstick:
+    """The same transfers with the bare server."""
+
+    def __init__(self, port: int, content: bytes) -> None:
+        self._port = port
+        self._digest = _digest(content)
+        self._size = len(content)
+
+    async def websocket(self, data: bytes) -> tuple[float, float]:
+        """Return the seconds down and up."""
+        async with await open_socket(f"ws://127.0.0.1:{self._port}/") as socket:
+            began = time.perf_counter()
+            await socket.send("down")
+            taken = hashlib.sha256()
+            left = self._size
+            while left:
+                piece = await _chunk(socket)
+                taken.update(piece)
+                left -= len(piece)
+            _same(taken.hexdigest(), self._digest)
+            down = time.perf_counter() - began
+            began = time.perf_counter()
+            digest = _digest(data)
+            await socket.send(str(len(data)))
+            for start in range(0, len(data), CHUNK):
+                await socket.send(data[start : start + CHUNK])
+            _same(str(await socket.recv()), digest)
+            return down, time.perf_counter() - began
+
+    async def http(self, data: bytes) -> tuple[float, float]:
+        """Return the seconds down and up."""
+        line = http.client.HTTPConnection("127.0.0.1", self._port)
+        down = await _timed(lambda: _get(line, "/", {}, self._digest))
+        up = await _timed(lambda: _put(line, "/", {}, data, _digest(data).encode()))
+        line.close()
+        return down, up
+
+
+@contextmanager
+def bare_server(folder: Path, content: bytes) -> Iterator[Yardstick]:
+    """Run ``benchmarks.bare`` on the disk that the platform uses."""
+    folder.mkdir()
+    (folder / "down").write_bytes(content)
+    [port] = process_set.free_ports(1)
+    command = [sys.executable, "-m", "benchmarks.bare", str(port), str(folder)]
+    process = subprocess.Popen(command, cwd=process_set.ROOT)
+    try:
+        until = time.monotonic() + READY_S
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit("the bare server did not start")
+            time.sleep(0.05)
+        yield Yardstick(port, content)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+async def measure(bench: Bench, bare: Yardstick, repeats: int, warm_up: int = 1) -> Figures:
+    """Transfer with both, in turns."""
+    ours, theirs = Times(list), Times(list)
+    devices = iter(enumerate(await bench.begin()))
+    for repeat in range(warm_up + repeats):
+        for kind in KINDS:
+            number, held = next(devices)
+            data = bench.update(number)
+            for times, work in (
+                (ours, lambda: getattr(bench, kind)(held, data)),  # noqa: B023
+                (theirs, lambda: getattr(bare, kind)(data)),  # noqa: B023
+            ):
+                took = await work()
+                if repeat >= warm_up:
+                    for way, seconds in zip(("down", "up"), took, strict=True):
+                        times[f"{kind}_{way}"].append(seconds)
+    megabytes = len(bench.content) / 1e6
+    figures: Figures = {"megabytes": round(megabytes, 1), "repeats": repeats}
+    for name in ours:
+        shares = [bare / own for own, bare in zip(ours[name], theirs[name], strict=True)]
+        figures[f"{name}_share"] = round(statistics.median(shares), 3)
+        figures[f"{name}_mb_per_s"] = round(megabytes / statistics.median(ours[name]), 1)
+        figures[f"{name}_bare_mb_per_s"] = round(megabytes / statistics.median(theirs[name]), 1)
+    return figures
+
+
+def _spec(digest: str, devices: int) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "name": "transfer",
+        "workload": {"kind": "handler", "handler": "noop", "dataset": "numbers"},
+        "parameters": digest,
+        # More than there are: nothing is closed beside the transfers.
+        "rounds": {
+            "count": 1, "demand": devices + 5, "selection_s": 3600, "deadline_s": 3600,
+        },
+    }  # fmt: skip
+
+
+async def _hear(socket: ClientConnection, kind: type[Any]) -> Any:
+    said = wire.decode_from_gateway(await socket.recv())
+    if not isinstance(said, kind):
+        raise SystemExit(f"{said} in place of {kind.__name__}")
+    return said
+
+
+async def _assigned(socket: ClientConnection) -> wire.Assignment:
+    await socket.send(wire.encode(wire.CheckIn()))
+    while isinstance(said := wire.decode_from_gateway(await socket.recv()), wire.Idle):
+        pass
+    if not isinstance(said, wire.Assignment):
+        raise SystemExit(f"{said} in place of an assignment")
+    await socket.send(wire.encode(wire.Accept(assignment=said.id)))
+    return said
+
+
+async def _chunk(socket: ClientConnection) -> bytes:
+    piece = await socket.recv()
+    if isinstance(piece, str):
+        raise SystemExit(f"{piece} in place of bytes")
+    return piece
+
+
+async def _download(socket: ClientConnection, assignment: wire.Assignment, digest: str) -> None:
+    ask = wire.Download(assignment=assignment.id, transfer=1, digest=digest)
+    await socket.send(wire.encode(ask))
+    taken, done, owed = hashlib.sha256(), 0, 0
+    while done < assignment.parameters.size_bytes:
+        _, _, payload = wire.unpack_chunk(await _chunk(socket))
+        taken.update(payload)
+        done, owed = done + len(payload), owed + len(payload)
+        if owed >= RETURN_CREDIT:
+            await socket.send(wire.encode(wire.Credit(transfer=1, size_bytes=owed)))
+            owed = 0
+    _same(taken.hexdigest(), digest)
+
+
+async def _upload(socket: ClientConnection, assignment: wire.Assignment, data: bytes) -> None:
+    announced = wire.Upload(
+        assignment=assignment.id, transfer=2, digest=_digest(data), size_bytes=len(data), weight=1
+    )
+    await socket.send(wire.encode(announced))
+    ready = await _hear(socket, wire.UploadReady)
+    offset, credit = ready.offset, ready.credit
+    while offset < len(data):
+        while credit <= 0:
+            credit += (await _hear(socket, wire.Credit)).size_bytes
+        part = data[offset : offset + min(credit, CHUNK)]
+        await socket.send(wire.pack_chunk(2, offset, part))
+        offset, credit = offset + len(part), credit - len(part)
+    while isinstance(said := wire.decode_from_gateway(await socket.recv()), wire.Credit):
+        pass
+    if not isinstance(said, wire.Accepted):
+        raise SystemExit(f"the update was not taken: {said}")
+
+
+async def _timed(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    await asyncio.to_thread(work)
+    return time.perf_counter() - began
+
+
+def _get(line: http.client.HTTPConnection, path: str, headers: dict[str, str], digest: str) -> None:
+    line.request("GET", path, headers=headers)
+    answer = line.getresponse()
+    taken = hashlib.sha256()
+    while piece := answer.read(CHUNK):
+        taken.update(piece)
+    _same(taken.hexdigest(), digest)
+
+
+def _put(
+    line: http.client.HTTPConnection,
+    path: str,
+    headers: dict[str, str],
+    data: bytes,
+    expected: bytes,
+) -> None:
+    line.request("PUT", path, body=data, headers=headers)
+    answer = line.getresponse().read()
+    if expected not in answer:
+        raise SystemExit(f"the update was not taken: {answer!r}")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _same(found: str, wanted: str) -> None:
+    if found != wanted:
+        raise SystemExit(f"the bytes have digest {found}, not {wanted}")
+
+
+def _listens(port: int) -> bool:
+    line = http.client.HTTPConnection("127.0.0.1", port)
+    try:
+        line.request("GET", "/")
+        return line.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        line.close()
+
+
+def main() -> None:
+    """Start the platform and the bare server, measure, print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--megabytes", type=int, default=MEGABYTES)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    options = parser.parse_args()
+    devices = len(KINDS) * (options.repeats + 1)
+    with process_set.running(**QUIET) as platform:
+        bench = Bench(platform, options.megabytes, devices)
+        with bare_server(platform.paths.home / "bare", bench.content) as bare:
+            figures = uvloop.run(measure(bench, bare, options.repeats))
+    print(result.line("transfer", figures, TARGETS))
+
+
+if __name__ == "__main__":
+    main()
