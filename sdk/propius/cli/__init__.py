@@ -52,12 +52,13 @@ def main(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
-    profile: Annotated[
+    named: Annotated[
         str,
-        typer.Option(envvar="PROPIUS_PROFILE", help="Which login to use; see propius login."),
-    ] = "default",
+        typer.Option("--profile", envvar="PROPIUS_PROFILE", help="Which login to use, by name."),
+    ] = profile.DEFAULT,
 ) -> None:
     """Train models together with a fleet of devices: submit jobs, or be a device."""
+    profile.CHOSEN.set(named)
 
 
 @app.command()
@@ -80,5 +81,5 @@ def login(
             if error.status != 403:
                 raise
             tenant = ""  # A good token that may do other things, but not this.
-    path = profile.save(profile.name(), url, token)
-    typer.echo(f"signed in to {url}{tenant}; kept in {path} as profile {profile.name()}")
+    path = profile.save(profile.CHOSEN.get(), url, token)
+    typer.echo(f"signed in to {url}{tenant}; kept in {path} as profile {profile.CHOSEN.get()}")

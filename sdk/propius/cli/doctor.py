@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
     except UsageError as error:
         yield Finding("profile", False, str(error), AGAIN)
         return
-    yield Finding("profile", True, f"{profile.name()}, for {url}")
+    yield Finding("profile", True, f"{profile.CHOSEN.get()}, for {url}")
     findings = server(url, AGAIN)
     yield from findings
     if findings[0].ok:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from contextvars import ContextVar
 from pathlib import Path
-
-import click
 
 from propius.agent.identity import write_private
 from propius.calls import FEW
@@ -15,19 +14,14 @@ from propius.cli.words import UsageError
 from propius.client import Client
 
 DEFAULT = "default"
+CHOSEN: ContextVar[str] = ContextVar("profile", default=DEFAULT)
+"""The profile that this call names: ``propius --profile NAME``."""
 
 
 def config_path() -> Path:
     """Return the file that ``propius login`` writes."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "propius" / "config.toml"
-
-
-def name() -> str:
-    """Return the profile that this call names: ``propius --profile NAME``, or the default."""
-    context = click.get_current_context(silent=True)
-    found = context.find_root().params.get("profile") if context else None
-    return str(found or DEFAULT)
 
 
 def load() -> dict[str, dict[str, str]]:
@@ -76,7 +70,7 @@ def chosen() -> tuple[str, str]:
     url, token = os.environ.get("PROPIUS_URL"), os.environ.get("PROPIUS_TOKEN")
     if url and token:
         return url, token
-    profiles, wanted = load(), name()
+    profiles, wanted = load(), CHOSEN.get()
     if wanted not in profiles and wanted != DEFAULT:
         known = ", ".join(sorted(profiles)) or "there are none"
         raise UsageError(
