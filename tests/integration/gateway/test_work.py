@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import resource
+import signal
 
 import numpy
 import pytest
@@ -286,6 +288,42 @@ async def test_bytes_past_the_announced_size_are_refused(world):
     await refused(socket, "too_large")
     await status_of(world, assignment.id, until="failed")
     assert _incoming(assignment.id) == 0
+    await socket.drop()
+
+
+@pytest.mark.parametrize("offset", [0, 60], ids=["duplicated", "reordered"])
+async def test_a_chunk_out_of_its_turn_is_refused_and_nothing_is_kept(world, offset):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    announce(socket, assignment.id, ONES)
+    await socket.expect(wire.UploadReady)
+    for begin in (0, offset):
+        socket.bytes(wire.pack_chunk(2, begin, ONES[begin : begin + 30]))
+    while isinstance(got := await socket.receive(), wire.Credit):
+        pass
+    assert (got.code, got.assignment) == ("offset_mismatch", assignment.id)
+    assert "30 is expected" in got.message
+    await status_of(world, assignment.id, until="failed")
+    assert _incoming(assignment.id) == 0
+    await socket.drop()
+
+
+async def test_a_full_disk_is_told_before_the_acknowledgement_and_nothing_is_kept(world):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
+    try:
+        got = await upload(socket, assignment.id, ONES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert (got.code, got.assignment) == ("storage_full", assignment.id)
+    assert _incoming(assignment.id) == 0
+    assert await rows(lambda: Update.objects.count()) == 0
     await socket.drop()
 
 
