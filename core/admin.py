@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
-from core.errors import PropiusError
+from core.errors import Invalid, PropiusError
 
 
 class OperatorAdmin:
@@ -47,3 +52,44 @@ class ReadOnlyAdmin:
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse."""
         return False
+
+
+class Revertible:
+    """A history whose rows can be chosen again with one click."""
+
+    revert_permission = ""
+
+    def revert(self, *, row_id: int, author: str) -> str:
+        """Choose a row again; returns what to tell."""
+        raise NotImplementedError
+
+    @admin.display(description="")
+    def back(self, row: Any) -> SafeString:
+        """Show the button; the list is a form already, with its token."""
+        options = row._meta
+        name = f"admin:{options.app_label}_{options.model_name}_revert"
+        return format_html(
+            '<button type="submit" formaction="{}" class="underline">Choose again</button>',
+            reverse(name, args=[row.pk]),
+        )
+
+    def get_urls(self) -> list[Any]:
+        """Add the button's address."""
+        options = self.opts  # type: ignore[attr-defined]
+        view = self.admin_site.admin_view(require_POST(self.revert_view))  # type: ignore[attr-defined]
+        name = f"{options.app_label}_{options.model_name}_revert"
+        own = path("<int:row_id>/revert/", view, name=name)
+        return [own, *super().get_urls()]  # type: ignore[misc]
+
+    def revert_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
+        """Choose a row again, if the person may, and show the history."""
+        if not request.user.has_perm(self.revert_permission):
+            raise PermissionDenied
+        try:
+            told = self.revert(row_id=row_id, author=request.user.get_username())
+        except Invalid as error:
+            messages.error(request, f"Nothing was changed: {error.detail}.")
+        else:
+            messages.success(request, told)
+        options = self.opts  # type: ignore[attr-defined]
+        return redirect(f"admin:{options.app_label}_{options.model_name}_changelist")

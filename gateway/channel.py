@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from core import hints
@@ -21,7 +23,7 @@ RETRY_S = 0.5
 
 
 class Channel:
-    """Listens for plans, cancellations, revocations and newer sessions."""
+    """Listens for plans, cancellations, revocations, newer sessions and the end."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -53,5 +55,7 @@ class Channel:
             registry.cancel(message["cancelled"], message.get("code", "cancelled"))
         if "revoked" in message:
             registry.revoke(message["revoked"])
+        if message.get("drain") == self._hub.identifier:
+            os.kill(os.getpid(), signal.SIGTERM)  # the server drains, and this process ends
         for device, session_id in message.get("connected", ()):
             registry.replaced(device, session_id)

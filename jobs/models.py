@@ -12,6 +12,33 @@ from core.ids import uuid7
 from tenants.models import Tenant
 
 
+class Maintenance(models.Model):
+    """What the operator asks of the whole fleet. Rows are never changed; the newest is in force."""
+
+    class Mode(models.TextChoices):
+        NORMAL = "normal", "Normal: devices are bound to rounds"
+        PAUSED = "paused", "Pause: no new device is bound; those at work go on"
+        STOPPED = "stopped", "Stop: those at work are called back, too"
+
+    mode = models.CharField(max_length=10, choices=Mode.choices)
+    reason = models.CharField(max_length=300)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "maintenance"
+        get_latest_by = "id"
+
+    def __str__(self) -> str:
+        return f"{self.mode} since {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def message(self) -> str:
+        """Say it to those who wait."""
+        what = "stopped the fleet" if self.mode == self.Mode.STOPPED else "paused new rounds"
+        return f"the operator has {what}: {self.reason}"
+
+
 class Artifact(models.Model):
     """A program or a set of parameters that a tenant uploaded, and what the check of it found."""
 

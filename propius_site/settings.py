@@ -174,7 +174,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
-UNFOLD = {"SITE_TITLE": "Propius", "SITE_HEADER": "Propius operator", "SHOW_BACK_BUTTON": True}
+UNFOLD = {
+    "SITE_TITLE": "Propius",
+    "SITE_HEADER": "Propius operator",
+    "SHOW_BACK_BUTTON": True,
+    "ENVIRONMENT": "jobs.admin.banner",
+}
 
 # Static files -----------------------------------------------------------------------------------
 STATIC_URL = "static/"

@@ -5,15 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.urls import path, reverse
+from django.contrib import admin
+from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
@@ -21,10 +15,9 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from core.admin import ReadOnlyAdmin
-from core.errors import Invalid
-from scheduling import console, policies, quotas, services
-from scheduling.models import ShareChange, SharingPolicy, TenantQuota, TenantShare
+from core.admin import OperatorAdmin, ReadOnlyAdmin, Revertible
+from scheduling import console, policies, quotas, services, supply
+from scheduling.models import GatewayDrain, ShareChange, SharingPolicy, TenantQuota, TenantShare
 
 __all__ = ["console"]
 
@@ -59,47 +52,6 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             except policies.BadParameters as error:
                 self.add_error("parameters", str(error))
         return cleaned
-
-
-class Revertible:
-    """A history whose rows can be chosen again with one click."""
-
-    revert_permission = ""
-
-    def revert(self, *, row_id: int, author: str) -> str:
-        """Choose a row again; returns what to tell."""
-        raise NotImplementedError
-
-    @admin.display(description="")
-    def back(self, row: Any) -> SafeString:
-        """Show the button; the list is a form already, with its token."""
-        options = row._meta
-        name = f"admin:{options.app_label}_{options.model_name}_revert"
-        return format_html(
-            '<button type="submit" formaction="{}" class="underline">Choose again</button>',
-            reverse(name, args=[row.pk]),
-        )
-
-    def get_urls(self) -> list[Any]:
-        """Add the button's address."""
-        options = self.opts  # type: ignore[attr-defined]
-        view = self.admin_site.admin_view(require_POST(self.revert_view))  # type: ignore[attr-defined]
-        name = f"{options.app_label}_{options.model_name}_revert"
-        own = path("<int:row_id>/revert/", view, name=name)
-        return [own, *super().get_urls()]  # type: ignore[misc]
-
-    def revert_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
-        """Choose a row again, if the person may, and show the history."""
-        if not request.user.has_perm(self.revert_permission):
-            raise PermissionDenied
-        try:
-            told = self.revert(row_id=row_id, author=request.user.get_username())
-        except Invalid as error:
-            messages.error(request, f"Nothing was changed: {error.detail}.")
-        else:
-            messages.success(request, told)
-        options = self.opts  # type: ignore[attr-defined]
-        return redirect(f"admin:{options.app_label}_{options.model_name}_changelist")
 
 
 @admin.register(SharingPolicy)
@@ -238,4 +190,46 @@ class TenantQuotaAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: a bound is lifted by leaving it empty, with a reason."""
+        return False
+
+
+def _living() -> list[tuple[str, str]]:
+    return [(one, f"{one}: {sockets} devices") for one, sockets in supply.gateways().items()]
+
+
+class GatewayDrainForm(forms.ModelForm):  # type: ignore[type-arg]
+    """One of the gateways that live, and the reason."""
+
+    gateway = forms.ChoiceField(choices=_living, widget=UnfoldAdminSelectWidget)
+    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+
+    class Meta:
+        model = GatewayDrain
+        fields = ("gateway", "reason")
+
+
+@admin.register(GatewayDrain)
+class GatewayDrainAdmin(OperatorAdmin, ModelAdmin):
+    """Gateways that were asked to end. Under a supervisor each starts again at once, empty."""
+
+    form = GatewayDrainForm
+    list_display = ["gateway", "reason", "author", "created_at"]
+    ordering = ["-id"]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Drain through the service."""
+        asked = services.drain_gateway(
+            gateway=obj.gateway,
+            author=request.user.get_username(),
+            reason=obj.reason,
+            now=timezone.now(),
+        )
+        obj.pk, obj.created_at = asked.pk, asked.created_at
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: history stays as it was."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: history stays as it was."""
         return False

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from clients import selectors as client_selectors
 from clients.selectors import SMALL
+from jobs import maintenance
 from jobs import selectors as job_selectors
 from jobs.constraints import Group
 from jobs.models import Job, Round
@@ -90,7 +91,7 @@ class Explanation:
 
 def explain(job: Job, *, now: datetime, everything: bool = False) -> Explanation:
     """Explain where ``job`` stands; with ``everything``, as an operator may see it."""
-    waiting = job_selectors.waiting(job)
+    waiting = maintenance.explained(job_selectors.waiting(job), maintenance.in_force())
     if job.status == Job.Status.SUBMITTED:
         return Explanation(
             waiting.code,
@@ -105,6 +106,7 @@ def explain(job: Job, *, now: datetime, everything: bool = False) -> Explanation
         and round_ is not None
         and round_.status == Round.Status.SELECTING
         and round_.assigned < round_.target
+        and waiting.code != "maintenance"
     )
     if not short or round_ is None:
         return Explanation(waiting.code, waiting.message, waiting.numbers)

@@ -106,6 +106,18 @@ class TenantQuota(models.Model):
         return f"quota of {self.tenant_id}"
 
 
+class GatewayDrain(models.Model):
+    """A gateway that the operator asked to send its devices away and end. Kept as history."""
+
+    gateway = models.CharField(max_length=36)
+    reason = models.CharField(max_length=300)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.gateway} at {self.created_at:%Y-%m-%d %H:%M}"
+
+
 class PlanRecord(models.Model):
     """A published plan, sampled: by which rule devices were given to rounds. Kept for a day."""
 

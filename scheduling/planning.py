@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from core import connections, knobs
+from jobs import maintenance
 from jobs import selectors as job_selectors
 from jobs.selectors import OpenRound
 from scheduling import history, keys, policies, publishing, quotas, selectors, supply, tiers
@@ -27,6 +29,9 @@ def prepare(begun: publishing.Begun, *, now: datetime) -> publishing.Publication
     """
     rows = begun.rows_among(job_selectors.assignments_known(begun.pending_assignments))
     rounds = job_selectors.open_rounds()
+    if maintenance.in_force() is not None:
+        # The rounds stay known, so that what is on its way is counted; none has a free slot.
+        rounds = [dataclasses.replace(one, remaining=0) for one in rounds]
     policy = active()
     bounds = supply.tier_bounds(getattr(policy, "tiers", 1), knobs.get().supply_window_s)
     groups = selectors.constraint_groups(bounds)

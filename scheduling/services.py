@@ -18,7 +18,7 @@ from core.errors import Invalid
 from jobs import services as job_services
 from scheduling import admission, keys, learning, planning, policies, publishing, recording, supply
 from scheduling.binding import PlanNotice
-from scheduling.models import ShareChange, SharingPolicy, TenantQuota, TenantShare
+from scheduling.models import GatewayDrain, ShareChange, SharingPolicy, TenantQuota, TenantShare
 from scheduling.sharing import Terms
 from tenants import services as tenant_services
 
@@ -45,6 +45,12 @@ class QuotaInvalid(Invalid):
     """A bound below zero, or no reason."""
 
     code = "quota_invalid"
+
+
+class DrainInvalid(Invalid):
+    """No such gateway lives, or no reason."""
+
+    code = "drain_invalid"
 
 
 def plan(*, now: datetime) -> PlanNotice | None:
@@ -199,6 +205,29 @@ def set_quota(
     return quota
 
 
+@transaction.atomic
+def drain_gateway(*, gateway: str, author: str, reason: str, now: datetime) -> GatewayDrain:
+    """Have a gateway send its devices away and end, as TERM does. Raises DrainInvalid."""
+    errors = {}
+    living = supply.gateways()
+    if gateway not in living:
+        errors["gateway"] = f"{gateway!r}; living are {', '.join(living) or 'none'}"
+    if not reason.strip():
+        errors["reason"] = "say why, for those who read the history"
+    if errors:
+        text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
+        raise DrainInvalid(text, errors=errors)
+    asked = GatewayDrain.objects.create(
+        gateway=gateway, reason=reason, author=author, created_at=now
+    )
+    tenant_services.audit(
+        tenant_id=None, actor=author, action="gateway.drain", target=gateway, now=now,
+        reason=reason, sockets=living[gateway],
+    )  # fmt: skip
+    hints.to_gateways({"drain": gateway})
+    return asked
+
+
 def sweep(*, now: datetime) -> None:
     """Find every row whose hint was lost: leases, windows, deadlines, waiting jobs, demand.
 
@@ -226,6 +255,7 @@ def _sweep_rounds(*, now: datetime) -> None:
         # We were away, or Redis was emptied: devices could not renew, so silence proves nothing.
         extended = job_services.extend_leases(now=now)
         logger.warning("sweep.after_outage", extra={"leases_extended": extended})
+    job_services.uphold(now=now)
     job_services.sweep(now=now)
     # Only after a sweep that reached the rows, so that Postgres away counts as an outage too.
     client.set(keys.SWEEP, now.isoformat(), ex=OUTAGE_S)

@@ -91,6 +91,18 @@ def forget_old_profiles() -> None:
             pipe.execute()
 
 
+def gateways() -> dict[str, int]:
+    """Return how many sockets each living gateway holds, by its id."""
+    client = connections.soft_state()
+    listed: list[Any] = client.zrange(keys.GATEWAYS, 0, -1)
+    found = {}
+    for gateway_id in (one.decode() for one in listed):
+        sockets: Any = client.hget(keys.gateway(gateway_id), "sockets")
+        if sockets is not None:
+            found[gateway_id] = int(sockets)
+    return found
+
+
 def online(groups_version: str | None = None) -> Online:
     """Add up the gateways' heartbeats; only those signed under ``groups_version``, if given."""
     client = connections.soft_state()

@@ -1,11 +1,11 @@
 """Shapes of jobs and rounds."""
 
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs import selectors
+from jobs import maintenance, selectors
 from jobs.models import Job, Round
 
 
@@ -37,6 +37,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     def get_waiting(self, job: Job) -> dict[str, Any]:
         """Return what the job waits for."""
         found = selectors.waiting(job, self.context.get("current", {}).get(job.id))
+        if found.code in maintenance.FOR_DEVICES:
+            page = cast("dict[str, Any]", self.context)
+            if "maintenance" not in page:  # one look for all of its jobs
+                page["maintenance"] = maintenance.in_force()
+            found = maintenance.explained(found, page["maintenance"])
         return {"code": found.code, "message": found.message, "numbers": found.numbers}
 
 

@@ -45,6 +45,12 @@ from jobs.services.lifecycle import (
     reject,
     resume,
 )
+from jobs.services.maintenance import (
+    MaintenanceInvalid,
+    revert_maintenance,
+    set_maintenance,
+    uphold,
+)
 from jobs.services.reporting import Report, report_many
 from jobs.services.rounds import (
     RoundOver,
@@ -73,6 +79,7 @@ __all__ = [
     "Exchanged",
     "IdempotencyConflict",
     "JobUnknown",
+    "MaintenanceInvalid",
     "NotDriven",
     "ParametersMismatch",
     "Progress",
@@ -123,11 +130,14 @@ __all__ = [
     "report_many",
     "require_driven",
     "resume",
+    "revert_maintenance",
+    "set_maintenance",
     "settle_artifact",
     "shift_open",
     "start_round",
     "submit",
     "sweep",
+    "uphold",
     "uploads",
     "waited_enough",
     "wants_held",

@@ -14,21 +14,40 @@ from tests.e2e.running import RunningPlatform
 DEVICES = 10
 TOLD = re.compile(r"session\.retry code=draining .*after_s=([0-9.]+) device=(\S+)")
 
+ASK = """
+from django.utils import timezone
+from scheduling import services, supply
+from tenants.scopes import system_scope
+with system_scope():
+    for gateway in supply.gateways():
+        services.drain_gateway(gateway=gateway, author="op", reason="test", now=timezone.now())
+"""
+
 
 @pytest.fixture
-def fleet(platform: RunningPlatform, tmp_path) -> Iterator[Fleet]:
-    fleet = Fleet(platform, tmp_path, slug="drained", count=DEVICES)
+def fleet(platform: RunningPlatform, tmp_path, request) -> Iterator[Fleet]:
+    slug = f"drained-{request.node.callspec.indices['ask']}"
+    fleet = Fleet(platform, tmp_path, slug=slug, count=DEVICES)
     try:
         yield fleet.start()
     finally:
         fleet.stop()
 
 
-def test_a_gateway_that_is_stopped_in_mid_round_loses_nothing(platform, fleet):
-    job = fleet.submit(rounds=2, demand=6, seconds=2)
+def by_signal(platform: RunningPlatform) -> None:
+    os.kill(platform.pid("gateway"), signal.SIGTERM)
+
+
+def by_the_operator(platform: RunningPlatform) -> None:
+    platform.manage("shell", "-c", ASK)
+
+
+@pytest.mark.parametrize("ask", [by_signal, by_the_operator])
+def test_a_gateway_that_ends_in_mid_round_loses_nothing(platform, fleet, ask):
+    job = fleet.submit(rounds=2, demand=6, seconds=5)
     wait_until_all_are_at_work(fleet, job)
     stopped = platform.pid("gateway")
-    os.kill(stopped, signal.SIGTERM)
+    ask(platform)
     platform.wait_back("gateway", stopped)
     ended = fleet.client.wait(job, timeout_s=60, every_s=0.2)
     assert ended["outcome"] == "completed", ended["waiting"]

@@ -249,6 +249,7 @@ CONSOLE_WRITES = {
         "name": "lidar", "type": "boolean", "description": "Has a lidar",
     },
     "auth/group/add/": {"name": "watch"},
+    "jobs/maintenance/add/": {"mode": "paused", "reason": "the network is rewired"},
     "auth/user/add/": {
         "username": "new", "usable_password": "false",
     },
