@@ -16,6 +16,7 @@ from core.errors import Conflict, Unprocessable
 from jobs.models import Artifact, Job
 from jobs.services import drafting
 from jobs.services.lifecycle import JobUnknown
+from propius.strategies import CONTROL
 from tenants import services as tenant_services
 
 
@@ -138,6 +139,8 @@ def _artifacts(tenant_id: UUID, spec: Mapping[str, Any]) -> Artifact:
             frozen = _artifact(tenant_id, kind, spec["frozen"], "frozen").tensors
             _check_apart(frozen, given)
             given = {**given, **frozen}
+        if spec["workload"]["train"].get("control_variates"):
+            _check_names(parameters.tensors)
         faults = mismatches(expected=program.tensors, given=given)
         if program.status == Artifact.Status.VALID and faults:
             raise ParametersMismatch(
@@ -146,6 +149,17 @@ def _artifacts(tenant_id: UUID, spec: Mapping[str, Any]) -> Artifact:
                 errors={f"parameters.{name}": fault for name, fault in faults.items()},
             )
     return parameters
+
+
+def _check_names(trained: Mapping[str, Any]) -> None:
+    """Refuse names that control variates have in an update."""
+    taken = [name for name in sorted(trained) if name.startswith(f"{CONTROL}.")][:10]
+    if taken:
+        text = f"names of control variates begin with {CONTROL!r} and a dot; rename the tensor"
+        raise ParametersMismatch(
+            f"strategy scaffold cannot train {', '.join(taken)}: {text}",
+            errors={f"parameters.{name}": text for name in taken},
+        )
 
 
 def _check_apart(frozen: Mapping[str, Any], trained: Mapping[str, Any]) -> None:

@@ -109,6 +109,26 @@ def test_frozen_tensors_that_do_not_fit_are_named(frozen, field, words):
     assert words in caught.value.errors[field]
 
 
+def controlled(mine, names):
+    artifact(mine, "program", "e" * 64, names)
+    artifact(mine, "parameters", "d" * 64, names)
+    workload = {"kind": "program", "program": "e" * 64, "dataset": "digits"}
+    strategy = {"name": "scaffold", "population": 100}
+    return submit(mine, workload=workload, parameters="d" * 64, strategy=strategy)
+
+
+def test_scaffold_goes_to_devices_that_keep_control_variates():
+    job = controlled(factories.tenant(), ["weight"])
+    assert job.spec["effective"]["workload"] == ["program", "1+control"]
+
+
+def test_a_name_that_control_variates_have_is_refused():
+    with pytest.raises(services.ParametersMismatch) as caught:
+        controlled(factories.tenant(), ["weight", "control.weight"])
+    assert list(caught.value.errors) == ["parameters.control.weight"]
+    assert "rename the tensor" in caught.value.errors["parameters.control.weight"]
+
+
 def test_frozen_tensors_need_a_program():
     with pytest.raises(services.SpecInvalid, match="it needs workload"):
         submit(factories.tenant(), frozen="f" * 64)
