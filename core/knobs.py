@@ -42,6 +42,8 @@ class Knobs:
     admission: str = "queue"
     admission_over_quota: str = "queue"
     supply_window_s: float = 86_400.0
+    request_head_s: float = 10.0
+    request_body_s: float = 30.0
     api_requests_per_minute: int = 1200
     enrolments_per_minute: int = 600
     sign_ins: int = 10

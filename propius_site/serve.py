@@ -81,6 +81,7 @@ def main(name: str) -> None:
         host=settings.PROPIUS_BIND,
         port=port,
         loop="uvloop",
+        http="propius_site.patience:PatientProtocol",
         ws="gateway.sockets:DeviceSocket" if name == "gateway" else "websockets-sansio",
         ws_max_size=MAX_WEBSOCKET_MESSAGE,
         ws_per_message_deflate=name == "web",  # parameters do not compress

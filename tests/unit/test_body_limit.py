@@ -1,5 +1,6 @@
 """A body is cut off before Django has put it on the disk."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -59,3 +60,29 @@ async def test_uploads_may_be_as_large_as_their_knobs_say() -> None:
     assert said[0]["status"] == 413
     said, taken = await ask("/api/v1/parameters", 32, announce=32 << 20)
     assert (said[0]["status"], taken) == (200, 32 << 20)
+
+
+async def test_a_body_that_drips_is_answered_and_its_application_let_go(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("PROPIUS_REQUEST_BODY_S", "0.1")
+    knobs.get.cache_clear()
+    said: list[Any] = []
+    heard: list[str] = []
+    pieces = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Any:
+        return pieces.pop() if pieces else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def application(_: Any, receive: Any, send: Any) -> None:
+        while not heard or heard[-1] == "http.request":
+            heard.append((await receive())["type"])
+
+    scope = {"type": "http", "path": "/api/v1/jobs", "headers": []}
+    try:
+        await WithBodyLimit(application)(scope, receive, send)
+    finally:
+        knobs.get.cache_clear()
+    assert heard == ["http.request", "http.disconnect"]
+    assert (said[0]["status"], json.loads(said[1]["body"])["code"]) == (408, "too_slow")

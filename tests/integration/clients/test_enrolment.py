@@ -237,3 +237,17 @@ def test_nobody_else_can_make_a_device_leave(client, pass_):
         assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
     with system_scope():
         assert Device.objects.get(id=device).status == Device.Status.ACTIVE
+
+
+def test_every_attribute_that_the_agent_measures_is_in_the_schema(tmp_path):
+    from propius.agent import attributes
+    from propius.agent.identity import Home
+    from propius.agent.pace import Pace
+
+    home = Home(tmp_path)
+    pace = Pace(home / "pace.json")
+    pace._learnt.down_bytes_per_s = 1e6
+    pace._save()
+    measured = attributes.measured(home, without={"cpu_score"})
+    assert "network_mbps" in measured
+    assert services.check_attributes(measured) == measured
