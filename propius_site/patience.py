@@ -7,6 +7,7 @@ as each silent connection holds a file descriptor.
 from __future__ import annotations
 
 import asyncio
+
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from core import knobs
