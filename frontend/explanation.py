@@ -31,6 +31,8 @@ FACETS = {
 
 def facts(found: Explanation) -> list[tuple[str, str]]:
     """Return what stands behind a wait as (term, sentence); nothing if the job does not wait."""
+    if found.code == "maintenance":
+        return [("Maintenance", f"{found.message[:1].upper()}{found.message[1:]}.")]
     if found.needed == 0:
         return []
     shown = [("Devices", _devices(found)), ("Place", _place(found)), ("Likely", _likely(found))]

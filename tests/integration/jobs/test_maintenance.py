@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, transaction
 
+from frontend import explanation
 from jobs import maintenance
 from jobs import services as job_services
 from jobs.models import Assignment, Maintenance, Round
@@ -94,6 +95,9 @@ def test_the_wait_is_explained_with_the_operators_reason(held):
     found = explained(job)
     assert found.code == "maintenance"
     assert found.message.startswith(f"the operator has paused new rounds: {REASON}")
+    [(term, sentence)] = explanation.facts(found)
+    assert term == "Maintenance"
+    assert sentence.startswith(f"The operator has paused new rounds: {REASON}")
     ask(STOPPED)
     assert explained(job).message.startswith("the operator has stopped the fleet: ")
     ask(NORMAL)
