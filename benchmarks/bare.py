@@ -2,7 +2,8 @@
 
 Raw ASGI under uvicorn with the platform's own settings. ``FOLDER/down`` goes out as it is; what
 comes in is hashed, written and fsynced before the answer, which is its digest. No tickets, no
-credit, no rows, no checks of tensors.
+credit, no rows, no checks of tensors; and no threads, so it hashes and writes between receiving,
+which the platform does beside it.
 """
 
 from __future__ import annotations

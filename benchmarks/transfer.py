@@ -39,7 +39,7 @@ from propius.agent.connection import open_socket
 from propius.agent.downloads import RETURN_CREDIT
 from propius.agent.uploads import CHUNK
 
-MEGABYTES, REPEATS = 100, 7
+MEGABYTES, REPEATS, WARM_UP = 100, 7, 1
 TENSORS = 4
 READY_S = 30.0
 KINDS = ("websocket", "http")
@@ -192,20 +192,19 @@ def bare_server(folder: Path, content: bytes) -> Iterator[Yardstick]:
         process.wait(timeout=30)
 
 
-async def measure(bench: Bench, bare: Yardstick, repeats: int, warm_up: int = 1) -> Figures:
+async def measure(bench: Bench, bare: Yardstick, repeats: int) -> Figures:
     """Transfer with both, in turns."""
     ours, theirs = Times(list), Times(list)
     devices = iter(enumerate(await bench.begin()))
-    for repeat in range(warm_up + repeats):
+    for repeat in range(WARM_UP + repeats):
         for kind in KINDS:
             number, held = next(devices)
             data = bench.update(number)
-            for times, work in (
-                (ours, lambda: getattr(bench, kind)(held, data)),  # noqa: B023
-                (theirs, lambda: getattr(bare, kind)(data)),  # noqa: B023
+            for times, took in (
+                (ours, await getattr(bench, kind)(held, data)),
+                (theirs, await getattr(bare, kind)(data)),
             ):
-                took = await work()
-                if repeat >= warm_up:
+                if repeat >= WARM_UP:
                     for way, seconds in zip(("down", "up"), took, strict=True):
                         times[f"{kind}_{way}"].append(seconds)
     megabytes = len(bench.content) / 1e6
@@ -216,6 +215,13 @@ async def measure(bench: Bench, bare: Yardstick, repeats: int, warm_up: int = 1)
         figures[f"{name}_mb_per_s"] = round(megabytes / statistics.median(ours[name]), 1)
         figures[f"{name}_bare_mb_per_s"] = round(megabytes / statistics.median(theirs[name]), 1)
     return figures
+
+
+def run(platform: process_set.ProcessSet, megabytes: int, repeats: int) -> Figures:
+    """Set the platform against a bare server on its disk."""
+    bench = Bench(platform, megabytes, len(KINDS) * (repeats + WARM_UP))
+    with bare_server(platform.paths.home / "bare", bench.content) as bare:
+        return uvloop.run(measure(bench, bare, repeats))
 
 
 def _spec(digest: str, devices: int) -> dict[str, Any]:
@@ -342,11 +348,8 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=MEGABYTES)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     options = parser.parse_args()
-    devices = len(KINDS) * (options.repeats + 1)
     with process_set.running(**QUIET) as platform:
-        bench = Bench(platform, options.megabytes, devices)
-        with bare_server(platform.paths.home / "bare", bench.content) as bare:
-            figures = uvloop.run(measure(bench, bare, options.repeats))
+        figures = run(platform, options.megabytes, options.repeats)
     print(result.line("transfer", figures, TARGETS))
 
 

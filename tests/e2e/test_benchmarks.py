@@ -1,4 +1,4 @@
-"""The benchmarks of the control plane run, tiny; what they count is checked, never how fast."""
+"""The benchmarks run, tiny; what they count is checked, never how fast."""
 
 import json
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 from benchmarks import report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BOTH = """
+ALL = """
 import argparse, uvloop
-from benchmarks import bind, idle, process_set, result
+from benchmarks import bind, idle, process_set, result, transfer
 binds = argparse.Namespace(
     sockets=20, rounds=60, seconds=0.6, per_s=20.0, burst_devices=12, burst="5,5", bursts=1,
     warm_up_s=0.2,
@@ -23,21 +23,23 @@ with process_set.running() as platform:
     print(result.line("bind", figures, bind.TARGETS))
     figures = uvloop.run(idle.measure(platform, idles, "idle"))
     print(result.line("idle", figures, idle.TARGETS))
+    figures = transfer.run(platform, 1, 1)
+    print(result.line("transfer", figures, transfer.TARGETS))
 """
 
 
 @pytest.fixture(scope="module")
 def bench() -> dict[str, str]:
-    """Run both on one process set, in a child: they set Django up for a platform of their own."""
+    """Run all on one process set, in a child: they set Django up for a platform of their own."""
     done = subprocess.run(
-        [sys.executable, "-c", BOTH], cwd=ROOT, capture_output=True, text=True, timeout=90,
+        [sys.executable, "-c", ALL], cwd=ROOT, capture_output=True, text=True, timeout=150,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return {json.loads(line)["benchmark"]: line for line in done.stdout.splitlines()}
 
 
-@pytest.mark.parametrize("name", ["bind", "idle"])
+@pytest.mark.parametrize("name", ["bind", "idle", "transfer"])
 def test_the_last_line_is_one_json_object_with_figures_and_targets(bench, name):
     found = json.loads(bench[name])
     assert found["benchmark"] == name
@@ -48,8 +50,8 @@ def test_the_last_line_is_one_json_object_with_figures_and_targets(bench, name):
 
 
 def test_every_assignment_told_has_a_row(bench):
-    for line in bench.values():
-        assert json.loads(line)["figures"]["told_without_row"] == 0
+    for name in ("bind", "idle"):
+        assert json.loads(bench[name])["figures"]["told_without_row"] == 0
 
 
 def test_binds_are_counted_and_none_is_rejected(bench):
@@ -65,6 +67,13 @@ def test_all_idle_devices_are_bound_as_far_as_demanded_and_come_back_after_a_kil
     figures = json.loads(bench["idle"])["figures"]
     assert figures["bound"] == figures["demand"] == 25
     assert figures["back_s"] >= figures["first_back_s"] > 0
+
+
+def test_transfers_are_set_against_a_bare_server(bench):
+    found = json.loads(bench["transfer"])
+    shares = {f"{kind}_{way}_share" for kind in ("websocket", "http") for way in ("down", "up")}
+    assert set(found["targets"]) == shares
+    assert all(found["figures"][name] > 0 for name in shares)
 
 
 def test_the_page_is_made_of_the_lines(bench, tmp_path):
