@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,10 @@ import numpy as np
 import uvloop
 from websockets.asyncio.client import ClientConnection
 
-from benchmarks import process_set, result
+from benchmarks import carrier, process_set, result
 from benchmarks.devices import Device
 from propius import arrays, wire
 from propius.agent.connection import open_socket
-from propius.agent.downloads import RETURN_CREDIT
 from propius.agent.uploads import CHUNK
 
 MEGABYTES, REPEATS, WARM_UP = 100, 7, 1
@@ -73,7 +72,7 @@ class Bench:
         self.content = arrays.save(
             {f"layer{n}.weight": np.ones(shape, np.float32) for n in range(TENSORS)}
         )
-        self.digest = _digest(self.content)
+        self.digest = carrier.digest(self.content)
         with Client(f"http://127.0.0.1:{platform.web_port}", secret) as client:
             digest = client.upload_parameters(self.content)
         job, _ = jobs.services.submit(
@@ -90,17 +89,17 @@ class Bench:
     async def begin(self) -> list[Held]:
         """Sign all devices in, and return what each has been given."""
         sockets = [await self._signed_in(device) for device in self.devices]
-        given = await asyncio.gather(*map(_assigned, sockets))
+        given = await asyncio.gather(*map(carrier.assigned, sockets))
         return list(zip(sockets, given, strict=True))
 
     async def websocket(self, held: Held, data: bytes) -> tuple[float, float]:
         """Return the seconds down and up."""
         socket, assignment = held
         began = time.perf_counter()
-        await _download(socket, assignment, self.digest)
+        await carrier.download(socket, assignment, self.digest)
         down = time.perf_counter() - began
         began = time.perf_counter()
-        await _upload(socket, assignment, data)
+        await carrier.upload(socket, assignment, data)
         return down, time.perf_counter() - began
 
     async def http(self, held: Held, data: bytes) -> tuple[float, float]:
@@ -108,21 +107,24 @@ class Bench:
         _, assignment = held
         line = http.client.HTTPConnection("127.0.0.1", self.platform.web_port)
         auth = {"Authorization": f"Bearer {assignment.ticket}"}
-        down = await _timed(
-            lambda: _get(line, f"/data/v1/parameters/{self.digest}", auth, self.digest)
+        down = await carrier.timed(
+            lambda: carrier.get(line, f"/data/v1/parameters/{self.digest}", auth, self.digest)
         )
         headers = auth | {
-            "Upload-Digest": _digest(data), "Upload-Length": str(len(data)), "Update-Weight": "1",
+            "Upload-Digest": carrier.digest(data), "Upload-Length": str(len(data)),
+            "Update-Weight": "1",
         }  # fmt: skip
-        up = await _timed(
-            lambda: _put(line, f"/data/v1/updates/{assignment.id}", headers, data, b"accepted")
+        up = await carrier.timed(
+            lambda: carrier.put(
+                line, f"/data/v1/updates/{assignment.id}", headers, data, b"accepted"
+            )
         )
         line.close()
         return down, up
 
     async def _signed_in(self, device: Device) -> ClientConnection:
         socket = await open_socket(f"ws://127.0.0.1:{self.platform.gateway_port}/device/v1")
-        challenge = await _hear(socket, wire.Challenge)
+        challenge = await carrier.hear(socket, wire.Challenge)
         proof = wire.proof(challenge.nonce, device.identifier)
         hello = wire.Hello(
             protocol=wire.PROTOCOL, device=device.identifier,
@@ -130,7 +132,7 @@ class Bench:
             workloads={"handler": ["noop"]},
         )  # fmt: skip
         await socket.send(wire.encode(hello))
-        await _hear(socket, wire.Welcome)
+        await carrier.hear(socket, wire.Welcome)
         return socket
 
 
@@ -139,7 +141,7 @@ class Yardstick:
 
     def __init__(self, port: int, content: bytes) -> None:
         self._port = port
-        self._digest = _digest(content)
+        self._digest = carrier.digest(content)
         self._size = len(content)
 
     async def websocket(self, data: bytes) -> tuple[float, float]:
@@ -150,24 +152,26 @@ class Yardstick:
             taken = hashlib.sha256()
             left = self._size
             while left:
-                piece = await _chunk(socket)
+                piece = await carrier.chunk(socket)
                 taken.update(piece)
                 left -= len(piece)
-            _same(taken.hexdigest(), self._digest)
+            carrier.same(taken.hexdigest(), self._digest)
             down = time.perf_counter() - began
             began = time.perf_counter()
-            digest = _digest(data)
+            digest = carrier.digest(data)
             await socket.send(str(len(data)))
             for start in range(0, len(data), CHUNK):
                 await socket.send(data[start : start + CHUNK])
-            _same(str(await socket.recv()), digest)
+            carrier.same(str(await socket.recv()), digest)
             return down, time.perf_counter() - began
 
     async def http(self, data: bytes) -> tuple[float, float]:
         """Return the seconds down and up."""
         line = http.client.HTTPConnection("127.0.0.1", self._port)
-        down = await _timed(lambda: _get(line, "/", {}, self._digest))
-        up = await _timed(lambda: _put(line, "/", {}, data, _digest(data).encode()))
+        down = await carrier.timed(lambda: carrier.get(line, "/", {}, self._digest))
+        up = await carrier.timed(
+            lambda: carrier.put(line, "/", {}, data, carrier.digest(data).encode())
+        )
         line.close()
         return down, up
 
@@ -235,100 +239,6 @@ def _spec(digest: str, devices: int) -> dict[str, Any]:
             "count": 1, "demand": devices + 5, "selection_s": 3600, "deadline_s": 3600,
         },
     }  # fmt: skip
-
-
-async def _hear(socket: ClientConnection, kind: type[Any]) -> Any:
-    said = wire.decode_from_gateway(await socket.recv())
-    if not isinstance(said, kind):
-        raise SystemExit(f"{said} in place of {kind.__name__}")
-    return said
-
-
-async def _assigned(socket: ClientConnection) -> wire.Assignment:
-    await socket.send(wire.encode(wire.CheckIn()))
-    while isinstance(said := wire.decode_from_gateway(await socket.recv()), wire.Idle):
-        pass
-    if not isinstance(said, wire.Assignment):
-        raise SystemExit(f"{said} in place of an assignment")
-    await socket.send(wire.encode(wire.Accept(assignment=said.id)))
-    return said
-
-
-async def _chunk(socket: ClientConnection) -> bytes:
-    piece = await socket.recv()
-    if isinstance(piece, str):
-        raise SystemExit(f"{piece} in place of bytes")
-    return piece
-
-
-async def _download(socket: ClientConnection, assignment: wire.Assignment, digest: str) -> None:
-    ask = wire.Download(assignment=assignment.id, transfer=1, digest=digest)
-    await socket.send(wire.encode(ask))
-    taken, done, owed = hashlib.sha256(), 0, 0
-    while done < assignment.parameters.size_bytes:
-        _, _, payload = wire.unpack_chunk(await _chunk(socket))
-        taken.update(payload)
-        done, owed = done + len(payload), owed + len(payload)
-        if owed >= RETURN_CREDIT:
-            await socket.send(wire.encode(wire.Credit(transfer=1, size_bytes=owed)))
-            owed = 0
-    _same(taken.hexdigest(), digest)
-
-
-async def _upload(socket: ClientConnection, assignment: wire.Assignment, data: bytes) -> None:
-    announced = wire.Upload(
-        assignment=assignment.id, transfer=2, digest=_digest(data), size_bytes=len(data), weight=1
-    )
-    await socket.send(wire.encode(announced))
-    ready = await _hear(socket, wire.UploadReady)
-    offset, credit = ready.offset, ready.credit
-    while offset < len(data):
-        while credit <= 0:
-            credit += (await _hear(socket, wire.Credit)).size_bytes
-        part = data[offset : offset + min(credit, CHUNK)]
-        await socket.send(wire.pack_chunk(2, offset, part))
-        offset, credit = offset + len(part), credit - len(part)
-    while isinstance(said := wire.decode_from_gateway(await socket.recv()), wire.Credit):
-        pass
-    if not isinstance(said, wire.Accepted):
-        raise SystemExit(f"the update was not taken: {said}")
-
-
-async def _timed(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    await asyncio.to_thread(work)
-    return time.perf_counter() - began
-
-
-def _get(line: http.client.HTTPConnection, path: str, headers: dict[str, str], digest: str) -> None:
-    line.request("GET", path, headers=headers)
-    answer = line.getresponse()
-    taken = hashlib.sha256()
-    while piece := answer.read(CHUNK):
-        taken.update(piece)
-    _same(taken.hexdigest(), digest)
-
-
-def _put(
-    line: http.client.HTTPConnection,
-    path: str,
-    headers: dict[str, str],
-    data: bytes,
-    expected: bytes,
-) -> None:
-    line.request("PUT", path, body=data, headers=headers)
-    answer = line.getresponse().read()
-    if expected not in answer:
-        raise SystemExit(f"the update was not taken: {answer!r}")
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _same(found: str, wanted: str) -> None:
-    if found != wanted:
-        raise SystemExit(f"the bytes have digest {found}, not {wanted}")
 
 
 def _listens(port: int) -> bool:
