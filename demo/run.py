@@ -152,7 +152,7 @@ class Demo:
             finished=finished,
         )
 
-    def _job(self, job: jobs.DemoJob) -> dict[str, Any]:
+    def _job(self, job: jobs.DemoJob) -> Mapping[str, Any]:
         return self._clients[job.tenant].job(self._submitted[job.name])
 
     def _evaluated(self, job: jobs.DemoJob, found: Mapping[str, Any]) -> float | None:
