@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from clients import telling
 from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool, PoolCensus
 from clients.selectors import ONLINE_WITHIN, SMALL
 from clients.services import EXACT_VALUES
@@ -153,6 +154,12 @@ def _bars(rows: list[tuple[int | None, str | None, Figure]]) -> list[Bar]:
     pairs = [(label, figure) for _, label, figure in shown]
     if rest:
         pairs.append(("other values", rest))
+    # Their sum is known: it must not tell the only one that is hidden.
+    told = telling.parts([figure.shared for _, figure in pairs])
+    pairs = [
+        (label, Figure(figure.own, figure.shared, part))
+        for (label, figure), part in zip(pairs, told, strict=True)
+    ]
     most = max(figure.drawn for _, figure in pairs)
     return [Bar(label, figure, round(100 * figure.drawn / most)) for label, figure in pairs]
 

@@ -7,37 +7,48 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from clients import selectors as client_selectors
-from clients.selectors import SMALL
+from clients import telling
+from clients.selectors import PoolCount
+from clients.telling import Told
 from jobs.models import Assignment
 from tenants.scopes import system_scope
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A count, part of it of shared pools; a small shared part is not told."""
+    """A count, part of it of shared pools; a small shared part is not told.
+
+    ``told`` bounds the shared part where what stands beside it would give it away.
+    """
 
     own: int = 0
     shared: int = 0
+    told: Told | None = None
+
+    @property
+    def bounds(self) -> Told:
+        """The shared part as it may be told."""
+        return telling.alone(self.shared) if self.told is None else self.told
 
     @property
     def is_hidden(self) -> bool:
-        """Tell whether the shared part is too small to tell."""
-        return 0 < self.shared < SMALL
+        """Tell whether the figure is not told exactly."""
+        return self.bounds.least != self.bounds.most
 
     @property
     def text(self) -> str:
-        """The figure as shown: exact, or only what it is below."""
-        if self.is_hidden:
-            return f"<{self.own + SMALL}"
-        return f"{self.own + self.shared:,}".replace(",", "\u202f")
+        """The figure as shown: exact, or only what it is below or between."""
+        if self.is_hidden and self.bounds.least <= 1:
+            return f"<{telling.exact(self.own + self.bounds.most + 1).text}"
+        return self.bounds.plus(self.own).text
 
     @property
     def drawn(self) -> float:
-        """The figure as drawn; a hidden one has always the same length."""
-        return self.own + (SMALL / 2 if self.is_hidden else self.shared)
+        """The figure as drawn; those that are told alike have the same length."""
+        return self.own + self.bounds.drawn
 
     def __bool__(self) -> bool:
         return self.own + self.shared > 0
@@ -56,6 +67,10 @@ class PoolNow:
     devices: Figure
     online: Figure
     bound: Figure
+    mine: int
+    others: Figure
+    idle: Figure
+    offline: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,55 +97,74 @@ class Fleet:
 def fleet(*, tenant_id: UUID, now: datetime) -> Fleet:
     """Return the fleet as a tenant may see it."""
     counts = client_selectors.pool_counts(tenant_id=tenant_id, now=now)
-    bound, mine = _bound([one.pool_id for one in counts], tenant_id)
-    pools = [
-        PoolNow(
-            id=one.pool_id,
-            name=one.name,
-            is_shared=one.is_shared,
-            devices=_figure(one.devices, shared=one.is_shared),
-            online=_figure(one.online, shared=one.is_shared),
-            bound=_figure(bound.get(one.pool_id, 0), shared=one.is_shared),
-        )
-        for one in counts
+    bound = _bound([one.pool_id for one in counts], tenant_id)
+    pools = [_pool(one, *bound.get(one.pool_id, (0, 0))) for one in counts]
+    return Fleet(
+        pools,
+        _sum(pool.devices for pool in pools),
+        _sum(pool.online for pool in pools),
+        _segments(pools),
+    )
+
+
+def _pool(one: PoolCount, held: int, mine: int) -> PoolNow:
+    """Return a pool's figures: ``held`` devices are at work, ``mine`` of them for who asks."""
+    # A bound device may have lost its connection for a moment: then nothing is idle beyond it.
+    counts = [
+        max(0, held - mine),
+        max(0, one.online - held),
+        max(0, one.devices - max(one.online, held)),
     ]
-    devices = _sum(pool.devices for pool in pools)
-    online = _sum(pool.online for pool in pools)
-    working = _sum(pool.bound for pool in pools)
-    return Fleet(pools, devices, online, _segments(devices, online, working, mine))
-
-
-def _figure(number: int, *, shared: bool) -> Figure:
-    return Figure(shared=number) if shared else Figure(own=number)
+    if not one.is_shared:
+        others, idle, offline = (Figure(own=count) for count in counts)
+        figures = Figure(own=one.devices), Figure(own=one.online), Figure(own=held)
+        return PoolNow(one.pool_id, one.name, False, *figures, mine, others, idle, offline)
+    told = telling.parts(counts)
+    of_parts = (told[0] + told[1] + told[2]).plus(mine)
+    hides = any(0 < count < telling.SMALL for count in counts)
+    # Where no large part is there to hide a small one behind, the sum is not told either.
+    whole = of_parts if hides and max(counts) < telling.SMALL else telling.exact(one.devices)
+    online = (told[0] + told[1]).plus(mine).and_also(whole.without(told[2]))
+    return PoolNow(
+        one.pool_id,
+        one.name,
+        True,
+        Figure(shared=one.devices, told=whole),
+        Figure(shared=one.online, told=online),
+        Figure(shared=held, told=told[0].plus(mine)),
+        mine,
+        *(Figure(shared=count, told=part) for count, part in zip(counts, told, strict=True)),
+    )
 
 
 def _sum(figures: Iterable[Figure]) -> Figure:
-    return sum(figures, Figure())
+    """Add up what is told, so that a sum tells no more than its parts."""
+    found = list(figures)
+    return Figure(
+        sum(one.own for one in found),
+        sum(one.shared for one in found),
+        sum((one.bounds for one in found), Told()),
+    )
 
 
-def _bound(pools: list[UUID], tenant_id: UUID) -> tuple[dict[UUID, int], int]:
+def _bound(pools: list[UUID], tenant_id: UUID) -> dict[UUID, tuple[int, int]]:
     """Count bound devices by pool, whoever works with them; and those that work for us."""
-    held = Assignment.objects.filter(status=Assignment.Status.BOUND)
+    held = Assignment.objects.filter(status=Assignment.Status.BOUND, device__pool_id__in=pools)
     with system_scope():
         rows = (
-            held.filter(device__pool_id__in=pools)
+            held.order_by()
             .values_list("device__pool_id")
-            .annotate(devices=Count("id"))
+            .annotate(every=Count("id"), mine=Count("id", filter=Q(tenant_id=tenant_id)))
         )
-        by_pool: dict[UUID, int] = dict(rows)
-    return by_pool, held.filter(tenant_id=tenant_id).count()
+        return {pool_id: (every, mine) for pool_id, every, mine in rows}
 
 
-def _segments(devices: Figure, online: Figure, working: Figure, mine: int) -> list[Segment]:
-    others = max(0, working.own + working.shared - mine)
-    # A bound device may have lost its connection for a moment: then nothing is idle beyond it.
-    idle = _minus(online, working)
-    offline = _minus(_minus(devices, working), idle)
+def _segments(pools: list[PoolNow]) -> list[Segment]:
     parts = [
-        ("mine", "working for you", Figure(own=mine)),
-        ("others", "working for others", Figure(shared=others)),
-        ("idle", "idle, connected", idle),
-        ("offline", "not connected", offline),
+        ("mine", "working for you", Figure(own=sum(pool.mine for pool in pools))),
+        ("others", "working for others", _sum(pool.others for pool in pools)),
+        ("idle", "idle, connected", _sum(pool.idle for pool in pools)),
+        ("offline", "not connected", _sum(pool.offline for pool in pools)),
     ]
     whole = sum(figure.drawn for _, _, figure in parts) or 1.0
     segments, start = [], 0.0
@@ -139,7 +173,3 @@ def _segments(devices: Figure, online: Figure, working: Figure, mine: int) -> li
         segments.append(Segment(kind, label, figure, round(start, 2), width))
         start += width
     return segments
-
-
-def _minus(whole: Figure, part: Figure) -> Figure:
-    return Figure(max(0, whole.own - part.own), max(0, whole.shared - part.shared))

@@ -51,6 +51,19 @@ def test_it_never_adds_a_hidden_count_to_a_known_one(world):
     assert Figure(own=3, shared=2).drawn == Figure(own=3, shared=4).drawn
 
 
+def test_it_tells_no_count_that_what_stands_beside_it_gives_away(world, browse):
+    seen = [factories.device(world.shared, os="linux") for _ in range(3)]
+    for number in range(43):
+        factories.device(world.shared, os="linux" if number else "plan9")
+    with system_scope():
+        Device.objects.filter(id__in=[one.id for one in seen]).update(seen_at=timezone.now())
+    page = browse(world.viewer).get("/devices/")
+    fleet = page.context["fleet"]
+    assert (fleet.devices.text, fleet.online.text) == ("46", "<5")
+    parts = {one.kind: one.figure.text for one in fleet.segments}
+    assert parts == {"mine": "0", "others": "0", "idle": "<5", "offline": "42 to 45"}
+
+
 def test_it_names_no_value_that_few_shared_devices_have(world, browse):
     for _ in range(6):
         factories.device(world.shared, region="north", memory_mb=3000)

@@ -169,7 +169,7 @@ def test_it_says_why_a_job_was_rejected(world, browse):
         )  # fmt: skip
         Job.objects.filter(id=job.id).update(finished_at="2099-01-01T00:00Z")
     page = browse(world.owner).get("/").content.decode()
-    assert "1 job waits; 1 job needs a look." in page
+    assert "1 job waits; 2 jobs need a look." in page  # nobody is there for the other
     assert "0 of 4 devices fit, 6 needed" in page
 
 
