@@ -362,9 +362,28 @@ async def test_a_slowed_device_takes_longer_by_its_factor(home: Path) -> None:
     assert times[1] - times[0] >= 0.2
 
 
+async def declined_by_data(peer: Peer) -> None:
+    """Let the device decline for what its data set is like, and for too many questions."""
+    workload = {"kind": "handler", "handler": "logistic", "dataset": "digits"}
+    for number, (needs, code) in enumerate(
+        (
+            ({"x": {"shape": [28, 28]}}, "dataset.x.shape"),
+            ({"y": {"classes": 2}}, "dataset.y.classes"),
+        )
+    ):
+        changes = {"workload": workload | {"needs": needs}}
+        await peer.send(assignment(f"d{number}", job=f"n{number}", **changes))
+        assert (await peer.expect(wire.Decline)).code == code
+    asked = {"examples": {"min": 1}}  # of a job whose one question was answered above
+    await peer.send(assignment("d2", job="n1", kind="evaluate", constraints=asked))
+    assert (await peer.expect(wire.Decline)).code == "probe_limit"
+
+
 async def test_no_private_name_or_value_ever_leaves(home: Path) -> None:
     """Search every byte sent in a session of offers, refusals, failures and results."""
-    (home / "consent.toml").write_text('[tenants.globex]\nkinds = []\ndatasets = ["digits"]\n')
+    (home / "consent.toml").write_text(
+        '[tenants.globex]\nkinds = []\ndatasets = ["digits"]\n[probes]\nper_job = 1\n'
+    )
     trainer = EchoTrainer()
     constraints = {
         "r1": {"label_classes": {"min": 7}},
@@ -395,6 +414,7 @@ async def test_no_private_name_or_value_ever_leaves(home: Path) -> None:
         ):
             await peer.send(assignment(f"b{number}", job=f"k{number}", **changes))
             await peer.expect(wire.Decline)
+        await declined_by_data(peer)
         trainer.error = TrainingError("task_failed", "KeyError: 'oncology-west-7' of ward")
         await peer.send(assignment("c1", job="j3"))
         await peer.expect(wire.Accept)
