@@ -58,7 +58,7 @@ def test_an_update_that_does_not_fit_is_refused_before_it_is_acknowledged(room, 
         keeper.rounds[str(ROUND)] = Holding(RECIPE)
         cache = ParameterCache(root, threads, max_bytes=1 << 20, pinned=keeper.pinned)
         plane = LeafPlane(cache, keeper, threads)
-        plane.keys = [tickets.public_key()]
+        plane.keys = tickets.public_keys(now=datetime.now(UTC))
         ticket = tickets.issue(
             assignment_id=ASSIGNMENT, downloads=[], upload_bytes=1 << 20, now=datetime.now(UTC),
             round_id=str(ROUND),
