@@ -45,6 +45,8 @@ class CuttingProxy:
         down = asyncio.create_task(self._pump("down", from_gateway, writer))
         await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
         writer.transport.abort()
+        up.cancel()
+        await asyncio.wait([up])
         with suppress(OSError):
             to_gateway.write_eof()
         if down.done():
@@ -190,12 +192,22 @@ async def test_a_device_that_never_reads_fills_no_memory(db, at_once):
         running.start(StartDownload("a", transfer, blob, 0, 1 << 40), moved)
         running.add_credit(transfer, 1 << 40)
     async with asyncio.timeout(20):
-        while out._queued < line.CHUNKS_QUEUED or len(handed) < 1:
+        while out._queued < line.CHUNKS_QUEUED or not all(
+            map(_has_read, running._running.values())
+        ):
             await asyncio.sleep(0.01)
     waiting = out._queued
     # Each transfer holds what it has read besides; the line holds what all have queued.
     assert waiting <= line.CHUNKS_QUEUED + at_once * (wire.MAX_CHUNK + wire.CHUNK_HEADER.size)
     assert waiting + at_once * downloads.READ_BYTES <= at_once * BUFFERS
+    tasks = [task for _, task in running._running.values()]
     running.stop()
+    await asyncio.wait(tasks)
     out.drop()
     threads.stop()
+
+
+def _has_read(one) -> bool:
+    """Its file is open and closed with it; it waits for room in the line."""
+    reading = one[0]._reading
+    return reading is not None and reading.done()
