@@ -33,6 +33,7 @@ class CuttingProxy:
     def __init__(self, port: int) -> None:
         self.passed = {"up": 0, "down": 0}
         self.cuts: dict[str, list[int]] = {"up": [], "down": []}
+        self.lines: list[asyncio.Task] = []
         self._gateway = port
 
     def cut_within(self, way: str, size_bytes: int) -> None:
@@ -40,6 +41,7 @@ class CuttingProxy:
         self.cuts[way] = [self.passed[way] + size_bytes * n // (CUTS + 1) for n in parts]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.lines.append(asyncio.current_task())
         from_gateway, to_gateway = await asyncio.open_connection("127.0.0.1", self._gateway)
         up = asyncio.create_task(self._pump("up", reader, to_gateway))
         down = asyncio.create_task(self._pump("down", from_gateway, writer))
@@ -163,6 +165,7 @@ async def test_five_cuts_each_way_cost_at_most_a_window_each(world):
         proxy.cut_within("up", len(up))
         assert await device.until_done(lambda *line: device.upload(*line, up)) == CUTS
         assert len(up) <= device.sent <= len(up) + CUTS * wire.WINDOW
+        await asyncio.gather(*proxy.lines)
         server.close()
         await server.wait_closed()
 
