@@ -57,7 +57,8 @@ def by_leaf(fleet: Fleet, job: str) -> tuple[int, int]:
         "SELECT count(*), count(b.digest) FROM aggregation_update u"
         " JOIN jobs_round r ON r.id = u.round_id"
         # Device 0 adds nothing: its update is the version that it began from.
-        " LEFT JOIN aggregation_blob b ON b.digest = u.digest AND u.digest != r.base_digest"
+        " LEFT JOIN aggregation_blob b ON b.digest = u.digest AND b.tenant_id = u.tenant_id"
+        " AND u.digest != r.base_digest"
         " WHERE r.job_id = %s",
         job,
     )
