@@ -15,6 +15,9 @@ from aggregation.transfer.threads import Threads
 Pinned = Callable[[], Collection[str]]
 """Digests that must stay: updates that the root has not got, sums of them, and their bases."""
 
+Entry = tuple[float, int, str]
+"""When a blob was last used, its size and its digest."""
+
 
 class ParameterCache:
     """A cap over the leaf's blob store: what is not pinned goes, the longest unused first."""
@@ -40,19 +43,21 @@ class ParameterCache:
             task.add_done_callback(lambda done: self._fetched(digest, done))
         await asyncio.shield(task)
 
-    def cached_bytes(self) -> int:
+    async def cached_bytes(self) -> int:
         """Return how much is here that may go."""
-        return sum(size for _, size, _ in _entries(self._pinned()))
+        return sum(size for _, size, _ in await self._free_to_go())
 
-    def evict(self, keep: str = "") -> None:
+    async def evict(self, keep: str = "") -> None:
         """Make room."""
-        entries = _entries({*self._pinned(), keep})
-        total = sum(size for _, size, _ in entries)
-        for _, size, digest in sorted(entries):
-            if total <= self._max_bytes:
-                return
-            if blobs.store().delete(digest, grace_s=0.0):
-                total -= size
+        entries = [one for one in await self._free_to_go() if one[2] != keep]
+        await self._threads.files(partial(_make_room, entries, self._max_bytes))
+
+    async def _free_to_go(self) -> list[Entry]:
+        entries = await self._threads.files(_entries)
+        # Asked on the loop, where it changes, and after the look at the disk: an update is pinned
+        # before its file is there.
+        pinned = self._pinned()
+        return [one for one in entries if one[2] not in pinned]
 
     def _fetched(self, digest: str, done: asyncio.Task[None]) -> None:
         self._fetching.pop(digest, None)
@@ -69,7 +74,7 @@ class ParameterCache:
         self.fetched += writer.size_bytes
         if found != digest:
             raise RootAway(f"the bytes that came for {digest} have SHA-256 {found}")
-        await self._threads.files(partial(self.evict, digest))
+        await self.evict(digest)
 
 
 def _touch(digest: str) -> bool:
@@ -81,11 +86,18 @@ def _touch(digest: str) -> bool:
     return True
 
 
-def _entries(pinned: Collection[str]) -> list[tuple[float, int, str]]:
+def _make_room(entries: list[Entry], max_bytes: int) -> None:
+    total = sum(size for _, size, _ in entries)
+    for _, size, digest in sorted(entries):
+        if total <= max_bytes:
+            return
+        if blobs.store().delete(digest, grace_s=0.0):
+            total -= size
+
+
+def _entries() -> list[Entry]:
     found = []
     for digest in blobs.store().digests():
-        if digest in pinned:
-            continue
         try:
             state = blobs.store().path(digest).stat()
         except (blobs.BlobMissing, FileNotFoundError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._next = 1
+        # Threads add notes at the same moment; each takes its number in one step.
+        self._numbers = itertools.count(1)
 
     def read(self) -> list[Member]:
         """Return what an earlier process left, in order."""
@@ -40,13 +42,12 @@ class Journal:
             found.append(msgspec.json.decode(path.read_bytes(), type=Member))
         found.sort(key=lambda one: one.number)
         if found:
-            self._next = found[-1].number + 1
+            self._numbers = itertools.count(found[-1].number + 1)
         return found
 
     def add(self, round_id: str, said: messages.Update) -> Member:
         """Note an update, durably. Raises StorageFull, OSError."""
-        member = Member(number=self._next, round=round_id, said=said)
-        self._next += 1
+        member = Member(number=next(self._numbers), round=round_id, said=said)
         path = self._path(said.assignment)
         new = path.with_suffix(".new")
         with blobs.refusing_when_full(), new.open("wb") as file:

@@ -155,13 +155,15 @@ class Keeper:
         try:
             while batch := held.batch(self.fold_batch, rest=due):
                 await self._fold(held, batch)
+            batches = list(held.folded) if due else []
+            path = await self._merged(batches) if batches else None
         except (PropiusError, ValueError, OSError) as error:
             # What cannot be folded here is judged at the root, one by one.
             logger.warning("leaf.not_folded", extra={"round": round_id, "reason": str(error)})
             await self._forward(round_id, held)
             return
-        if due and held.folded:
-            await self._push(round_id, held)
+        if path is not None:
+            await self._push(round_id, held, batches, path)
 
     async def _fold(self, held: Holding, batch: tuple[Member, ...]) -> None:
         base: Path | None = None
@@ -170,13 +172,14 @@ class Keeper:
         work = partial(summing.fold, held.recipe, batch, base)
         held.fold(Folded(batch, await self._threads.files(work)))
 
-    async def _push(self, round_id: str, held: Holding) -> None:
-        batches = list(held.folded)
-        digest = await self._threads.files(partial(summing.merge, [one.digest for one in batches]))
+    async def _merged(self, batches: list[Folded]) -> Path:
+        digests = [one.digest for one in batches]
+        return blobs.store().path(await self._threads.files(partial(summing.merge, digests)))
+
+    async def _push(self, round_id: str, held: Holding, batches: list[Folded], path: Path) -> None:
         members = [[one.assignment for one in batch.members] for batch in batches]
-        path = blobs.store().path(digest)
         try:
-            await self._root.push(round_id, path, digest, members)
+            await self._root.push(round_id, path, path.name, members)
         except RootAway:
             raise
         except PropiusError as error:

@@ -23,7 +23,7 @@ from aggregation.transfer import downloads
 from aggregation.transfer.exchange import Exchange, Receive, Scope, Send
 from aggregation.transfer.plane import BYTES, DataPlane
 from aggregation.transfer.threads import Threads
-from aggregation.transfer.uploads import Order, Upload
+from aggregation.transfer.uploads import Order, Upload, announced_digest
 from aggregation.uploads import UploadSink, Wanted
 from core.errors import Conflict
 
@@ -87,7 +87,7 @@ class LeafPlane(DataPlane):
             BYTES.labels("up").inc(await upload.run())
 
     async def _begun(self, exchange: Exchange, ticket: Ticket) -> None:
-        digest = exchange.headers.get("upload-digest", "")
+        digest = announced_digest(exchange)
         is_whole = self._keeper.has(ticket.assignment)
         identifier = UUID(ticket.assignment)
         offset = await self._threads.files(

@@ -114,7 +114,11 @@ class Root:
             raise _away(error) from error
         if answer.status_code != 200:
             raise _refusal(answer)
-        return msgspec.json.decode(answer.content, type=kind)
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.DecodeError as error:
+            # Of a proxy before the root, or of another version: asked again, as any lost answer.
+            raise RootAway(f"the root answers {path} with something else: {error}") from error
 
     async def _send(self, path: str, file: Path, headers: dict[str, str]) -> None:
         size = {"Content-Length": str(file.stat().st_size)}
@@ -137,8 +141,8 @@ def _away(error: httpx.HTTPError) -> RootAway:
 
 def _refusal(answer: httpx.Response) -> PropiusError:
     try:
-        problem = answer.json()
-    except ValueError:
+        problem = msgspec.json.decode(answer.content, type=dict[str, object])
+    except msgspec.DecodeError:
         problem = {}
     if answer.status_code >= 500 or answer.status_code in (408, 429):
         return RootAway(f"the root answers {answer.status_code}: {problem.get('detail', '')}")

@@ -104,7 +104,7 @@ class Leaf:
             await asyncio.sleep(BUSY_BEAT_S if self._keeper.held else IDLE_BEAT_S)
 
     async def _beat(self) -> None:
-        load = await self._threads.files(self._load)
+        load = await self._load()
         told = await self._root.beat(load, self._keeper.asked_about())
         if not self._plane.keys:
             logger.info("leaf.ready", extra={"leaf": told.leaf, "root": self._options.root})
@@ -114,10 +114,11 @@ class Leaf:
         self._keeper.fold_batch = told.fold_batch
         self._keeper.told(told.rounds)
 
-    def _load(self) -> messages.Load:
+    async def _load(self) -> messages.Load:
+        usage = await self._threads.files(lambda: shutil.disk_usage(self._options.folder))
         return messages.Load(
-            free_bytes=shutil.disk_usage(self._options.folder).free,
-            cached_bytes=self._cache.cached_bytes(),
+            free_bytes=usage.free,
+            cached_bytes=await self._cache.cached_bytes(),
             held=self._keeper.held,
             version=__version__,
         )

@@ -81,19 +81,22 @@ def read_order(headers: Mapping[str, str]) -> Order:
     return order
 
 
+def announced_digest(exchange: Exchange) -> str:
+    """Return which update a HEAD asks about. Raises BadHeaders."""
+    try:
+        return msgspec.convert(exchange.headers.get("upload-digest"), fields.Digest)
+    except msgspec.ValidationError as error:
+        raise BadHeaders(f"Upload-Digest: {error}") from error
+
+
 async def begun(exchange: Exchange, ticket: Ticket, threads: Threads) -> None:
     """Answer HEAD: how many bytes are here, and whether the update counts already.
 
     Raises BadHeaders; StaleAssignment, RoundClosed, AssignmentOver; DatabaseAway.
     """
-    try:
-        digest = msgspec.convert(exchange.headers.get("upload-digest"), fields.Digest)
-    except msgspec.ValidationError as error:
-        raise BadHeaders(f"Upload-Digest: {error}") from error
+    digest = announced_digest(exchange)
     assignment_id = UUID(ticket.assignment)
-    offset = await threads.files(
-        lambda: incoming.size(assignment_id=assignment_id, digest=digest)
-    )
+    offset = await threads.files(lambda: incoming.size(assignment_id=assignment_id, digest=digest))
     headers = {"cache-control": "no-store", "upload-complete": "?0"}
     if not offset:
         counted = await threads.rows(lambda: _counted_bytes(assignment_id))

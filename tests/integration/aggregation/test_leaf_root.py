@@ -1,0 +1,95 @@
+"""A leaf whose root, or whose disk, does not do what it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from aggregation import blobs
+from aggregation.leaf import messages
+from aggregation.leaf.holdings import Folded, Holding
+from aggregation.leaf.journal import Journal
+from aggregation.leaf.keeper import Keeper, When
+from aggregation.leaf.plane import LeafThreads
+from aggregation.leaf.root import Root, RootAway, RootRefused
+
+ROUND = str(uuid4())
+RECIPE = messages.Recipe(
+    round=ROUND, take=True, fold=True, strategy={"name": "fedavg"}, codecs=["fp32"], tensors={},
+    base="0" * 64,
+)  # fmt: skip
+
+
+@asynccontextmanager
+async def answering(status: str, body: bytes) -> AsyncIterator[tuple[Root, list[str]]]:
+    """A server that gives every request the same answer, and the requests that it has had."""
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        asked.append(" ".join(head.split(" ", 2)[:2]))
+        size = [one for one in head.lower().splitlines() if one.startswith("content-length:")]
+        await reader.readexactly(int(size[0].split(":")[1]) if size else 0)
+        length = f"Content-Length: {len(body)}\r\nConnection: close"
+        writer.write(f"HTTP/1.1 {status}\r\n{length}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    root = Root(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "token")
+    try:
+        yield root, asked
+    finally:
+        await root.close()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        ("200 OK", b"<html>sign in</html>", RootAway),
+        ("200 OK", b'{"round": 1}', RootAway),
+        ("409 Conflict", b'["no problem document"]', RootRefused),
+    ],
+)
+def test_an_answer_that_is_no_roots_is_an_error_that_the_leaf_knows(status, body, error):
+    async def ask() -> None:
+        async with answering(status, body) as (root, _):
+            with pytest.raises(error):
+                await root.recipe(ROUND)
+
+    asyncio.run(ask())
+
+
+def test_updates_whose_sum_is_gone_from_the_disk_are_handed_over_one_by_one(tmp_path: Path):
+    with blobs.store().writer() as writer:
+        writer.write(b"an update")
+        digest = writer.commit()
+    said = messages.Update(
+        assignment=str(uuid4()), ticket="t", digest=digest, size_bytes=9, weight=1.0
+    )
+
+    async def look() -> tuple[list[str], int]:
+        async with answering("200 OK", b"") as (root, asked):
+            threads = LeafThreads()
+            journal = Journal(tmp_path / "held")
+            member = journal.add(ROUND, said)
+            keeper = Keeper(root, journal, threads, When(count=1))
+            held = keeper.rounds[ROUND] = Holding(RECIPE, since=0.0)
+            held.folded.append(Folded((member,), "f" * 64))
+            running = asyncio.create_task(keeper.run())
+            async with asyncio.timeout(20):
+                while held.count:
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            threads.stop()
+            return asked, len(journal.read())
+
+    asked, left = asyncio.run(look())
+    assert asked == [f"PUT /data/v1/leaf/updates/{said.assignment}"]
+    assert left == 0
