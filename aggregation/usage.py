@@ -12,9 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Max, Min
 
 from aggregation.models import UsageDay
-from jobs.models import Job
+from jobs.models import Job, Round
 
 _SUMS = """
     SELECT r.tenant_id, r.job_id, count(DISTINCT r.id) FILTER (WHERE r.outcome <> 'failed'),
@@ -45,11 +46,15 @@ class Line:
     up_bytes: int
 
 
-def roll_up(*, now: datetime) -> int:
-    """Count yesterday and today anew, as the system role; returns how many lines were written."""
+def roll_up(*, now: datetime, since: date | None = None) -> int:
+    """Count each day from ``since`` on anew, as the system role; returns how many lines it wrote.
+
+    Without ``since``, from yesterday or the last day that was counted: whichever is earlier.
+    """
     today = now.astimezone(UTC).date()
+    day = since or _next_due(today)
     written = 0
-    for day in (today - timedelta(days=1), today):
+    while day <= today:
         rows = [UsageDay(day=day, **values) for values in _counted(day, now=now, with_open=False)]
         UsageDay.objects.bulk_create(
             rows,
@@ -58,7 +63,17 @@ def roll_up(*, now: datetime) -> int:
             update_fields=_COUNTED,
         )
         written += len(rows)
+        day += timedelta(days=1)
     return written
+
+
+def _next_due(today: date) -> date:
+    """Return the first day that may lack something: rounds were counted never, or not lately."""
+    counted = UsageDay.objects.aggregate(day=Max("day"))["day"]
+    if counted is None:
+        closed = Round.objects.aggregate(at=Min("closed_at"))["at"]
+        counted = closed.astimezone(UTC).date() if closed else today
+    return min(counted, today - timedelta(days=1))
 
 
 def lines(*, days: int, now: datetime) -> list[Line]:

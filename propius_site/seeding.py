@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from django.db.models import Model
 
+from aggregation import usage
 from aggregation.models import ModelVersion
 from clients import services as client_services
 from clients.models import Device, Pool
@@ -69,6 +70,7 @@ def seed(size: Size, *, slug: str, now: datetime) -> Seeded:
     _save(Assignment, _assignments(rounds, devices, draw))
     _save(ModelVersion, map(_version, (one for one in rounds if one.outcome == "completed")))
     _finish(ended, now)
+    usage.roll_up(now=now, since=min(one.opened_at for one in rounds).date())
     return Seeded(tenant, shared, private, jobs)
 
 
@@ -122,12 +124,14 @@ def _job(tenant: Tenant, number: int, size: Size, now: datetime) -> Job:
 def _rounds(job: Job, draw: random.Random, now: datetime) -> Iterator[Round]:
     count = int(job.spec["rounds"]["count"])
     at = job.submitted_at
+    # In order: pages sort rounds by id, which counts time by milliseconds only.
+    ids = sorted(uuid7() for _ in range(count))
     for number in range(1, count + 1):
         took = timedelta(seconds=draw.uniform(60, 400))
         accuracy = 1 - 0.9 * math.exp(-4 * number / count) - draw.uniform(0, 0.03)
         outcome = "failed" if draw.random() < 0.03 and number < count else "completed"
         yield Round(
-            id=uuid7(), tenant_id=job.tenant_id, job=job, number=number, kind="train",
+            id=ids[number - 1], tenant_id=job.tenant_id, job=job, number=number, kind="train",
             status="finished", outcome=outcome, demand=PER_ROUND, target=PER_ROUND,
             quorum=PER_ROUND, assigned=PER_ROUND, reported=PER_ROUND, base_version=number - 1,
             reason={} if outcome == "completed" else {"code": "too_few_reports", "message": "–"},

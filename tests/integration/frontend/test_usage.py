@@ -60,6 +60,15 @@ def test_what_is_rolled_up_stays_when_its_rows_have_gone(world):
         assert usage.lines(days=7, now=now) == []
 
 
+def test_days_that_were_never_counted_are_made_up_for(world):
+    now = timezone.now().replace(hour=12)
+    close(world, at=now - timedelta(days=5), seconds=60)
+    with system_scope():
+        usage.roll_up(now=now)
+    with scope(world.tenant.id):
+        assert [one.rounds for one in usage.lines(days=7, now=now)] == [1]
+
+
 def test_open_rounds_count_as_of_now(world):
     now = timezone.now()
     round_ = factories.open_round(world.job)
