@@ -120,6 +120,7 @@ class Agent:
         """
         with control.running(self.device.home):
             watching = asyncio.create_task(self._watch.run(self))
+            watching.add_done_callback(self._watch_ended)
             try:
                 await self._serve()
             finally:
@@ -152,6 +153,14 @@ class Agent:
             self._close()
         elif self._dialling is not None:
             self._dialling.cancel()
+
+    def _watch_ended(self, watching: asyncio.Task[None]) -> None:
+        """Do not work on without anybody who looks at the owner's switches and conditions."""
+        if not watching.cancelled() and (error := watching.exception()) is not None:
+            log.error("watch.failed", exc_info=error)
+            text = f"the owner's conditions cannot be looked at ({type(error).__name__}: {error})"
+            self._stopped = ev.Stop("watch_failed", text)
+            self._end()
 
     def conditions_changed(self, event: ev.ConditionsChanged) -> None:
         """See :class:`propius.agent.watch.Watched`."""
@@ -196,6 +205,7 @@ class Agent:
             cache=self._cache,
             spool=self._spool,
             counter=self._recorder,
+            tls=self._tls,
             on_message=self._received,
             emit=self._apply,
         )

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import httpx
 
 from propius import wire
-from propius.agent import control, identity
+from propius.agent import control, identity, network
 from propius.agent.identity import Home, IdentityError
+from propius.agent.owner_files import OwnerFileError
 
 TIMEOUT_S = 10.0
 STOP_S = 20.0
@@ -58,7 +59,7 @@ def leave(home: Home, *, erase: bool, transport: httpx.BaseTransport | None = No
     try:
         _revoke(home, transport)
         done.revoked = True
-    except IdentityError as error:
+    except (IdentityError, OwnerFileError) as error:
         done.why_not = str(error)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         done.why_not = f"the platform cannot be reached: {error}"
@@ -79,7 +80,8 @@ def _revoke(home: Home, transport: httpx.BaseTransport | None) -> None:
     enrolment, key = identity.load_enrolment(home), identity.load_key(home)
     if not enrolment.url:
         raise IdentityError("the enrolment does not say where the platform is")
-    with httpx.Client(timeout=TIMEOUT_S, transport=transport) as client:
+    verify = network.trust(home) or True
+    with httpx.Client(timeout=TIMEOUT_S, verify=verify, transport=transport) as client:
         answer = client.post(
             f"{enrolment.url}/api/v1/devices/leave",
             json={

@@ -96,6 +96,12 @@ class Downloads:
         if one.taken >= RETURN_CREDIT and not self._held:
             self._return_credit(one)
 
+    def fail(self, transfer: int, error: Failed) -> None:
+        """End a transfer that the platform refuses."""
+        one = self._active.get(transfer)
+        if one is not None:
+            self._end(one, error)
+
     def hold(self) -> None:
         """Take no more than what is under way, at most a window, until :meth:`go_on`."""
         self._held = True

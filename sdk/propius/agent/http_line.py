@@ -57,6 +57,7 @@ class HttpLine:
         )
         self._putting: asyncio.Task[None] | None = None
         self._held = ""
+        self._broken: BaseException | None = None
 
     # --- what the agent asks of a line --------------------------------------------------------
 
@@ -96,7 +97,10 @@ class HttpLine:
         return None
 
     async def run(self) -> None:
-        """Serve until the work is done or the network gone. Raises :class:`wire.ProtocolError`."""
+        """Serve until the work is done or the network gone.
+
+        Raises as :meth:`propius.agent.visits.Visits.say`, and :class:`wire.ProtocolError`.
+        """
         talking = asyncio.create_task(self._talk())
         fetching = asyncio.create_task(self._transfers.run())
         tasks: set[asyncio.Task[None]] = {talking, fetching}
@@ -112,6 +116,8 @@ class HttpLine:
                 task.result()
             except OverNow:
                 self._over()
+        if self._broken is not None:
+            raise self._broken
 
     # --- words --------------------------------------------------------------------------------
 
@@ -129,6 +135,7 @@ class HttpLine:
                     self._on_message(wire.Pong())
                 case wire.Upload():
                     self._putting = asyncio.create_task(self._put(word))
+                    self._putting.add_done_callback(self._put_ended)
                 case _:
                     await self._visit(word)
 
@@ -191,6 +198,12 @@ class HttpLine:
         except OSError as error:
             text = f"the update cannot be read: {error.strerror or error}"
             self._emit(UploadFailed(order.transfer, Failed("disk", text)))
+
+    def _put_ended(self, task: asyncio.Task[None]) -> None:
+        """End the line with what nobody waits for: no word would come any more."""
+        if not task.cancelled() and task.exception() is not None:
+            self._broken = task.exception()
+            self.close()
 
     async def _renew(self) -> wire.Assignment | None:
         resumed = _resumed(await self._visits.say())

@@ -14,7 +14,7 @@ from propius import wire
 from propius.agent.cache import BlobCache
 from propius.agent.connection import Counter, Unreachable
 from propius.agent.downloads import Downloads
-from propius.agent.events import Event, StartDownload, TransferProgress
+from propius.agent.events import Event, Failed, StartDownload, TransferProgress
 from propius.agent.visits import unreachable
 from propius.http_errors import ApiError, error_of
 
@@ -100,6 +100,10 @@ class Transfers:
             except (httpx.HTTPError, _Again) as error:
                 failures = 0 if offset > began else failures + 1
                 await self._rest(failures, error)
+            except ApiError as error:
+                failed = Failed("download_refused", f"{error.code}: {error.detail}")
+                self.downloads.fail(order.transfer, failed)
+                return
 
     async def _pieces(self, digest: str, offset: int) -> AsyncIterator[bytes]:
         headers = self._headers() | ({"Range": f"bytes={offset}-"} if offset else {})

@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 
 from propius.agent.cache import BlobCache
+from propius.agent.connection import Counter
 from propius.agent.events import (
     Deliver,
     Delivered,
@@ -44,8 +46,12 @@ class LeafTransfers:
 
     Parameters
     ----------
+    counter
+        Counts the bytes, for the owner's budget.
     emit
         Takes the events.
+    tls
+        Which certificates are trusted, if not those that the system trusts.
     fallback
         Begins a download over the session instead.
     """
@@ -55,11 +61,15 @@ class LeafTransfers:
         cache: BlobCache,
         spool: Spool,
         *,
+        counter: Counter,
+        tls: ssl.SSLContext | None,
         emit: Callable[[Event], None],
         fallback: Callable[[StartDownload], None],
     ) -> None:
         self._cache = cache
         self._spool = spool
+        self._counter = counter
+        self._tls = tls
         self._emit = emit
         self._fallback = fallback
         self._running: dict[int, tuple[Transfer, asyncio.Task[None]]] = {}
@@ -103,7 +113,7 @@ class LeafTransfers:
                 await self._download(transfer)
             else:
                 await self._deliver(transfer)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, LeafRefused) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, LeafRefused) as error:
             failure = str(error) or type(error).__name__
             log.warning("leaf.failed leaf=%s reason=%s", transfer.leaf, failure)
         if isinstance(transfer, Deliver):
@@ -136,13 +146,14 @@ class LeafTransfers:
         headers = {"Range": f"bytes={done}-"} if done else {}
         path = f"{one.leaf}/parameters/{one.blob.digest}"
         async with (
-            _client(one.leaf, one.ticket) as http,
+            self._client(one) as http,
             http.stream("GET", path, headers=headers) as answer,
         ):
             if answer.status_code != (206 if done else 200):
                 raise LeafRefused(f"GET is answered {answer.status_code}")
             with partial.open("ab") as file:
                 async for chunk in answer.aiter_bytes(CHUNK):
+                    self._counter.received(len(chunk))
                     file.write(chunk)
                     done += len(chunk)
                     if done > one.blob.size_bytes:
@@ -154,7 +165,7 @@ class LeafTransfers:
         result = one.finished
         url = f"{one.leaf}/updates/{one.assignment}"
         headers = {"Upload-Digest": result.digest}
-        async with _client(one.leaf, one.ticket) as http:
+        async with self._client(one) as http:
             head = await http.head(url, headers=headers)
             if head.status_code != 200:
                 raise LeafRefused(f"HEAD is answered {head.status_code}")
@@ -177,17 +188,18 @@ class LeafTransfers:
             file.seek(offset)
             while chunk := file.read(CHUNK):
                 yield chunk
+                self._counter.sent(len(chunk))
                 offset += len(chunk)
                 self._emit(TransferProgress(one.transfer, offset, one.finished.size_bytes))
 
-
-def _client(leaf: str, ticket: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        headers={"Authorization": f"Bearer {ticket}"},
+    def _client(self, one: Transfer) -> httpx.AsyncClient:
         # Reading the authorities' certificates is most of the cost of a client.
-        verify=leaf.startswith("https:"),
-        timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
-    )
+        trusted = (self._tls or True) if one.leaf.startswith("https:") else False
+        return httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {one.ticket}"},
+            verify=trusted,
+            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
+        )
 
 
 def _size(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ class OpenLine:
         cache: BlobCache,
         spool: Spool,
         counter: Counter,
+        tls: ssl.SSLContext | None = None,
         on_message: Callable[[wire.FromGateway], None],
         emit: Callable[[Event], None],
     ) -> None:
@@ -37,7 +39,9 @@ class OpenLine:
         )
         self._downloads = Downloads(cache, send=self.connection.send, emit=emit)
         self._uploads = Uploads(send_frame=self.connection.send_frame, emit=emit)
-        self._leaf = LeafTransfers(cache, spool, emit=emit, fallback=self._downloads.start)
+        self._leaf = LeafTransfers(
+            cache, spool, counter=counter, tls=tls, emit=emit, fallback=self._downloads.start
+        )
 
     async def run(self) -> None:
         """Serve until either end closes. Raises :class:`wire.ProtocolError`."""

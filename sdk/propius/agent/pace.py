@@ -152,8 +152,14 @@ class Pace:
             raise TrainingError(TOO_SLOW, str(error)) from error
 
     def _too_slow(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
-        adaptive = _adaptive(asked) if isinstance(asked, wire.Assignment) else None
-        if adaptive is None or not isinstance(asked, wire.Assignment):
+        if not isinstance(asked, wire.Assignment):
+            return None
+        try:
+            adaptive = _adaptive(asked)
+        except msgspec.ValidationError as error:
+            # Of a newer platform: no reason for the agent to end.
+            return Refusal("unsupported", f"workload.adaptive has a form not known here: {error}")
+        if adaptive is None:
             return None
         left_s = asked.deadline_s
         if self.down_bytes_per_s is not None:

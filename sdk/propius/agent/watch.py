@@ -148,13 +148,13 @@ class Watch:
 def route_to(peer: Any) -> str | None:
     """Return the local address from which ``peer`` would be reached; sends nothing."""
     family = socket.AF_INET6 if len(peer) == 4 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(peer)
             return str(probe.getsockname()[0])
-        except OSError:
-            # No network at all: the old address may come back.
-            return None
+    except OSError:
+        # No network at all: the old address may come back.
+        return None
 
 
 def _slept() -> float:

@@ -119,6 +119,22 @@ class Battery:
         return Readings(charging=self.charging)
 
 
+async def test_without_anybody_who_looks_at_the_conditions_the_agent_ends(home: Path) -> None:
+    class Broken:
+        def read(self) -> Readings:
+            raise KeyError("MemAvailable")
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+
+    async with gateway(script) as one:
+        point_to(home, one.url)
+        agent = Agent(home=home, trainer=EchoTrainer(), options=AgentOptions(meter=Broken()))
+        async with asyncio.timeout(8):
+            with pytest.raises(AgentStopped, match="MemAvailable"):
+                await agent.run()
+
+
 async def test_work_is_given_back_when_the_charger_is_pulled_for_long(home: Path) -> None:
     (home / "conditions.toml").write_text("charging = true\ngrace_s = 0\n")
     meter, trainer = Battery(), EchoTrainer()

@@ -99,6 +99,14 @@ def test_it_declines_in_numbers_what_not_one_step_can_make_but_never_an_offer_or
     assert judge(asked(deadline_s=5.0, workload=plain)) is None
 
 
+def test_a_block_of_a_newer_platform_is_declined_and_ends_no_agent(tmp_path: Path) -> None:
+    judge = Pace(tmp_path / "pace.json").judging(lambda one: None)
+    refusal = judge(asked(workload={**WORKLOAD, "adaptive": {"min_layers": 2}}))
+    assert refusal is not None
+    assert refusal.code == "unsupported"
+    assert "min_layers" in refusal.message
+
+
 async def test_a_decline_for_time_is_not_remembered(tmp_path: Path) -> None:
     home = device_home(tmp_path / "device")
     speeds = {f"{PROGRAM}/digits": Speed(examples_per_s=0.5)}
