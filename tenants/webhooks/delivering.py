@@ -45,7 +45,7 @@ def send(*, now: datetime) -> int:
     claimed = _claim(now)
     if claimed:
         with ThreadPoolExecutor(SENT_AT_ONCE) as pool:
-            outcomes = list(pool.map(_post, claimed, [now] * len(claimed)))
+            outcomes = list(pool.map(_tried, claimed, [now] * len(claimed)))
         for delivery, outcome in zip(claimed, outcomes, strict=True):
             _settle(delivery, outcome, now)
     return len(claimed)
@@ -71,6 +71,9 @@ def body_of(event: Event) -> dict[str, Any]:
 
 
 def _queue(webhook: Webhook, now: datetime) -> int:
+    secret = signing.renewed(bytes(webhook.secret))
+    if secret is not None:
+        Webhook.objects.filter(id=webhook.id).update(secret=secret)
     found = events.of_tenant(
         tenant_id=webhook.tenant_id, kinds=webhook.kinds, after=webhook.read_up_to,
         until=now - SETTLED, limit=BATCH,
@@ -103,6 +106,17 @@ def _claim(now: datetime) -> list[Delivery]:
         claimed = list(due)
         Delivery.objects.filter(id__in=[one.id for one in claimed]).update(next_at=now + CLAIM)
     return claimed
+
+
+def _tried(delivery: Delivery, now: datetime) -> sending.Outcome:
+    try:
+        return _post(delivery, now)
+    except signing.SecretSealed as error:
+        return sending.Outcome(None, str(error))
+    except Exception:
+        # The edge: one tenant's delivery must not hold up those of all others.
+        logger.exception("webhook.failed", extra={"delivery": delivery.id})
+        return sending.Outcome(None, "it could not be sent; the operator finds why in the log")
 
 
 def _post(delivery: Delivery, now: datetime) -> sending.Outcome:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 HEADER = "Propius-Signature"
@@ -22,16 +23,38 @@ def signature(secret: str, *, at: int, body: bytes) -> str:
     return f"t={at},v1={mac}"
 
 
+class SecretSealed(Exception):
+    """The webhook's secret was encrypted under a key that is no longer known."""
+
+
 def sealed(secret: str) -> bytes:
     """Encrypt a webhook's secret: we must know it to sign, a copy of the rows must not."""
-    return _cipher().encrypt(secret.encode())
+    return _ciphers()[0].encrypt(secret.encode())
 
 
 def opened(stored: bytes) -> str:
-    """Return the secret that :func:`sealed` encrypted."""
-    return _cipher().decrypt(stored).decode()
+    """Return the secret that :func:`sealed` encrypted. Raises SecretSealed."""
+    try:
+        return MultiFernet(_ciphers()).decrypt(stored).decode()
+    except InvalidToken:
+        raise SecretSealed(
+            "the secret was encrypted under another PROPIUS_SECRET_KEY; make the webhook anew"
+        ) from None
 
 
-def _cipher() -> Fernet:
-    key = hmac.digest(settings.SECRET_KEY.encode(), b"webhook secrets", hashlib.sha256)
-    return Fernet(base64.urlsafe_b64encode(key))
+def renewed(stored: bytes) -> bytes | None:
+    """Encrypt anew what a key that is being replaced has encrypted; None for all else."""
+    ciphers = _ciphers()
+    with contextlib.suppress(InvalidToken):
+        ciphers[0].decrypt(stored)
+        return None
+    with contextlib.suppress(InvalidToken):
+        return MultiFernet(ciphers).rotate(stored)
+    return None
+
+
+def _ciphers() -> list[Fernet]:
+    """Return the cipher of today's key, then those of keys that are being replaced."""
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    keys = [hmac.digest(one.encode(), b"webhook secrets", hashlib.sha256) for one in secrets]
+    return [Fernet(base64.urlsafe_b64encode(key)) for key in keys]

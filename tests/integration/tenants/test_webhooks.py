@@ -1,8 +1,10 @@
 """Webhooks against a real receiver: signed, tried again, never into a private network."""
 
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +18,7 @@ from core.errors import Invalid
 from tenants import services
 from tenants.models import Delivery, Webhook
 from tenants.scopes import scope, system_scope
-from tenants.webhooks import delivering, sending
+from tenants.webhooks import delivering, sending, signing
 from tests.integration import factories
 
 LATER = timedelta(seconds=2)
@@ -154,6 +156,54 @@ def test_a_late_commit_with_a_smaller_number_is_still_sent(acme, receiver, any_a
     ]  # fmt: skip
     with system_scope():
         assert Webhook.objects.get(id=webhook.id).read_up_to == events.last_of_tenant(acme.id)
+
+
+def test_one_that_cannot_be_sent_holds_up_no_other(acme, receiver, any_address):
+    now = timezone.now()
+    no_name, _ = hooked(acme, f"http://{'a' * 64}.example.org/", "job.failed")
+    sealed, _ = hooked(acme, receiver.url, "job.failed")
+    hooked(acme, receiver.url, "job.failed")
+    with scope(acme.id):
+        Webhook.objects.filter(id=sealed.id).update(secret=b"of another key")
+    happen(acme, "job.failed", now)
+    assert work(now + LATER) == 3
+    with scope(acme.id):
+        found = {one.webhook_id: one for one in Delivery.objects.all()}
+    assert "ConnectError" in found.pop(no_name.id).error
+    assert "PROPIUS_SECRET_KEY" in found.pop(sealed.id).error
+    assert [one.status for one in found.values()] == ["delivered"]
+
+
+def test_a_secret_outlasts_the_key_that_sealed_it(acme, receiver, any_address, settings):
+    webhook, secret = hooked(acme, receiver.url, "job.failed")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 50, [settings.SECRET_KEY]
+    assert signing.opened(bytes(webhook.secret)) == secret
+    work(timezone.now())
+    settings.SECRET_KEY_FALLBACKS = []
+    with scope(acme.id):
+        assert signing.opened(bytes(Webhook.objects.get().secret)) == secret
+
+
+def test_a_receiver_that_drips_its_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(sending, "WHOLE_S", 0.3)
+    ended = threading.Event()
+
+    def drip(listener):
+        line, _ = listener.accept()
+        with line, contextlib.suppress(OSError):
+            line.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not ended.wait(0.02):
+                line.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        outcome = sending.post(url, b"{}", {}, private=True)
+        ended.set()
+        thread.join()
+    assert outcome.status is None
+    assert "ReadTimeout" in outcome.error
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
