@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import knobs
 from gateway.events import ComeBackLater
-from gateway.states import HOLDING
+from gateway.states import HOLDING, State
 from propius import wire
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ async def drain(hub: Hub, *, within_s: float) -> None:
         async with asyncio.timeout(within_s):
             while hub.sockets:
                 # Again and again: some were signing in, or had a result under way.
-                await _send_away([one for one in hub.connections() if not one.is_moving])
+                await _send_away(
+                    [one for one in hub.connections() if one.session.state is not State.REPORTING]
+                )
                 await asyncio.sleep(LOOK_S)
     await _send_away(hub.connections())
     logger.warning("gateway.drained", extra={"gateway": hub.identifier, "sockets": hub.sockets})
