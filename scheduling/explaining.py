@@ -136,6 +136,7 @@ def _for_devices(
     found = _ahead(job, queue.ahead) if queue else ()
     slots = sum(one.slots for one in found)
     needed = round_.target - round_.assigned
+    told = _told(idle, everything)
     policy = selectors.active_policy()
     part = _part(job, now)
     ordered = queue is not None and not queue.shuffled
@@ -144,10 +145,11 @@ def _for_devices(
         message=waiting.message,
         numbers=waiting.numbers,
         waited_s=(now - round_.opened_at).total_seconds(),
-        likely_s=None if part.is_full else _likely(job, slots + needed - idle),
+        # By the told count: from an exact one the time would tell what is hidden.
+        likely_s=None if part.is_full else _likely(job, slots + needed - (told or 0)),
         window_s=max(0.0, (round_.selection_ends_at - now).total_seconds()),
         needed=needed,
-        idle=_told(idle, everything),
+        idle=told,
         bound_elsewhere=_told(elsewhere, everything),
         position=len(found) + 1 if ordered else None,
         rounds_ahead=len(found) if ordered else 0,

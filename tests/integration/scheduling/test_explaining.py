@@ -103,6 +103,8 @@ def test_the_likely_wait_is_what_is_wanted_over_the_rate_of_check_ins(fleet):
     supply._rates.cache_clear()
     rate = supply.check_in_rates(3_600)[fleet.profile.key]
     assert explain(job).likely_s == pytest.approx(6 / rate)
+    beat(job, idle=2, busy=0)
+    assert explain(job).likely_s == pytest.approx(6 / rate)  # or it would tell how few are free
     beat(job, idle=6, busy=0)
     assert explain(job).likely_s == 0
 
