@@ -14,7 +14,15 @@ from typing import Any
 from propius import wire
 from propius.agent.cache import BlobCache
 from propius.agent.connection import Counter, Unreachable
-from propius.agent.events import Event, Failed, StartDownload, StartUpload, UploadFailed
+from propius.agent.events import (
+    Deliver,
+    Delivered,
+    Event,
+    Failed,
+    StartDownload,
+    StartUpload,
+    UploadFailed,
+)
 from propius.agent.http_transfers import OverNow, Transfers
 from propius.agent.spool import Spool
 from propius.agent.visits import Visits
@@ -73,10 +81,14 @@ class HttpLine:
         """End; there is no socket to break."""
         self.close()
 
-    def start(self, transfer: StartDownload | StartUpload) -> None:
+    def start(self, transfer: StartDownload | StartUpload | Deliver) -> None:
         """Begin a download; uploads begin with the word that announces them."""
         if isinstance(transfer, StartDownload):
             self._transfers.start(transfer)
+        elif isinstance(transfer, Deliver):
+            # No way by a leaf here: the update goes to the platform's own data plane.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._emit, Delivered(transfer.transfer))
 
     def stop(self, assignment: str | None = None) -> None:
         """Stop the transfers of an assignment, or all."""

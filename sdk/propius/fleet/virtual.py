@@ -186,6 +186,10 @@ class VirtualDevice:
             case ev.Train(assignment=assignment):
                 self.seen.downloaded()
                 self._working = asyncio.create_task(self._work(assignment))
+            case ev.Deliver(transfer=transfer):
+                # Virtual devices use no leaf: their bytes go over the session.
+                told = ev.Delivered(transfer)
+                asyncio.get_running_loop().call_soon(self._apply, told)
             case ev.StartUpload(assignment=assignment):
                 if self._uploads is not None:
                     self._uploads.start(instruction, self.world.shelf.update_of(assignment))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from array import array
 from statistics import correlation, median
 
+import numpy as np
 import pytest
 
+from propius import arrays, wire
 from propius.agent.events import Note
 from propius.fleet import population, record
-from propius.fleet.availability import DAY_S, cycle, diurnal
+from propius.fleet.availability import DAY_S, always, cycle, diurnal
+from propius.fleet.clock import Clock
+from propius.fleet.compute import Idle
 from propius.fleet.enrolling import key_of
+from propius.fleet.shelf import Shelf
+from propius.fleet.virtual import VirtualDevice, World
+from tests.unit.sdk.agent.scripted import Peer, assignment, gateway
+from tests.unit.sdk.agent.test_network import ME
 
 PHONES = [population.draw(random.Random(f"phone {number}")) for number in range(3000)]
 
@@ -96,3 +105,30 @@ def test_percentiles_are_of_what_was_seen():
     assert record.percentiles(array("d")) == {"count": 0}
     found = record.percentiles(array("d", [float(one) for one in range(1, 101)]))
     assert (found["p50"], found["p99"], found["mean"]) == (51.0, 100.0, 50.5)
+
+
+async def test_a_virtual_device_sends_its_update_to_the_gateway_where_there_is_a_leaf(tmp_path):
+    model = arrays.save({"weight": np.ones(3, np.float32)})
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.expect(wire.CheckIn)
+        await peer.send(assignment(parameters=model, leaf="http://127.0.0.1:9/data/v1"))
+        await peer.expect(wire.Accept)
+        await peer.serve_blob(model)
+        assert await peer.take_upload() == model
+        await peer.send(wire.Accepted(assignment="a1"))
+
+    async with gateway(script) as one:
+        shelf, clock = Shelf(tmp_path), Clock(1.0, start_s=0.0)
+        world = World(
+            gateway=one.url, clock=clock, compute=Idle(shelf, clock, passes=0.0),
+            record=record.Record(1), shelf=shelf, trace=always,
+        )  # fmt: skip
+        living = asyncio.create_task(
+            VirtualDevice("v0", PHONES[0], ME, world, random.Random(0)).live()
+        )
+        async with asyncio.timeout(10):
+            await one.finished()
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)

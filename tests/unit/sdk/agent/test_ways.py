@@ -148,6 +148,19 @@ async def test_a_download_that_the_platform_refuses_fails_in_words(home: Home) -
     assert ended.error.message == "wrong_ticket: the ticket is not for it"
 
 
+async def test_without_a_way_by_a_leaf_the_update_is_announced_at_once(home: Home) -> None:
+    events: asyncio.Queue[Any] = asyncio.Queue()
+    async with answers() as client:
+        line = HttpLine(
+            Visits(client, "ws://gateway", ME), data="http://data", asks=True,
+            cache=BlobCache(home / "cache", home / "partial", max_bytes=1), spool=Spool(home.path),
+            counter=Counts(), on_message=events.put_nowait, emit=events.put_nowait,
+        )  # fmt: skip
+        line.start(delivery("http://leaf"))
+        async with asyncio.timeout(8):
+            assert await events.get() == Delivered(1)
+
+
 async def test_a_line_over_http_ends_when_what_it_sends_can_go_no_further(home: Home) -> None:
     heard: list[wire.FromGateway] = []
     ndjson = {"content-type": "application/x-ndjson"}
