@@ -69,7 +69,7 @@ def roll_up(*, now: datetime, since: date | None = None) -> int:
 
 def _next_due(today: date) -> date:
     """Return the first day that may lack something: rounds were counted never, or not lately."""
-    counted = UsageDay.objects.aggregate(day=Max("day"))["day"]
+    counted: date | None = UsageDay.objects.aggregate(day=Max("day"))["day"]
     if counted is None:
         closed = Round.objects.aggregate(at=Min("closed_at"))["at"]
         counted = closed.astimezone(UTC).date() if closed else today

@@ -281,7 +281,7 @@ def measure(rounds: int, seeds: int) -> dict[str, float]:
                 ("same_deadline", {"deadline_s": deadline_s, "plans": False}),
                 ("adaptive", {"deadline_s": deadline_s, "plans": True}),
             ):
-                kinds[kind].append(run(task, rounds=rounds, seed=seed, **given))  # type: ignore[arg-type]
+                kinds[kind].append(run(task, rounds=rounds, seed=seed, **given))
         wall = {kind: sum(one.wall_s for one in runs) for kind, runs in kinds.items()}
         right = {kind: np.mean([one.accuracy for one in runs]) for kind, runs in kinds.items()}
         figures[f"{name}_wall_time_saved"] = round(1 - wall["adaptive"] / wall["fixed"], 3)

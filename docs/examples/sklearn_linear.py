@@ -62,7 +62,7 @@ def classes(parameters: Any, config: dict[str, Any], data: Any) -> propius.Resul
 
 def answer(x: Any, y: Any) -> dict[str, Any]:
     """Return what is summed over the devices."""
-    counts = queries.histogram("class", y, np.arange(CLASSES + 1) - 0.5)
+    counts = queries.histogram("class", y, [one - 0.5 for one in range(CLASSES + 1)])
     return counts | queries.mean("pixel", x, low=0.0, high=1.0)
 
 

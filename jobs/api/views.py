@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
@@ -24,6 +24,7 @@ from jobs.api import events, serializers
 from jobs.models import Job, Round
 from tenants import access, replays, scopes
 from tenants.authentication import still_may
+from tenants.models import ApiToken
 from tenants.views import TenantView, caller
 
 POLL_S = 0.05
@@ -181,7 +182,7 @@ class _EventStream(BaseRenderer):
 
 
 def _still_may(request: Request) -> Callable[[], bool]:
-    who, token = caller(request), request.auth
+    who, token = caller(request), cast("ApiToken | None", request.auth)
     return lambda: still_may(who, token, access.READ_JOBS, now=timezone.now())
 
 
