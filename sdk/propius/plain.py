@@ -104,6 +104,8 @@ class Loop:
         ------
         AgentStopped
             Only a person can mend what is wrong; the text says how.
+        TensorError, OSError, ValueError
+            The model or the data cannot be read; the task has failed.
         """
         if self._now is not None:
             self.fail("the script asked for the next task and had not sent this one")
@@ -117,7 +119,7 @@ class Loop:
                 continue
             if handed.answer.done():  # cancelled while it waited
                 continue
-            self._now = handed, _task(handed.work)
+            self._now = handed, self._read(handed)
             return self._now[1]
         if self._error is not None:
             raise self._error
@@ -189,6 +191,15 @@ class Loop:
         except TimeoutError as error:
             text = f"the script took longer than {timeout_s:g} s"
             raise TrainingError("trainer_timeout", text) from error
+
+    def _read(self, handed: _Handed) -> Task:
+        try:
+            return _task(handed.work)
+        except Exception as error:
+            # The script may go on: the platform shall not wait for what nobody has in hand.
+            failed = TrainingError("bad_assignment", f"{type(error).__name__}: {error}")
+            self._answer(lambda: handed.answer.set_exception(failed), handed)
+            raise
 
     def _taken(self) -> tuple[_Handed, Task]:
         if self._now is None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from propius import wire
+from propius import plain, wire
 from propius.agent import departure, identity, network
 from propius.agent.cache import BlobCache
 from propius.agent.events import Deliver, Delivered, DownloadFinished, Finished, StartDownload
@@ -20,9 +20,18 @@ from propius.agent.http_line import HttpLine
 from propius.agent.http_transfers import Transfers
 from propius.agent.identity import Home
 from propius.agent.leaf import LeafTransfers
+from propius.agent.options import AgentOptions
 from propius.agent.spool import Spool
 from propius.agent.visits import Visits
-from tests.unit.sdk.agent.scripted import assignment, blob, device_home
+from propius.tensors import TensorError
+from tests.unit.sdk.agent.scripted import (
+    Peer,
+    assignment,
+    blob,
+    device_home,
+    gateway,
+    point_to,
+)
 from tests.unit.sdk.agent.test_network import ME, certificate
 
 UPDATE = b"an update" * 100
@@ -189,3 +198,22 @@ async def test_a_line_over_http_ends_when_what_it_sends_can_go_no_further(home: 
         async with asyncio.timeout(8):
             with pytest.raises(wire.ProtocolError):
                 await line.run()
+
+
+async def test_a_task_that_the_plain_loop_cannot_read_fails_at_once(home: Home) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.expect(wire.CheckIn)
+        await peer.send(assignment(parameters=b"no model"))
+        await peer.expect(wire.Accept)
+        await peer.serve_blob(b"no model")
+        assert (await peer.expect(wire.Fail)).code == "bad_assignment"
+
+    async with gateway(script) as one:
+        point_to(home.path, one.url)
+        name = str(assignment().workload["handler"])
+        loop = plain.Loop(home.path, handler=name, options=AgentOptions())
+        with pytest.raises(TensorError):
+            await asyncio.to_thread(loop.receive, 10.0)
+        await one.finished()
+        await asyncio.to_thread(loop.close)
