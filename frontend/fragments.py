@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.template.loader import render_to_string
 
+from frontend import words
 from frontend.selectors import fleet, job, jobs, measures, versions
 from tenants import scopes
 
@@ -49,7 +50,7 @@ def job_list(topic: Topic, now: datetime) -> Context:
     number = asked.get("page", "1")
     found = jobs.page(
         state=asked.get("state", ""),
-        search=asked.get("q", "").strip()[:100],
+        search=words.searched(asked.get("q", "")),
         number=int(number[:6]) if number.isdecimal() else 1,
     )
     kept = {key: text for key, text in (("state", found.state), ("q", found.search)) if text}

@@ -174,3 +174,8 @@ def duration(seconds: float) -> str:
             rest = (whole % size) // {"h": 3600, "min": 60, "s": 1}[smaller]
             return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{whole} s"
+
+
+def searched(text: str) -> str:
+    """Return what somebody searches for, without what no text here holds: Postgres refuses NUL."""
+    return text.replace("\0", "").strip()[:100]

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Forbidden, NotFound, PropiusError
+from frontend import words
 from frontend.access import member_page
 from frontend.selectors import settings as settings_selectors
 from frontend.views.forms import tell
@@ -178,7 +179,7 @@ def revoke_token(request: HttpRequest, principal: Principal, token_id: UUID) -> 
 @member_page(READ_TENANT)
 def audit(request: HttpRequest, principal: Principal) -> HttpResponse:
     """Show who changed what, when and from where."""
-    asked, action = request.GET.get("q", "").strip()[:100], request.GET.get("action", "")
+    asked, action = (words.searched(request.GET.get(one, "")) for one in ("q", "action"))
     found = settings_selectors.audit(asked=asked, action=action, number=request.GET.get("page"))
     shown = {"audit": found, "asked": asked, "action": action}
     return page(request, principal, "frontend/settings/audit.html", shown)

@@ -181,7 +181,7 @@ def test_it_filters_by_state_and_searches_by_name(world, browse):
     assert "other-job" not in found
     none = browser.get("/jobs/?state=completed").content.decode()
     assert "No job fits" in none
-    assert browser.get("/jobs/?state=nonsense&page=-3").status_code == 200
+    assert browser.get("/jobs/?state=nonsense&page=-3&q=%00").status_code == 200
 
 
 def test_it_says_what_to_do_where_there_is_nothing(world, browse):

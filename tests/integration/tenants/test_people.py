@@ -215,6 +215,7 @@ def test_the_settings_show_people_tokens_and_audit(acme):
     assert "member.set" in found
     assert "<code>token.create" not in found
     assert "show all" in browser.get("/settings/audit/", {"q": "zz-none"}).content.decode()
+    assert browser.get("/settings/audit/?q=%00&action=%00").status_code == 200
 
 
 def test_a_viewer_sees_people_and_no_form(acme):
