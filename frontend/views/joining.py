@@ -41,18 +41,25 @@ def join(request: HttpRequest) -> HttpResponse:
     try:
         invitation = services.invitation_of(secret=secret, now=timezone.now())
     except services.InvitationUnknown as error:
-        return render(request, "frontend/join_over.html", {"why": error.detail}, status=404)
+        return _over(request, error)
     form = AccountForm(request.POST or None)
     shown = {"invitation": invitation, "secret": secret, "form": form, "sign_in": _sign_in(secret)}
     if request.method != "POST":
         return _show(request, shown)
     if isinstance(request.user, User):
-        services.accept_invitation(secret=secret, user=request.user, now=timezone.now())
+        try:
+            services.accept_invitation(secret=secret, user=request.user, now=timezone.now())
+        except services.InvitationUnknown as error:  # somebody else was faster
+            return _over(request, error)
     elif not _new_account(request, form, secret):
         return _show(request, shown, status=422)
     pages.choose(request, str(invitation.tenant_id))
     messages.success(request, f"Welcome to {invitation.tenant.name}.")
     return redirect("frontend:overview")
+
+
+def _over(request: HttpRequest, error: PropiusError) -> HttpResponse:
+    return render(request, "frontend/join_over.html", {"why": error.detail}, status=404)
 
 
 def _new_account(request: HttpRequest, form: AccountForm, secret: str) -> bool:
