@@ -14,7 +14,7 @@ from propius import wire
 from tests.unit.sdk.agent.scripted import Peer, device_home, gateway, point_to
 
 SDK = Path(__file__).parents[3] / "sdk" / "propius"
-INSTALLED_MB, RESIDENT_MB = 110, 60
+INSTALLED_MB, RESIDENT_MIB = 110, 60
 RUN = "from propius.cli import app; app()"
 
 
@@ -69,4 +69,4 @@ async def test_it_is_idle_within_its_memory(tmp_path: Path) -> None:
         finally:
             agent.terminate()
             await agent.wait()
-    assert resident / 1e6 <= RESIDENT_MB, f"{resident / 1e6:.0f} MB"
+    assert resident / 2**20 <= RESIDENT_MIB, f"{resident / 2**20:.1f} MiB"

@@ -159,6 +159,11 @@ class Peer:
     async def serve_blob(self, content: bytes, *, chunk: int = 64 * 1024) -> wire.Download:
         """Answer a download to its end, within its credit."""
         asked = await self.expect(wire.Download)
+        await self.answer(asked, content, chunk=chunk)
+        return asked
+
+    async def answer(self, asked: wire.Download, content: bytes, *, chunk: int = 64 * 1024) -> None:
+        """Send what was asked for, within its credit."""
         offset, credit = asked.offset, asked.credit
         while offset < len(content):
             while credit <= 0:
@@ -167,11 +172,16 @@ class Peer:
             await self.socket.send(wire.pack_chunk(asked.transfer, offset, payload))
             offset += len(payload)
             credit -= len(payload)
-        return asked
 
     async def take_upload(self, *, offset: int = 0, credit: int = wire.WINDOW) -> bytes:
         """Take an announced upload to its end; return its bytes from ``offset`` on."""
         asked = await self.expect(wire.Upload)
+        return await self.take(asked, offset=offset, credit=credit)
+
+    async def take(
+        self, asked: wire.Upload, *, offset: int = 0, credit: int = wire.WINDOW
+    ) -> bytes:
+        """Take the update that was announced; return its bytes from ``offset`` on."""
         await self.send(wire.UploadReady(transfer=asked.transfer, offset=offset, credit=credit))
         received = b""
         while offset + len(received) < asked.size_bytes:

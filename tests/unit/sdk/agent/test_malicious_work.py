@@ -104,15 +104,20 @@ def home(tmp_path: Path) -> Path:
     return made
 
 
-async def said(peer: Peer, kind: type[Any]) -> Any:
-    """Return the next message of this kind, with patience for a busy machine.
+async def said(peer: Peer, kind: type[Any], *contents: bytes) -> Any:
+    """Return the next message of this kind, with patience for a busy machine; serve downloads.
 
     A device that failed asks for more after a while: that may come before it hears of the next.
+    Downloads are served by digest: what is cached already is not asked for again.
     """
+    by_digest = {blob(one).digest: one for one in contents}
     while True:
         message = wire.decode_from_device(await asyncio.wait_for(peer.socket.recv(), 60))
         if isinstance(message, kind):
             return message
+        if isinstance(message, wire.Download):
+            await peer.answer(message, by_digest[message.digest])
+            continue
         assert isinstance(message, wire.CheckIn | wire.Progress | wire.Credit), message
 
 
@@ -128,17 +133,14 @@ async def test_each_is_reported_in_words_and_the_next_good_work_is_done(
             deadline_s = 1.0 if code == "trainer_timeout" else 60.0
             await peer.send(asked(number, program, deadline_s=deadline_s))
             await said(peer, wire.Accept)
-            if number == 0:
-                await peer.serve_blob(MODEL)
-            await peer.serve_blob(program)
-            failed = await said(peer, wire.Fail)
+            failed = await said(peer, wire.Fail, MODEL, program)
             assert (failed.assignment, failed.code) == (f"a{number}", code)
             assert words in failed.message
         outside = "../../escaped"
         await peer.send(msgspec.structs.replace(asked(9, GOOD), id=outside))
         await said(peer, wire.Accept)
-        await peer.serve_blob(GOOD)
-        assert set(arrays.load(await peer.take_upload())) == {"weight", "bias"}
+        asked_for = await said(peer, wire.Upload, MODEL, GOOD)
+        assert set(arrays.load(await peer.take(asked_for))) == {"weight", "bias"}
         await peer.send(wire.Accepted(assignment=outside))
 
     async with TrainerPool(1, 600) as pool, gateway(script) as one:
