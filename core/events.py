@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,11 @@ from core.models import Event
 
 CHANNEL = connections.PREFIX + "events"
 """Channel on which pages hear that something changed: ``{tenant, job, kind}``."""
+SETTLED = timedelta(seconds=1)
+"""Events are numbered before they are committed: one told just now may have a smaller number
+than one that is seen already. So readers get the newest only after this long …"""
+OVERLAP = timedelta(seconds=30)
+"""… and read this far back again, for those whose transaction took longer."""
 
 
 def append(
@@ -41,18 +46,30 @@ def append(
     changed(tenant_id=tenant_id, job_id=job_id, kind=kind)
 
 
-def of_job(*, job_id: UUID, after: int, until: datetime, limit: int) -> list[Event]:
-    """Return a job's events above the number ``after`` that were told by ``until``, in order."""
-    rows = Event.objects.filter(job_id=job_id, id__gt=after, at__lte=until)
+def of_job(*, job_id: UUID, after: int, now: datetime, limit: int) -> list[Event]:
+    """Return a job's settled events above the number ``after``, in order."""
+    rows = Event.objects.filter(job_id=job_id, id__gt=after, at__lte=now - SETTLED)
     return list(rows.order_by("id")[:limit])
 
 
 def of_tenant(
-    *, tenant_id: UUID, kinds: Sequence[str], after: int, until: datetime, limit: int
+    *, tenant_id: UUID, kinds: Sequence[str], after: int, now: datetime, limit: int
 ) -> list[Event]:
-    """Return a tenant's events of some kinds above the number ``after``, told by ``until``."""
-    rows = Event.objects.filter(tenant_id=tenant_id, kind__in=kinds, id__gt=after, at__lte=until)
+    """Return a tenant's settled events of some kinds above the number ``after``, in order."""
+    rows = Event.objects.filter(
+        tenant_id=tenant_id, kind__in=kinds, id__gt=after, at__lte=now - SETTLED
+    )
     return list(rows.order_by("id")[:limit])
+
+
+def done_up_to(found: Sequence[Event], *, now: datetime, limit: int) -> int | None:
+    """Return the number after which to read next time; None to read all of ``found`` again.
+
+    ``found`` is what was read with ``limit``: a full batch is passed by even if it is young, since
+    the reader would else never come to what follows it.
+    """
+    full = len(found) == limit
+    return max((one.id for one in found if full or one.at < now - OVERLAP), default=None)
 
 
 def last_of_tenant(tenant_id: UUID) -> int:

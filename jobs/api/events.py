@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,11 +31,6 @@ SCHEMA = {
     },
 }
 POLL_S = 0.5
-SETTLED = timedelta(seconds=1)
-"""Events are numbered before they are committed: one told just now may have a smaller number
-than one that is seen already. So the newest are held back for this long …"""
-OVERLAP = timedelta(seconds=30)
-"""… and this far back is read again, for those whose transaction took longer."""
 BATCH = 1000
 BEAT_S = 15.0
 CHECK_S = 2.0
@@ -78,18 +72,15 @@ class Reader:
         now = timezone.now()
         with scopes.scope(self.tenant_id):
             job = Job.objects.filter(id=self.job_id).values_list("finished_at", flat=True).first()
-            found = events.of_job(
-                job_id=self.job_id, after=self.floor, until=now - SETTLED, limit=BATCH
-            )
+            found = events.of_job(job_id=self.job_id, after=self.floor, now=now, limit=BATCH)
         fresh = [one for one in found if one.id not in self.sent]
         told = [self._told(one) for one in fresh]
         self.sent |= {one.id for one in fresh}
-        full = len(found) == BATCH
-        old = [one.id for one in found if full or one.at < now - OVERLAP]
-        if old:
-            self.floor = max(old)
-            self.sent = {one for one in self.sent if one > self.floor}
-        over = job is not None and job < now - SETTLED and not full
+        done = events.done_up_to(found, now=now, limit=BATCH)
+        if done is not None:
+            self.floor = done
+            self.sent = {one for one in self.sent if one > done}
+        over = job is not None and job < now - events.SETTLED and len(found) < BATCH
         return told, over
 
     def _told(self, event: Event) -> str:

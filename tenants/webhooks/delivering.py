@@ -17,10 +17,6 @@ from tenants.webhooks import sending, signing
 
 logger = logging.getLogger(__name__)
 
-SETTLED = timedelta(seconds=1)
-OVERLAP = timedelta(seconds=30)
-"""An event is numbered before it is committed, so a late one may have a smaller number than one
-that was read: this far back is read again."""
 BATCH = 500
 SENT_AT_ONCE = 8
 CLAIM = timedelta(seconds=60)
@@ -76,7 +72,7 @@ def _queue(webhook: Webhook, now: datetime) -> int:
         Webhook.objects.filter(id=webhook.id).update(secret=secret)
     found = events.of_tenant(
         tenant_id=webhook.tenant_id, kinds=webhook.kinds, after=webhook.read_up_to,
-        until=now - SETTLED, limit=BATCH,
+        now=now, limit=BATCH,
     )  # fmt: skip
     made = Delivery.objects.bulk_create(
         [
@@ -88,9 +84,9 @@ def _queue(webhook: Webhook, now: datetime) -> int:
         ],
         ignore_conflicts=True,
     )  # fmt: skip
-    old = [event.id for event in found if len(found) == BATCH or event.at < now - OVERLAP]
-    if old:
-        Webhook.objects.filter(id=webhook.id).update(read_up_to=max(old))
+    done = events.done_up_to(found, now=now, limit=BATCH)
+    if done is not None:
+        Webhook.objects.filter(id=webhook.id).update(read_up_to=done)
     return len(made)
 
 

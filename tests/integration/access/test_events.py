@@ -66,7 +66,7 @@ def test_it_tells_what_happened_and_resumes_after_the_last(world):
 def test_it_follows_until_the_job_has_ended_and_then_says_so(world, monkeypatch):
     job, headers = world
     monkeypatch.setattr(events, "POLL_S", 0.05)
-    monkeypatch.setattr(events, "SETTLED", timedelta(0))
+    monkeypatch.setattr(core_events, "SETTLED", timedelta(0))
 
     def cancel():
         with system_scope():
@@ -127,7 +127,7 @@ def test_it_ends_soon_after_its_reader_may_no_longer(world, monkeypatch, kind):
 
 def test_one_that_was_numbered_first_and_committed_later_is_not_lost(world, monkeypatch):
     job, _ = world
-    monkeypatch.setattr(events, "SETTLED", timedelta(0))
+    monkeypatch.setattr(core_events, "SETTLED", timedelta(0))
     reader = events.Reader(job.tenant_id, job.id, 0)
     reader.read()
     now = timezone.now()
