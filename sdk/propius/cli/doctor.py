@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict
 from urllib.parse import urlsplit
-
-import typer
 
 from propius import __version__
 from propius.agent.doctor import Finding, server
 from propius.cli import profile
-from propius.cli.words import Output, OutputOption, UsageError, explained, show_rows
+from propius.cli.words import Output, OutputOption, UsageError, explained, show_findings
 from propius.client import Client
 from propius.http_errors import ApiError
 
@@ -32,16 +29,7 @@ def doctor(output: OutputOption = Output.TABLE) -> None:
 
     The status is 1 if a check fails.
     """
-    findings = list(examine())
-    if output is Output.JSON:
-        show_rows([asdict(one) for one in findings], [], output)
-    else:
-        for one in findings:
-            typer.echo(f"{'ok   ' if one.ok else 'FAULT'} {one.name}: {one.found}")
-            if one.fix:
-                typer.echo(f"      to mend it: {one.fix}")
-    if not all(one.ok for one in findings):
-        raise typer.Exit(1)
+    show_findings(list(examine()), output)
 
 
 def examine() -> Iterator[Finding]:

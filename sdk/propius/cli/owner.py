@@ -11,7 +11,7 @@ import typer
 
 from propius.agent import control, departure, doctor, identity
 from propius.agent.history import Entry, History
-from propius.cli.words import Output, OutputOption, UserError, explained, show_rows
+from propius.cli.words import Output, OutputOption, UserError, explained, show_findings, show_rows
 
 HomeOption = Annotated[
     Path | None,
@@ -41,16 +41,7 @@ def examine(home: HomeOption = None, output: OutputOption = Output.TABLE) -> Non
 
     The status is 1 if a check fails.
     """
-    findings = doctor.examine(home_of(home))
-    if output is Output.JSON:
-        show_rows([asdict(one) for one in findings], [], output)
-    else:
-        for one in findings:
-            typer.echo(f"{'ok   ' if one.ok else 'FAULT'} {one.name}: {one.found}")
-            if one.fix:
-                typer.echo(f"      to mend it: {one.fix}")
-    if not all(one.ok for one in findings):
-        raise typer.Exit(1)
+    show_findings(doctor.examine(home_of(home)), output)
 
 
 @explained

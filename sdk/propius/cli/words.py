@@ -7,8 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +20,9 @@ from propius.agent.identity import IdentityError
 from propius.agent.owner_files import OwnerFileError
 from propius.http_errors import ApiError
 from propius.spec import SpecError
+
+if TYPE_CHECKING:  # few commands need it, and it brings the whole agent
+    from propius.agent.doctor import Finding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,6 +113,19 @@ def show_one(row: Mapping[str, Any], output: Output, *, without: Iterable[str] =
         if name not in set(without):
             table.add_row(name, _cell(value))
     _console().print(table)
+
+
+def show_findings(findings: list[Finding], output: Output) -> None:
+    """Print what checks found, a fix below each fault; the status is 1 if one failed."""
+    if output is Output.JSON:
+        show_rows([asdict(one) for one in findings], [], output)
+    else:
+        for one in findings:
+            typer.echo(f"{'ok   ' if one.ok else 'FAULT'} {one.name}: {one.found}")
+            if one.fix:
+                typer.echo(f"      to mend it: {one.fix}")
+    if not all(one.ok for one in findings):
+        raise typer.Exit(1)
 
 
 def _console() -> Console:
