@@ -106,8 +106,8 @@ def _busy(group: Group) -> int:
 
 def _target(job: Job, granted: int) -> int:
     """Return the devices that a first round of ``granted`` would bind at once."""
-    over = job.spec["rounds"]["over_selection"]
-    return granted if "buffer_size" in job.spec["strategy"] else math.ceil(round(granted * over, 9))
+    buffered = "buffer_size" in job.spec["strategy"]
+    return granted if buffered else job_services.over_selected(granted, job.spec)
 
 
 def _decided(verdict: Verdict, fits: Fitting, demand: int) -> tuple[Decision, str]:

@@ -51,6 +51,7 @@ from jobs.services.maintenance import (
     set_maintenance,
     uphold,
 )
+from jobs.services.opening import over_selected
 from jobs.services.reporting import Report, report_many
 from jobs.services.rounds import (
     RoundOver,
@@ -121,6 +122,7 @@ __all__ = [
     "locked_aggregating",
     "lose_held",
     "mismatches",
+    "over_selected",
     "pause",
     "raise_over",
     "register_artifact",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ def open_round(
         demand = sizes["demand"] if kind == Round.Kind.TRAIN else job.spec["evaluation"]["demand"]
     if job.granted_demand is not None:
         demand = min(demand, job.granted_demand)
-    target, concurrency = _ceil(demand * sizes["over_selection"]), None
+    target, concurrency = over_selected(demand, job.spec), None
     buffer = job.spec["strategy"].get("buffer_size")
     if buffer is not None and kind == Round.Kind.TRAIN:
         demand, target, concurrency = buffer, demand, demand
@@ -36,7 +37,7 @@ def open_round(
         kind=kind,
         demand=demand,
         target=target,
-        quorum=min(demand, max(cohort, _ceil(demand * sizes["quorum"]))),
+        quorum=min(demand, max(cohort, _whole(demand * sizes["quorum"]))),
         concurrency=concurrency,
         base_version=job.version,
         base_digest=job.parameters_digest,
@@ -66,7 +67,12 @@ def tell(kind: str, round_: Round, now: datetime, **data: Any) -> None:
     )
 
 
-def _ceil(devices: float) -> int:
+def over_selected(demand: int, spec: Mapping[str, Any]) -> int:
+    """Return how many devices a round binds so that ``demand`` of them report."""
+    return _whole(demand * spec["rounds"]["over_selection"])
+
+
+def _whole(devices: float) -> int:
     """Round up, but not for the last bits of a product: 100 × 1.1 is 110, not 111."""
     return math.ceil(round(devices, 6))
 
