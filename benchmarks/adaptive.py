@@ -22,32 +22,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from aggregation import strategies
 from aggregation.strategies import Sum, WeightedSum
 from benchmarks import result
-from demo import data as demo_data
+from benchmarks.tasks import BATCH, DEVICES, Task, cnn, columns, digits
 from demo.data import Examples
-from demo.models import DigitsMLP
 from propius import adaptive, arrays, codec
 from propius.adaptive import Adaptive, Situation, Speed, TooSlow
-from propius.program import container, export
-from propius.program.interpreter import CompiledProgram
 from propius.training import torch_trainer
 from propius.training.config import TrainConfig
 
-DEVICES = 16
 SPREAD = 8.0
 ROUNDS = 40
 SEEDS = 3
 STEPS = 20
-BATCH = 16
 FASTEST_PER_S = 400.0
 OVERHEAD_S = 0.15
 DEADLINE = 0.6
-SIZE = 12
-CLASSES = 10
 JOB = Adaptive(reserve=0.2, codecs=["fp16"], weigh="examples")
 TARGETS = {
     "digits_wall_time_saved": (">=", 0.4),
@@ -56,35 +48,6 @@ TARGETS = {
     "cnn_points_lost": ("<=", 0.5),
     "in_time": (">=", 0.95),
 }
-
-
-class Net(nn.Module):
-    """Two convolutions with batch normalisation over ``SIZE`` × ``SIZE`` pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 8, 3, padding=1)
-        self.norm = nn.BatchNorm2d(8)
-        self.conv2 = nn.Conv2d(8, 16, 3, padding=1)
-        self.out = nn.Linear(16 * (SIZE // 4) ** 2, CLASSES)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = torch.max_pool2d(torch.relu(self.norm(self.conv1(x))), 2)
-        x = torch.max_pool2d(torch.relu(self.conv2(x)), 2)
-        logits: torch.Tensor = self.out(x.flatten(1))
-        return logits
-
-
-@dataclass
-class Task:
-    """A model as a program, what the fleet has, and the test split."""
-
-    program: CompiledProgram
-    start: dict[str, Any]
-    hands: list[Examples]
-    test: Examples
-    learning_rate: float
-    codec_bytes: dict[str, float]
 
 
 @dataclass
@@ -110,38 +73,6 @@ class Outcome:
     @property
     def accuracy(self) -> float:
         return float(np.mean(self.accuracies[-5:])) * 100
-
-
-def digits() -> Task:
-    """Handwritten digits and a network of one hidden layer."""
-    return make_task(demo_data.digits(), DigitsMLP(), learning_rate=0.1)
-
-
-def cnn() -> Task:
-    """Ten patterns of blurred noise, each seen through more noise; a small CNN."""
-    rng = np.random.default_rng(5)
-    coarse = rng.standard_normal((CLASSES, 1, SIZE // 3, SIZE // 3)).repeat(3, 2).repeat(3, 3)
-    labels = np.arange(2400) % CLASSES
-    noise = rng.standard_normal((len(labels), 1, SIZE, SIZE))
-    pixels = (coarse[labels] + 2.0 * noise).astype(np.float32)
-    whole = Examples(pixels, labels.astype(np.int64))
-    order = rng.permutation(len(labels))
-    found = demo_data.Dataset(whole.take(order[:1600]), whole.take(order[1600:]))
-    return make_task(found, Net(), learning_rate=0.05)
-
-
-def make_task(found: demo_data.Dataset, module: nn.Module, *, learning_rate: float) -> Task:
-    batch = torch.from_numpy(found.test.x[:4]), torch.from_numpy(found.test.y[:4])
-    made = export(module, nn.functional.cross_entropy, batch)
-    dealt = demo_data.deal(found.train.y, DEVICES, least=2 * BATCH)
-    return Task(
-        program=CompiledProgram(container.load(made.program)),
-        start=arrays.load(made.parameters),
-        hands=[found.train.take(one) for one in dealt],
-        test=found.test,
-        learning_rate=learning_rate,
-        codec_bytes={"fp32": len(made.parameters), "fp16": len(made.parameters) / 2},
-    )
 
 
 def fleet(task: Task, rng: np.random.Generator) -> list[Device]:
@@ -259,10 +190,6 @@ def folded(
         base = torch.from_numpy(before[parameter.name].copy())
         after[parameter.name] = strategy.step(parameter.name, base, summed, {})[0].numpy()
     return after
-
-
-def columns(examples: Examples) -> dict[str, Any]:
-    return {"x": examples.x, "y": examples.y}
 
 
 def measure(rounds: int, seeds: int) -> dict[str, float]:
