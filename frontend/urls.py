@@ -4,6 +4,7 @@ from django.urls import path
 from frontend.views import (
     accounts,
     devices,
+    eligibility,
     jobs,
     joining,
     new_job,
@@ -27,6 +28,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/resume/", jobs.resume, name="job-resume"),
     path("jobs/<uuid:job_id>/cancel/", jobs.cancel, name="job-cancel"),
     path("devices/", devices.devices, name="devices"),
+    path("devices/eligible/", eligibility.explore, name="eligible"),
     path("devices/pools/", devices.create_pool, name="create-pool"),
     path("devices/tokens/", devices.create_token, name="create-token"),
     path("devices/tokens/<uuid:token_id>/revoke/", devices.revoke_token, name="revoke-token"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,8 @@ from propius import constraints
 from scheduling import census
 from scheduling.census import Census, Eligible
 from tenants.scopes import system_scope
+
+Admits = Callable[[Profile], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,50 @@ class Fitting:
     online: Told
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Devices of the pools in question, and how few terms leave of them, one after the other.
+
+    ``left`` has a count a term: of those known that meet it and all before it. ``day`` and
+    ``online`` are parts of the last.
+    """
+
+    devices: Told
+    left: Sequence[Told]
+    day: Told
+    online: Told
+
+
 def of_constraints(
     *, tenant_id: UUID, public: Mapping[str, Any], pools: list[str], now: datetime
 ) -> Fitting:
     """Count the devices that meet public constraints, whatever they can run. Raises SpecInvalid."""
     conditions, chosen = job_services.conditions(tenant_id=tenant_id, public=public, pools=pools)
-    parsed = constraints.parse(conditions)
+    admits = _meets(conditions)
     with system_scope():
-        fleet = census.take(now=now)
-
-    def admits(profile: Profile) -> bool:
-        return constraints.matches(parsed, profile.attributes)
-
+        fleet = census.of_attributes(conditions, pools=chosen, now=now)
     return fitting(tenant_id, fleet, chosen, admits)
+
+
+def narrowing(
+    *,
+    tenant_id: UUID,
+    public: Mapping[str, Any],
+    terms: Sequence[Mapping[str, Any]],
+    pools: list[str],
+    now: datetime,
+) -> Narrowing:
+    """Count the devices that meet public constraints, term by term: ``terms`` are their parts.
+
+    All counts of the answer stand side by side, so each is told as part of the one before it.
+    Raises SpecInvalid.
+    """
+    names, chosen = job_services.conditions(tenant_id=tenant_id, public=public, pools=pools)
+    steps = [_meets(one) for one in terms]
+    with system_scope():
+        fleet = census.of_attributes(names, pools=chosen, now=now)
+    devices, *left, day, online = _told(tenant_id, fleet, chosen, steps)
+    return Narrowing(devices, left, day, online)
 
 
 def of_group(tenant_id: UUID, fleet: Census, group: Group) -> Fitting:
@@ -53,20 +86,36 @@ def of_group(tenant_id: UUID, fleet: Census, group: Group) -> Fitting:
     return fitting(tenant_id, fleet, group.pools, group.admits)
 
 
-def fitting(
-    tenant_id: UUID, fleet: Census, pools: Iterable[str], admits: Callable[[Profile], bool]
-) -> Fitting:
+def fitting(tenant_id: UUID, fleet: Census, pools: Iterable[str], admits: Admits) -> Fitting:
     """Count by ``admits`` within ``pools``: own devices exactly, those of shared pools as told."""
+    return Fitting(*_told(tenant_id, fleet, pools, [admits]))
+
+
+def _meets(public: Mapping[str, Any]) -> Admits:
+    parsed = constraints.parse(public)
+    return lambda profile: constraints.matches(parsed, profile.attributes)
+
+
+def _told(
+    tenant_id: UUID, fleet: Census, pools: Iterable[str], steps: Sequence[Admits]
+) -> list[Told]:
+    """Tell all devices, those known that each step leaves, and of the last the day's and online."""
     usable = {str(one.id): one.is_shared for one in client_selectors.pools_for(tenant_id)}
-    sums = {True: [Eligible(), Eligible()], False: [Eligible(), Eligible()]}
+    within = usable.keys() & set(pools)
+    sums = {is_shared: [Eligible()] * (len(steps) + 1) for is_shared in (True, False)}
     for profile, count in fleet.profiles:
-        if profile.pool_id not in pools or profile.pool_id not in usable:
+        if profile.pool_id not in within:
             continue
         total = sums[usable[profile.pool_id]]
         total[0] += count
-        if admits(profile):
-            total[1] += count
-    (every, fit), (own_every, own) = sums[True], sums[False]
-    shared = telling.within([every.known, fit.known, fit.day, fit.online])
-    mine = [own_every.known, own.known, own.day, own.online]
-    return Fitting(*(one.plus(known) for one, known in zip(shared, mine, strict=True)))
+        for at, admits in enumerate(steps, start=1):
+            if not admits(profile):
+                break
+            total[at] += count
+    shared = telling.within(_chain(sums[True]))
+    return [one.plus(own) for one, own in zip(shared, _chain(sums[False]), strict=True)]
+
+
+def _chain(sums: Sequence[Eligible]) -> list[int]:
+    """Return counts each of which is part of the one before it."""
+    return [*(one.known for one in sums), sums[-1].day, sums[-1].online]
