@@ -164,6 +164,33 @@ def assignment(status: str, phase: str, *, accepted: bool) -> str:
     return "Starting" if accepted else "Bound, not yet heard from"
 
 
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(number_bytes: float) -> str:
+    """Return bytes in decimal units."""
+    unit = _unit(number_bytes)
+    return f"{_in(number_bytes, unit)} {_UNITS[unit]}"
+
+
+def transfer(done_bytes: int, size_bytes: int, bytes_per_s: float) -> str:
+    """Return ``1.2 of 98.0 MB at 3.4 MB/s``; both sizes in the unit of the whole."""
+    unit = _unit(size_bytes)
+    done, whole = _in(done_bytes, unit), _in(size_bytes, unit)
+    return f"{done} of {whole} {_UNITS[unit]} at {size(bytes_per_s)}/s"
+
+
+def _unit(number_bytes: float) -> int:
+    unit = 0
+    while number_bytes >= 1000 and unit < len(_UNITS) - 1:
+        number_bytes, unit = number_bytes / 1000, unit + 1
+    return unit
+
+
+def _in(number_bytes: float, unit: int) -> str:
+    return f"{number_bytes / 1000**unit:.{1 if unit else 0}f}"
+
+
 def duration(seconds: float) -> str:
     """Return a duration to two units at most, such as ``1 min 5 s``."""
     if seconds < 10:

@@ -86,7 +86,7 @@ class Connection:
         self.line = Line(send, self._stuck, None if socket is None else socket.write)
         self.session_id = str(uuid7())
         self.session = Session(self.session_id, ping_s=knobs.get().ping_s)
-        self.downloads = Downloads(self.line, hub.threads, self.fault)
+        self.downloads = Downloads(self.line, hub.threads, self.fault, hub.transfers)
         self.upload: Upload | None = None
         self.device = ""
         self.pool_id = ""

@@ -133,6 +133,7 @@ def _start_upload(one: Connection, do: todo.StartUpload) -> None:
         max_bytes=held.max_update_bytes,
         threads=one.hub.threads,
         desk=one.hub.desk,
+        transfers=one.hub.transfers,
         feed=one.feed,
     )
     one.hub.adopt(one.upload.start())

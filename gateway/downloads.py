@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from aggregation import blobs
+from aggregation.under_way import Moving, Transfers
 from core.errors import PropiusError
 from gateway.instructions import StartDownload
 from gateway.line import Line
@@ -42,19 +44,29 @@ class Download:
         self._credit = min(self._credit + size_bytes, MAX_CREDIT)
         self._more.set()
 
-    async def run(self, moved: Moved) -> None:
+    async def run(self, moving: Moving, moved: Moved) -> None:
         """Send every byte from the offset on. Raises PropiusError."""
         path = await self._threads.files(lambda: blobs.store().path(self._order.blob.digest))
-        file = await self._threads.files(lambda: path.open("rb", buffering=0))
+        file = await self._open(path)
         try:
-            await self._send(file, moved)
+            await self._send(file, moving, moved)
         finally:
             if self._reading is not None and not self._reading.done():
                 # Its thread still reads; the number of a closed file may be a socket's by then.
                 await asyncio.wait([self._reading])
             file.close()
 
-    async def _send(self, file: BinaryIO, moved: Moved) -> None:
+    async def _open(self, path: Path) -> BinaryIO:
+        opening: asyncio.Future[BinaryIO] = asyncio.ensure_future(
+            self._threads.files(lambda: path.open("rb", buffering=0))
+        )
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unused)
+            raise
+
+    async def _send(self, file: BinaryIO, moving: Moving, moved: Moved) -> None:
         order = self._order
         offset, end = order.offset, order.blob.size_bytes
         await self._threads.files(lambda: file.seek(offset))
@@ -74,16 +86,18 @@ class Download:
                 await self._line.chunk(wire.pack_chunk(order.transfer, offset, part))
                 offset += len(part)
             BYTES.labels("down").inc(len(data))
+            moving.reached(offset)
             moved("downloading", offset / end)
 
 
 class Downloads:
     """All downloads of a connection."""
 
-    def __init__(self, line: Line, threads: Threads, failed: Failed) -> None:
+    def __init__(self, line: Line, threads: Threads, failed: Failed, transfers: Transfers) -> None:
         self._line = line
         self._threads = threads
         self._failed = failed
+        self._transfers = transfers
         self._running: dict[int, tuple[Download, asyncio.Task[None]]] = {}
 
     def start(self, order: StartDownload, moved: Moved) -> None:
@@ -110,9 +124,12 @@ class Downloads:
         self._running.clear()
 
     async def _run(self, one: Download, order: StartDownload, moved: Moved) -> None:
-        with TRANSFERS.labels("down").track_inprogress():
+        told = self._transfers.begin(
+            order.assignment, "down", done_bytes=order.offset, size_bytes=order.blob.size_bytes
+        )
+        with TRANSFERS.labels("down").track_inprogress(), told as moving:
             try:
-                await one.run(moved)
+                await one.run(moving, moved)
             except (PropiusError, OSError) as error:
                 logger.error(
                     "gateway.download_failed",
@@ -127,3 +144,8 @@ class Downloads:
             finally:
                 if self._running.get(order.transfer, (None,))[0] is one:
                     del self._running[order.transfer]
+
+
+def _close_unused(opening: asyncio.Future[BinaryIO]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

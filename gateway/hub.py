@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from aggregation.under_way import Transfers
 from core import connections, hints
 from core.ids import uuid7
 from gateway.binder import REDIS_AWAY, Binder
@@ -54,6 +55,7 @@ class Hub:
         self.channel = Channel(self)
         self.hellos = Hellos(self.threads)
         self.desk = Desk(self.threads)
+        self.transfers = Transfers()
         self._connected: list[tuple[str, str]] = []
         self.sockets = 0
         self.is_draining = False

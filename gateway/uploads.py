@@ -13,6 +13,7 @@ from django.utils import timezone
 import aggregation.services
 import jobs.services
 from aggregation import uploads
+from aggregation.under_way import Moving, Transfers
 from aggregation.uploads import UploadSink
 from core.errors import PropiusError
 from gateway.events import (
@@ -67,9 +68,11 @@ class Upload:
         max_bytes: int,
         threads: Threads,
         desk: Desk,
+        transfers: Transfers,
         feed: Feed,
     ) -> None:
         self._desk = desk
+        self._transfers = transfers
         self._order = order
         self._device = UUID(device)
         self._assignment = UUID(order.assignment)
@@ -136,20 +139,28 @@ class Upload:
         sink = await self._open()
         if sink is None:
             return None
+        told = self._transfers.begin(
+            self._order.assignment, "up", done_bytes=sink.offset, size_bytes=sink.size_bytes
+        )
         try:
-            self._feed(UploadOpened(self._order.transfer, sink.offset))
-            while self._chunks or not self._complete:
-                if not self._chunks:
-                    self._more.clear()
-                    await self._more.wait()
-                    continue
-                await self._write(sink)
+            with told as moving:
+                self._feed(UploadOpened(self._order.transfer, sink.offset))
+                await self._take_all(sink, moving)
             await self._threads.files(sink.finish)
         finally:
             if self._writing is not None and not self._writing.done():
                 await asyncio.wait([self._writing])  # cancelled, but its thread still writes
             await self._threads.files(sink.close if self._keep else sink.discard)
         return sink
+
+    async def _take_all(self, sink: UploadSink, moving: Moving) -> None:
+        while self._chunks or not self._complete:
+            if not self._chunks:
+                self._more.clear()
+                await self._more.wait()
+                continue
+            await self._write(sink)
+            moving.reached(sink.offset)
 
     async def _write(self, sink: UploadSink) -> None:
         chunks = list(self._chunks)

@@ -24,6 +24,7 @@ from aggregation.transfer.exchange import Exchange, Receive, Scope, Send
 from aggregation.transfer.plane import BYTES, DataPlane
 from aggregation.transfer.threads import Threads
 from aggregation.transfer.uploads import Order, Upload, announced_digest
+from aggregation.under_way import Transfers
 from aggregation.uploads import UploadSink, Wanted
 from core.errors import Conflict
 
@@ -55,6 +56,7 @@ class LeafPlane(DataPlane):
         super().stop()
         self.keys: tickets.PublicKeys = {}
         self._threads = threads
+        self._transfers = Transfers(connect=None)
         self._cache = cache
         self._keeper = keeper
 
@@ -73,7 +75,11 @@ class LeafPlane(DataPlane):
         text = exchange.headers["authorization"].split(" ", 1)[1].strip()
         if kind == "parameters":
             await self._cache.ensure(name, text)
-            BYTES.labels("down").inc(await downloads.serve(exchange, name, self._threads))
+            sent = await downloads.serve(
+                exchange, name, self._threads,
+                assignment=ticket.assignment, transfers=self._transfers,
+            )  # fmt: skip
+            BYTES.labels("down").inc(sent)
         elif exchange.method == "HEAD":
             await self._begun(exchange, ticket)
         else:
@@ -81,8 +87,8 @@ class LeafPlane(DataPlane):
             if not recipe.take:
                 raise NotTakenHere("updates of an asynchronous job go to the root; send it there")
             upload = LeafUpload(
-                exchange, ticket, self._threads, clock=self._clock, text=text, recipe=recipe,
-                keeper=self._keeper,
+                exchange, ticket, self._threads, clock=self._clock, transfers=self._transfers,
+                text=text, recipe=recipe, keeper=self._keeper,
             )  # fmt: skip
             BYTES.labels("up").inc(await upload.run())
 
@@ -112,11 +118,12 @@ class LeafUpload(Upload):
         threads: Threads,
         *,
         clock: Callable[[], datetime],
+        transfers: Transfers,
         text: str,
         recipe: messages.Recipe,
         keeper: Keeper,
     ) -> None:
-        super().__init__(exchange, ticket, threads, clock=clock)
+        super().__init__(exchange, ticket, threads, clock=clock, transfers=transfers)
         self._round = ticket.round
         self._ticket = text
         self._recipe = recipe

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import os
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from django.conf import settings
@@ -13,6 +15,7 @@ from django.conf import settings
 from aggregation import blobs
 from aggregation.transfer.exchange import Exchange, WithHeaders
 from aggregation.transfer.threads import Threads
+from aggregation.under_way import Moving, Transfers
 
 YEAR_S = 365 * 86_400
 STALL_S = 60.0
@@ -31,8 +34,12 @@ class RangeNotSatisfiable(WithHeaders):
         self.headers = {"content-range": f"bytes */{size}"}
 
 
-async def serve(exchange: Exchange, digest: str, threads: Threads) -> int:
+async def serve(
+    exchange: Exchange, digest: str, threads: Threads, *, assignment: str, transfers: Transfers
+) -> int:
     """Answer GET or HEAD for a blob; returns how many bytes were sent.
+
+    ``transfers`` hears how far it is, but for what the reverse proxy sends.
 
     Raises BlobMissing, RangeNotSatisfiable, OSError.
     """
@@ -54,7 +61,8 @@ async def serve(exchange: Exchange, digest: str, threads: Threads) -> int:
         await exchange.answer(200, headers)
         return 0
     descriptor = await threads.files(functools.partial(os.open, path, os.O_RDONLY))
-    return await _send(exchange, _File(descriptor, path, threads), headers)
+    told = functools.partial(transfers.begin, assignment, "down")
+    return await _send(exchange, _File(descriptor, path, threads), headers, told)
 
 
 class _File:
@@ -83,7 +91,12 @@ class _File:
         os.close(self._descriptor)
 
 
-async def _send(exchange: Exchange, file: _File, headers: dict[str, str]) -> int:
+async def _send(
+    exchange: Exchange,
+    file: _File,
+    headers: dict[str, str],
+    told: Callable[..., AbstractContextManager[Moving]],
+) -> int:
     gone = asyncio.ensure_future(exchange.until_gone())
     try:
         # What is asked of a HEAD is the whole (RFC 9110).
@@ -97,11 +110,13 @@ async def _send(exchange: Exchange, file: _File, headers: dict[str, str]) -> int
         headers["content-length"] = str(end - begin)
         await exchange.start(206 if span else 200, headers)
         position = end if exchange.method == "HEAD" else begin
-        while position < end and not gone.done():
-            data = await file.read(min(blobs.CHUNK_BYTES, end - position), position)
-            position += len(data)
-            async with asyncio.timeout(STALL_S):
-                await exchange.send(data, more=True)
+        with told(done_bytes=position, size_bytes=file.size) as moving:
+            while position < end and not gone.done():
+                data = await file.read(min(blobs.CHUNK_BYTES, end - position), position)
+                position += len(data)
+                async with asyncio.timeout(STALL_S):
+                    await exchange.send(data, more=True)
+                moving.reached(position)
         if not gone.done():
             await exchange.send(b"", more=False)
         return 0 if exchange.method == "HEAD" else position - begin

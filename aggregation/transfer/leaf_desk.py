@@ -18,6 +18,7 @@ from aggregation.tickets import Ticket
 from aggregation.transfer.exchange import Exchange
 from aggregation.transfer.threads import Threads
 from aggregation.transfer.uploads import Upload
+from aggregation.under_way import Transfers
 from aggregation.uploads import UpdateRefused
 from core import knobs
 from core.errors import Conflict, Invalid, NotFound, PropiusError, TooLarge
@@ -42,9 +43,10 @@ class NotHeld(Conflict):
 class LeafDesk:
     """Serve one process's leaves."""
 
-    def __init__(self, threads: Threads, *, clock: Clock) -> None:
+    def __init__(self, threads: Threads, *, clock: Clock, transfers: Transfers) -> None:
         self._threads = threads
         self._clock = clock
+        self._transfers = transfers
 
     async def serve(self, exchange: Exchange, name: str, token: str) -> int:
         """Answer one request; returns how many bytes of tensors came.
@@ -159,7 +161,10 @@ class LeafDesk:
             upload_bytes=held.size_bytes,
             expires=0.0,
         )
-        return await Upload(exchange, ticket, self._threads, clock=self._clock).run()
+        upload = Upload(
+            exchange, ticket, self._threads, clock=self._clock, transfers=self._transfers
+        )
+        return await upload.run()
 
 
 def _report(said: messages.Update, now: datetime) -> aggregation.leaves.Report:

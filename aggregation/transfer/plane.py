@@ -24,6 +24,7 @@ from aggregation.transfer.exchange import (
 )
 from aggregation.transfer.leaf_desk import LeafDesk
 from aggregation.transfer.threads import Threads
+from aggregation.under_way import Transfers
 from core.errors import NotFound, PropiusError, TooMany
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class DataPlane:
         self._application = application
         self._clock = clock
         self._threads = Threads()
-        self._desk = LeafDesk(self._threads, clock=clock)
+        self._transfers = Transfers()
+        self._desk = LeafDesk(self._threads, clock=clock, transfers=self._transfers)
         self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,12 +134,17 @@ class DataPlane:
 
     async def _transfer(self, exchange: Exchange, kind: str, name: str, ticket: Ticket) -> None:
         if kind == "parameters":
-            sent = await downloads.serve(exchange, name, self._threads)
+            sent = await downloads.serve(
+                exchange, name, self._threads,
+                assignment=ticket.assignment, transfers=self._transfers,
+            )  # fmt: skip
             BYTES.labels("down").inc(sent)
         elif exchange.method == "HEAD":
             await uploads.begun(exchange, ticket, self._threads)
         else:
-            upload = uploads.Upload(exchange, ticket, self._threads, clock=self._clock)
+            upload = uploads.Upload(
+                exchange, ticket, self._threads, clock=self._clock, transfers=self._transfers
+            )
             BYTES.labels("up").inc(await upload.run())
 
     @contextmanager

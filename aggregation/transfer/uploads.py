@@ -19,6 +19,7 @@ from aggregation.models import Hold, Update
 from aggregation.tickets import Ticket
 from aggregation.transfer.exchange import Exchange, WithHeaders
 from aggregation.transfer.threads import DatabaseAway, Threads
+from aggregation.under_way import Moving, Transfers
 from aggregation.uploads import UploadSink
 from core import knobs
 from core.errors import Invalid, PropiusError
@@ -111,13 +112,20 @@ class Upload:
     """One PUT."""
 
     def __init__(
-        self, exchange: Exchange, ticket: Ticket, threads: Threads, *, clock: Clock
+        self,
+        exchange: Exchange,
+        ticket: Ticket,
+        threads: Threads,
+        *,
+        clock: Clock,
+        transfers: Transfers,
     ) -> None:
         self._exchange = exchange
         self._max_bytes = ticket.upload_bytes
         self._assignment = UUID(ticket.assignment)
         self._threads = threads
         self._clock = clock
+        self._transfers = transfers
         self._renewed = time.monotonic()
         self._writing: asyncio.Future[None] | None = None
 
@@ -134,7 +142,11 @@ class Upload:
         device_id, sink = opened
         try:
             self._check(order, sink)
-            await self._receive(sink)
+            told = self._transfers.begin(
+                str(self._assignment), "up", done_bytes=sink.offset, size_bytes=sink.size_bytes
+            )
+            with told as moving:
+                await self._receive(sink, moving)
             came = sink.offset - order.offset
             if sink.offset < sink.size_bytes:
                 await self._exchange.answer(202, {"upload-offset": str(sink.offset)})
@@ -172,7 +184,7 @@ class Upload:
                 errors={"Content-Length": f"{announced}; at most {left} are allowed"},
             )
 
-    async def _receive(self, sink: UploadSink) -> None:
+    async def _receive(self, sink: UploadSink, moving: Moving) -> None:
         """Take the body: while one part is hashed and written, the next one comes."""
         pieces: list[bytes] = []
         size = 0
@@ -185,6 +197,7 @@ class Upload:
                     raise Stalled("nothing came for as long as a lease; go on by offset") from None
                 pieces.append(piece)
                 size += len(piece)
+                moving.reached(moving.done_bytes + len(piece))
                 if size >= blobs.CHUNK_BYTES:
                     await self._write(sink, pieces)
                     pieces, size = [], 0

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import redis.exceptions
 
+from aggregation import under_way
+from aggregation.under_way import Told
 from clients.selectors import pseudonym
 from frontend import explanation, words
 from frontend.selectors import measures, rounds
@@ -28,6 +30,7 @@ class DeviceLine:
     kind: str
     status: str
     doing: str
+    figures: str
     percent: int | None
     since: datetime
 
@@ -121,9 +124,13 @@ def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:
     ordered = sorted(rows, key=lambda row: row.kind, reverse=True)
     devices: dict[UUID, list[DeviceLine]] = {row.id: [] for row in ordered}
     kinds = {row.id: row.kind for row in ordered}
-    held = Assignment.objects.filter(round_id__in=list(devices)).order_by("id")
-    for one in held[:DEVICES_SHOWN]:
-        devices[one.round_id].append(_device(job.tenant_id, one, kinds[one.round_id]))
+    held = list(
+        Assignment.objects.filter(round_id__in=list(devices)).order_by("id")[:DEVICES_SHOWN]
+    )
+    moving = _moving(held)
+    for one in held:
+        line = _device(job.tenant_id, one, kinds[one.round_id], moving.get(one.id))
+        devices[one.round_id].append(line)
     return [
         OpenRound(
             kind=row.kind,
@@ -145,9 +152,23 @@ def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:
     ]
 
 
-def _device(tenant_id: UUID, one: Assignment, kind: str) -> DeviceLine:
+def _moving(held: Iterable[Assignment]) -> dict[UUID, Told]:
+    """Return the transfers under way; none while Redis, which knows them, is away."""
+    bound = [one.id for one in held if one.status == Assignment.Status.BOUND]
+    try:
+        return under_way.of(bound)
+    except redis.exceptions.RedisError:
+        return {}
+
+
+def _device(tenant_id: UUID, one: Assignment, kind: str, told: Told | None) -> DeviceLine:
     bound = one.status == Assignment.Status.BOUND
-    doing = words.assignment(one.status, one.phase, accepted=one.accepted_at is not None)
+    phase, share, figures = one.phase, one.fraction, ""
+    if told is not None:
+        phase = "downloading" if told.direction == "down" else "uploading"
+        share = told.done_bytes / max(1, told.size_bytes)
+        figures = words.transfer(told.done_bytes, told.size_bytes, told.bytes_per_s)
+    doing = words.assignment(one.status, phase, accepted=one.accepted_at is not None)
     if one.message and not bound:
         doing = f"{doing}: {one.message}"
     return DeviceLine(
@@ -155,6 +176,7 @@ def _device(tenant_id: UUID, one: Assignment, kind: str) -> DeviceLine:
         kind=kind,
         status=one.status,
         doing=doing,
-        percent=round(100 * one.fraction) if bound and one.phase else None,
+        figures=figures,
+        percent=round(100 * share) if bound and phase else None,
         since=one.ended_at or one.bound_at,
     )

@@ -8,9 +8,9 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-register = template.Library()
+from frontend import words
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
+register = template.Library()
 
 
 @register.filter
@@ -44,12 +44,7 @@ def measure(value: float | str | None) -> str:
 @register.filter
 def size(number_bytes: int) -> str:
     """Return bytes in decimal units."""
-    value = float(number_bytes)
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return ""
+    return words.size(number_bytes)
 
 
 @register.filter

@@ -6,11 +6,15 @@ import json
 import pytest
 from channels.db import database_sync_to_async
 
+from aggregation import under_way
 from core import connections, events
+from core.ids import uuid7
 from frontend import live
+from jobs import services as job_services
 from jobs.models import Job, Round
 from tenants.models import Member
 from tenants.scopes import system_scope
+from tests.integration import factories
 from tests.integration.frontend.sockets import Page, Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,3 +150,53 @@ async def test_it_gives_the_chart_as_data(world, finished_rounds):
     data = html.split('<script id="series" type="application/json">')[1].split("</script>")[0]
     assert [point["x"] for point in json.loads(data)["train_loss"]] == [2, 3]
     assert await database_sync_to_async(Job.objects.count)() == 0  # the threads left the tenant
+
+
+async def test_it_shows_how_far_each_transfer_is_at_first_and_live(world, browse):
+    assignment = await database_sync_to_async(bind)(world)
+    address = f"/jobs/{world.job.id}/"
+    transfers = under_way.Transfers()
+    told = transfers.begin(str(assignment), "down", done_bytes=500_000, size_bytes=2_000_000)
+    with told as moving:
+        page = await database_sync_to_async(Page)(world.viewer, f"/ws{address}")
+        async with page as socket:
+            while "0.5 of 2.0 MB at 0 B/s" not in await socket.receive(timeout=6):
+                pass
+            moving.reached(1_500_000)
+            while 'value="75"' not in (news := await socket.receive(timeout=6)):
+                pass
+            assert "1.5 of 2.0 MB at " in news
+            first = await database_sync_to_async(html)(browse, world.viewer, address)
+            assert "Downloading the model</span>" in first
+            assert "1.5 of 2.0 MB at " in first
+    async with asyncio.timeout(10):
+        while "Downloading" in await database_sync_to_async(html)(browse, world.viewer, address):
+            await asyncio.sleep(0.1)
+
+
+def test_it_does_without_the_figures_while_redis_is_away(world, browse, settings):
+    bind(world)
+    connections.soft_state.cache_clear()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    try:
+        shown = html(browse, world.viewer, f"/jobs/{world.job.id}/")
+    finally:
+        connections.soft_state.cache_clear()
+    assert "Bound, not yet heard from" in shown
+
+
+def html(browse, user, address):
+    answer = browse(user).get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def bind(world):
+    """Bind a device to the round; returns the assignment."""
+    device = factories.device(world.private)
+    binding = job_services.Binding(uuid7(), world.round.id, device.id, 1)
+    with system_scope():
+        assert job_services.assign(bindings=[binding], now=factories.NOW) == {
+            binding.assignment_id: "assigned"
+        }
+    return binding.assignment_id

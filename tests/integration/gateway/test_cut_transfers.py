@@ -10,6 +10,7 @@ import pytest
 import websockets
 
 from aggregation import blobs
+from aggregation.under_way import Transfers
 from gateway import downloads, line
 from gateway.downloads import Downloads
 from gateway.instructions import StartDownload
@@ -189,7 +190,7 @@ async def test_a_device_that_never_reads_fills_no_memory(db, at_once):
 
     threads = Threads()
     out = line.Line(never, lambda: None)
-    running = Downloads(out, threads, lambda *why: pytest.fail(str(why)))
+    running = Downloads(out, threads, lambda *why: pytest.fail(str(why)), Transfers())
     for transfer in range(at_once):
         blob = wire.Blob(digest=digest, size_bytes=16 << 20)
         running.start(StartDownload("a", transfer, blob, 0, 1 << 40), moved)

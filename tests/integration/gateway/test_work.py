@@ -6,14 +6,17 @@ import asyncio
 import hashlib
 import resource
 import signal
+from collections.abc import Callable
+from uuid import UUID
 
 import numpy
 import pytest
 import safetensors.numpy
 from django.utils import timezone
 
-from aggregation import blobs
+from aggregation import blobs, under_way
 from aggregation.models import Update
+from aggregation.under_way import Told
 from jobs import services as job_services
 from jobs.models import Assignment
 from propius import wire
@@ -395,6 +398,36 @@ async def test_a_download_waits_for_credit_and_resumes_by_offset(world):
     assert wire.unpack_chunk(await socket.receive())[1:] == (17, ZEROS[17:20])
     socket.send(ask)
     assert (await refused(socket, "transfer_in_use", fatal=True)).assignment is None
+
+
+async def told_of(assignment: str, wanted: Callable[[Told | None], bool]) -> Told | None:
+    """Wait until what pages are told of an assignment's transfer is as ``wanted``."""
+    identifier = UUID(assignment)
+    async with asyncio.timeout(20):
+        while not wanted(found := (await rows(lambda: under_way.of([identifier]))).get(identifier)):
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def test_pages_are_told_how_far_a_download_and_an_upload_are(world):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    size = assignment.parameters.size_bytes
+    ask = {"assignment": assignment.id, "digest": assignment.parameters.digest}
+    socket.send(wire.Download(transfer=1, offset=10, credit=7, **ask))
+    await socket.receive()
+    found = await told_of(assignment.id, lambda told: told is not None and told.done_bytes == 17)
+    assert (found.direction, found.size_bytes) == ("down", size)
+    socket.send(wire.Credit(transfer=1, size_bytes=size))
+    await socket.receive()
+    announce(socket, assignment.id, ONES)
+    await socket.expect(wire.UploadReady)
+    socket.bytes(wire.pack_chunk(2, 0, ONES[:40]))
+    found = await told_of(assignment.id, lambda told: told is not None and told.done_bytes == 40)
+    assert (found.direction, found.size_bytes) == ("up", len(ONES))
+    await socket.drop()
+    await told_of(assignment.id, lambda told: told is None)
 
 
 async def test_a_cancelled_job_reaches_its_devices_at_once(world):
