@@ -196,7 +196,8 @@ class Loop:
         try:
             return _task(handed.work)
         except Exception as error:
-            # The script may go on: the platform shall not wait for what nobody has in hand.
+            # Whatever it is, it is raised again; but the script may go on, and the platform shall
+            # not wait for what nobody has in hand.
             failed = TrainingError("bad_assignment", f"{type(error).__name__}: {error}")
             self._answer(lambda: handed.answer.set_exception(failed), handed)
             raise

@@ -19,24 +19,26 @@
     loader = "my_module:load"   # returns a dict of the four arrays; my_module.py is beside the file
 
 ``classes = ["a", "b"]`` fixes the numbers of classes, ``transforms`` are those of
-:mod:`propius.agent.transforms`. What is no plain npz is prepared once, in a process of its own, and
-again when the file changes. Nothing here is ever sent.
+:mod:`propius.agent.transforms`. What is no plain npz is prepared once, in a process of its own
+under the owner's memory cap, and again when the file changes; a large npz is looked at there too.
+Nothing here is ever sent.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-import subprocess
-import sys
+import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from propius.agent import owner_files
+from propius.agent import errand, owner_files
 from propius.agent.transforms import Transform
 from propius.constraints import Scalar
 from propius.needs import ArrayInfo
@@ -44,7 +46,14 @@ from propius.needs import ArrayInfo
 log = logging.getLogger(__name__)
 ARRAYS = ("x_train", "y_train", "x_val", "y_val")
 PREPARE_S = 900.0
+SMALL_BYTES = 32 << 20
+"""Of an npz, unpacked: what the agent itself opens to describe."""
+MEMORY_MB = 1024
 FILES_MAX = 200_000
+UNREADABLE = (
+    OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy raises at a file that is no npz, or is one no more."""
 Kind = Literal["npz", "csv", "parquet", "images", "python"]
 Reference = Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*(?!\n)$")]
 Side = Annotated[int, Meta(ge=1, le=4096)]
@@ -89,20 +98,26 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What the preparing child is to do."""
+    """What the preparing child is to do; without ``output`` it only describes."""
 
     entry: DatasetEntry
     base: str
     path: str
     output: str
+    memory_mb: int
+    parent: int
 
 
 class Datasets:
     """The device's data sets. Arrays are opened only to describe them, then let go."""
 
-    def __init__(self, entries: dict[str, DatasetEntry], *, base: Path) -> None:
+    def __init__(
+        self, entries: dict[str, DatasetEntry], *, base: Path, memory_mb: int = MEMORY_MB
+    ) -> None:
         self._entries = entries
         self._base = base
+        self._memory_mb = memory_mb
+        self._one_at_a_time = asyncio.Lock()
         self._known: dict[str, tuple[str, Description | DatasetError]] = {}
 
     def names(self) -> list[str]:
@@ -145,43 +160,49 @@ class Datasets:
             raise DatasetError(f"data set {name!r} ({self.source(name)}): {error}") from error
         known = self._known.get(name)
         if known is None or known[0] != state:
-            if not _is_plain(entry):
+            if not _is_plain(entry) or not _is_small(self.source(name)):
                 raise DatasetUnready(f"data set {name!r} is being prepared")
             known = self._known[name] = state, _described(name, self.source(name))
         if isinstance(known[1], DatasetError):
             raise known[1]
         return known[1]
 
-    def refresh(self) -> None:
-        """Prepare what is new or has changed; may take long, so call it in a thread."""
-        for name, entry in self._entries.items():
-            if _is_plain(entry):
-                continue
-            try:
-                state = _state(entry, self.source(name), self._base)
-            except OSError:
-                continue  # said when it is asked for
-            known = self._known.get(name)
-            if known is None or known[0] != state:
-                self._known[name] = state, self._prepare(name, entry, state)
+    async def refresh(self) -> None:
+        """Prepare what is new or has changed; may take long, and ends at once when cancelled."""
+        async with self._one_at_a_time:
+            for name, entry in self._entries.items():
+                source = self.source(name)
+                if _is_plain(entry) and _is_small(source):
+                    continue
+                try:
+                    state = await asyncio.to_thread(_state, entry, source, self._base)
+                except OSError:
+                    continue  # said when it is asked for
+                known = self._known.get(name)
+                if known is None or known[0] != state:
+                    self._known[name] = state, await self._prepare(name, entry, state)
 
     def _prepared(self, name: str) -> Path:
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         return self._base / "prepared" / f"{digest}.npz"
 
-    def _prepare(self, name: str, entry: DatasetEntry, state: str) -> Description | DatasetError:
+    async def _prepare(
+        self, name: str, entry: DatasetEntry, state: str
+    ) -> Description | DatasetError:
         output, note = self._prepared(name), self._prepared(name).with_suffix(".json")
         output.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             known = msgspec.json.decode(note.read_bytes(), type=tuple[str, Description])
-            if known[0] == state and output.exists():
+            if known[0] == state and self.path(name).exists():
                 return known[1]
         except (OSError, msgspec.MsgspecError):
             pass  # prepared now
         task = Task(
-            entry=entry, base=str(self._base), path=str(self.source(name)), output=str(output)
-        )
-        found = _run(name, task)
+            entry=entry, base=str(self._base), path=str(self.source(name)),
+            output="" if _is_plain(entry) else str(output), memory_mb=self._memory_mb,
+            parent=os.getpid(),
+        )  # fmt: skip
+        found = await _run(name, task)
         if isinstance(found, Description):
             note.write_bytes(msgspec.json.encode((state, found)))
         else:
@@ -189,14 +210,20 @@ class Datasets:
         return found
 
 
-def load(path: Path) -> Datasets:
-    """Read the data set file. Raises :class:`owner_files.OwnerFileError`."""
+def load(path: Path, *, memory_mb: int = MEMORY_MB) -> Datasets:
+    """Read the data set file; what prepares data may use so much memory.
+
+    Raises
+    ------
+    OwnerFileError
+        It cannot be read.
+    """
     nothing: dict[str, DatasetEntry] = {}
     entries = owner_files.read(path, dict[str, DatasetEntry], missing=nothing)
     for name, entry in entries.items():
         if not entry.path and entry.loader is None:
             raise owner_files.OwnerFileError(f"{path}: {name} has neither path nor loader")
-    return Datasets(entries, base=path.parent)
+    return Datasets(entries, base=path.parent, memory_mb=memory_mb)
 
 
 def _is_plain(entry: DatasetEntry) -> bool:
@@ -210,28 +237,34 @@ def _described(name: str, path: Path) -> Description | DatasetError:
     from propius.agent import preparing
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, for numpy leaves a file open that is no zip.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return preparing.describe(arrays)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         return DatasetError(
             f"data set {name!r} ({path}) is no npz with {', '.join(ARRAYS)}: {error}"
         )
 
 
-def _run(name: str, task: Task) -> Description | DatasetError:
-    command = [sys.executable, "-P", "-m", "propius.agent.preparing"]
+def _is_small(path: Path) -> bool:
     try:
-        done = subprocess.run(
-            [*command, msgspec.json.encode(task).decode()],
-            capture_output=True, timeout=PREPARE_S, check=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        made = msgspec.json.decode(done.stdout, type=Description | str)
-    except subprocess.TimeoutExpired:
+        with zipfile.ZipFile(path) as archive:
+            return sum(one.file_size for one in archive.infolist()) <= SMALL_BYTES
+    except (OSError, zipfile.BadZipFile):
+        return True  # nothing to unpack; what is wrong is said by who opens it
+
+
+async def _run(name: str, task: Task) -> Description | DatasetError:
+    argument = msgspec.json.encode(task).decode()
+    try:
+        answer = await errand.run("propius.agent.preparing", argument, timeout_s=PREPARE_S)
+        made = msgspec.json.decode(answer.said, type=Description | str)
+    except TimeoutError:
         return DatasetError(f"data set {name!r}: not prepared after {PREPARE_S:.0f} s")
-    except (OSError, subprocess.CalledProcessError, msgspec.MsgspecError) as error:
-        said = getattr(error, "stderr", b"") or b""
-        end = said.decode(errors="replace").strip().splitlines()[-1:]
-        return DatasetError(f"data set {name!r} cannot be prepared: {''.join(end) or error}")
+    except OSError as error:
+        return DatasetError(f"data set {name!r} cannot be prepared: {error}")
+    except msgspec.MsgspecError:
+        return DatasetError(f"data set {name!r} cannot be prepared: {answer.complaint}")
     return DatasetError(f"data set {name!r}: {made}") if isinstance(made, str) else made
 
 

@@ -69,16 +69,17 @@ def load(
     home = Home(Path(path))
     enrolment = identity.load_enrolment(home)
     home.prepare()
+    asked = conditions.load(
+        home / "conditions.toml", battery=meter.has_battery(), cores=os.cpu_count() or 1
+    )
     return Device(
         home=home,
         enrolment=enrolment,
         workloads=workloads.load(home / "handlers.toml", programs=programs)
         if handlers is None
         else Workloads(dict(handlers), programs=False),
-        datasets=datasets.load(home / "datasets.toml"),
+        datasets=datasets.load(home / "datasets.toml", memory_mb=asked.memory_mb),
         consent=consent.load(home / "consent.toml", pool_tenants=enrolment.pool_tenants),
-        conditions=conditions.load(
-            home / "conditions.toml", battery=meter.has_battery(), cores=os.cpu_count() or 1
-        ),
+        conditions=asked,
         history=History(home / "history.sqlite"),
     )

@@ -99,7 +99,7 @@ def _datasets(one: Device) -> list[Finding]:
     if not one.datasets.names():
         fix = f"name your data in {one.home / 'datasets.toml'}"
         return [Finding("datasets", False, "there is no data set", fix)]
-    one.datasets.refresh()
+    asyncio.run(one.datasets.refresh())
     return [_dataset(one, name) for name in one.datasets.names()]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from propius.agent.datasets import DatasetEntry, DatasetError
 from propius.arrays import Array
 
+Values = list[Any] | Array
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -26,7 +27,7 @@ def load(entry: DatasetEntry, path: Path) -> dict[str, Array]:
 
 
 def _npz(_: DatasetEntry, path: Path) -> dict[str, Array]:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
@@ -49,7 +50,13 @@ def _parquet(entry: DatasetEntry, path: Path) -> dict[str, Array]:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise DatasetError(f"{path}: parquet needs pyarrow: pip install pyarrow") from error
-    return _table(entry, path, parquet.read_table(path).to_pydict())
+    there = parquet.read_schema(path).names
+    chosen = _chosen(entry, path, there)
+    table = parquet.read_table(path, columns=[*chosen, entry.target])
+    for name in table.column_names:
+        if table[name].null_count:
+            raise DatasetError(f"{path}: column {name!r} has {table[name].null_count} empty values")
+    return _table(entry, path, {name: table[name].to_numpy() for name in table.column_names})
 
 
 def _images(entry: DatasetEntry, path: Path) -> dict[str, Array]:
@@ -61,20 +68,37 @@ def _images(entry: DatasetEntry, path: Path) -> dict[str, Array]:
     classes = entry.classes or sorted(one.name for one in path.iterdir() if one.is_dir())
     pixels, labels = [], []
     for number, name in enumerate(classes):
+        if not (path / name).is_dir():
+            raise DatasetError(f"{path}: there is no folder {name!r}, which classes names")
         for file in sorted((path / name).iterdir()):
             if file.suffix.lower() in IMAGES:
-                with pillow.open(file) as image:
-                    made = image.convert("L" if entry.grey else "RGB").resize(
-                        (entry.size[1], entry.size[0])
-                    )
-                pixels.append(np.asarray(made, np.float32) / 255.0)
+                pixels.append(_pixels(pillow, entry, file))
                 labels.append(number)
     if not pixels:
         raise DatasetError(f"{path}: no image in {', '.join(classes) or 'any folder'}")
-    x = np.stack(pixels)
+    x = np.stack(pixels).astype(np.float32)
+    x /= 255.0
     # Channels first, as torch has them.
     x = x[:, None] if entry.grey else np.moveaxis(x, 3, 1)
     return split(x, np.asarray(labels, np.int64), entry.validation)
+
+
+def _pixels(pillow: Any, entry: DatasetEntry, file: Path) -> Array:
+    """One image as bytes, upright as its camera says, of the size that the owner chose."""
+    turned: Any = importlib.import_module("PIL.ImageOps").exif_transpose
+    try:
+        with pillow.open(file) as image:
+            if image.mode.startswith("I;16"):
+                # Of 16 bits the upper 8: Pillow would cut off what is brighter than 255.
+                image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            elif image.mode in ("I", "F"):
+                raise DatasetError(f"{file} has pixels of 32 bits; 8 and 16 are read")
+            made = turned(image).convert("L" if entry.grey else "RGB")
+            return np.asarray(made.resize((entry.size[1], entry.size[0])), np.uint8)
+    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+        raise error if isinstance(error, DatasetError) else DatasetError(
+            f"{file} cannot be read as an image: {error}"
+        ) from error  # fmt: skip
 
 
 def _python(entry: DatasetEntry, path: Path) -> dict[str, Array]:
@@ -91,21 +115,29 @@ def _python(entry: DatasetEntry, path: Path) -> dict[str, Array]:
     return {str(key): np.asarray(value) for key, value in made.items()}
 
 
-def _table(entry: DatasetEntry, path: Path, columns: dict[str, list[Any]]) -> dict[str, Array]:
+def _chosen(entry: DatasetEntry, path: Path, there: list[str]) -> list[str]:
+    """The columns of x, once it is clear that they and the target are there."""
     target = entry.target
-    if target is None or target not in columns:
-        raise DatasetError(f"{path}: target is {target!r}; it must be one of {', '.join(columns)}")
-    chosen = entry.columns or [name for name in columns if name != target]
+    if target is None or target not in there:
+        raise DatasetError(f"{path}: target is {target!r}; it must be one of {', '.join(there)}")
+    chosen = entry.columns or [name for name in there if name != target]
     for name in chosen:
-        if name not in columns:
-            raise DatasetError(f"{path}: columns names {name!r}; there are {', '.join(columns)}")
+        if name not in there:
+            raise DatasetError(f"{path}: columns names {name!r}; there are {', '.join(there)}")
+    if not chosen:
+        raise DatasetError(f"{path}: there is no column but the target {target!r}")
+    return chosen
+
+
+def _table(entry: DatasetEntry, path: Path, columns: Mapping[str, Values]) -> dict[str, Array]:
+    chosen = _chosen(entry, path, list(columns))
     x = np.stack([_numbers(path, name, columns[name]) for name in chosen], axis=1)
-    return split(x, _labels(entry, path, columns[target]), entry.validation)
+    return split(x, _labels(entry, path, columns[str(entry.target)]), entry.validation)
 
 
-def _numbers(path: Path, name: str, values: list[Any]) -> Array:
+def _numbers(path: Path, name: str, values: Values) -> Array:
     try:
-        made = np.asarray([float(one) for one in values], np.float32)
+        made = np.asarray(_floats(values), np.float32)
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path}: column {name!r} is not all numbers: {error}") from error
     if not np.isfinite(made).all():
@@ -113,15 +145,26 @@ def _numbers(path: Path, name: str, values: list[Any]) -> Array:
     return made
 
 
-def _labels(entry: DatasetEntry, path: Path, values: list[Any]) -> Array:
+def _floats(values: Values) -> Array | list[float]:
+    """Numbers as they are, text read as such. Raises ValueError or TypeError at anything else."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        return values.astype(np.int64) if values.dtype.kind == "b" else values
+    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
+        raise TypeError(f"{values.dtype} is no number")
+    return [float(one) for one in values]
+
+
+def _labels(entry: DatasetEntry, path: Path, values: Values) -> Array:
     """Whole numbers stay, other numbers are regression targets, text is numbered as classes."""
     if not entry.classes:
         try:
-            numbers = np.asarray([float(one) for one in values])
+            numbers = np.asarray(_floats(values))
         except (TypeError, ValueError):
             pass
         else:
-            whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
+            if not np.isfinite(numbers).all():
+                raise DatasetError(f"{path}: target {entry.target!r} has values not finite")
+            whole = (numbers == np.floor(numbers)).all()
             return numbers.astype(np.int64 if whole else np.float32)
     classes = entry.classes or sorted({str(one) for one in values})
     number = {name: index for index, name in enumerate(classes)}

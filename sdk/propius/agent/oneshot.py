@@ -48,6 +48,7 @@ class OneShot(Agent):
         self._client = network.http_client(self.device.home)
         self._failures = 0
         self._ended = ""
+        self._preparing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Do at most one assignment. Raises as :meth:`Agent.run`."""
@@ -60,7 +61,16 @@ class OneShot(Agent):
         finally:
             await self._client.aclose()
 
+    async def stop(self) -> None:
+        """See :meth:`Agent.stop`."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+        await super().stop()
+
     async def _serve(self) -> None:
+        # A run declines at once what needs data that is not ready, and ends: so wait for it.
+        self._preparing = asyncio.create_task(self.device.datasets.refresh())
+        await asyncio.wait({self._preparing})
         while self._stopped is None and not self._stopping.is_set():
             wait_s = await self._connect()
             if self._is_over(wait_s):

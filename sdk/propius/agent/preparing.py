@@ -2,14 +2,13 @@
 
 Reads the owner's format, does the declared transforms and writes one npz; answers on standard
 output with a description, or with what is wrong. A process of its own: the data, numpy and the
-owner's loader are gone when it ends, and its priority is the lowest.
+owner's loader are gone when it ends, its priority is the lowest, and its memory is capped.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,23 +16,33 @@ import msgspec
 import numpy as np
 
 from propius.agent import loaders, transforms
-from propius.agent.datasets import ARRAYS, DatasetEntry, DatasetError, Description, Task
+from propius.agent.datasets import (
+    ARRAYS,
+    UNREADABLE,
+    DatasetEntry,
+    DatasetError,
+    Description,
+    Task,
+)
 from propius.arrays import Array
 from propius.constraints import Scalar
 from propius.needs import ArrayInfo
+from propius.training import limits
 
 
-def prepare(entry: DatasetEntry, path: Path, output: Path) -> Description:
-    """Write the data set as npz. Raises :class:`DatasetError`."""
+def prepare(entry: DatasetEntry, path: Path, output: Path | None) -> Description:
+    """Describe the data set, and write it as npz if asked to. Raises :class:`DatasetError`."""
     try:
         data = transforms.apply(entry.transforms, loaders.load(entry, path))
     except transforms.TransformError as error:
         raise DatasetError(f"{path}: {error}") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise error if isinstance(error, DatasetError) else DatasetError(
             f"{path} cannot be read: {error}"
         ) from error  # fmt: skip
     found = describe(data)
+    if output is None:
+        return found
     draft = output.with_suffix(".new.npz")
     np.savez(draft, **data)  # type: ignore[arg-type]
     draft.replace(output)
@@ -73,18 +82,25 @@ def _info(array: Array) -> ArrayInfo:
 def main() -> int:
     """Prepare what the argument says."""
     task = msgspec.json.decode(sys.argv[1], type=Task)
-    if hasattr(os, "nice"):
-        os.nice(19)
+    limits.die_with_parent(task.parent)
+    os.nice(19)
+    limits.cap_memory(task.memory_mb)
     # The owner's loader lives beside the data set file.
     sys.path.insert(0, task.base)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a loader prints
     try:
-        made: Description | str = prepare(task.entry, Path(task.path), Path(task.output))
+        output = Path(task.output) if task.output else None
+        made: Description | str = prepare(task.entry, Path(task.path), output)
     except DatasetError as error:
         made = str(error)
+    except MemoryError:
+        made = (
+            f"{task.entry.loader or task.path}: reading it needs more than the "
+            f"{task.memory_mb} MB that it may use (memory_mb in conditions.toml)"
+        )
     except Exception as error:  # noqa: BLE001 (a loader's own fault, at the process's edge)
-        made = f"{task.path}: {type(error).__name__}: {error}"
+        made = f"{task.entry.loader or task.path}: {type(error).__name__}: {error}"
     with answer:
         answer.write(msgspec.json.encode(made))
     return 0

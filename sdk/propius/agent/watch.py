@@ -27,7 +27,7 @@ SLEPT_S = 10.0
 """After so long a sleep of the machine its connection is dead."""
 ROUTE_EVERY = 10
 SAVE_EVERY = 6
-PREPARE_EVERY = 60
+PREPARE_EVERY_S = 30.0
 UNWILLING = Refusal("condition", "the owner's conditions do not hold now")
 
 
@@ -79,23 +79,36 @@ class Watch:
 
     async def run(self, agent: Watched) -> None:
         """Look until cancelled."""
+        preparing = asyncio.create_task(self._prepare())
+        try:
+            await self._until_left(agent)
+        finally:
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+        agent.left()
+
+    async def _prepare(self) -> None:
+        """Keep the data sets ready, beside the looks: a large one takes its time."""
+        while True:
+            try:
+                await self._datasets.refresh()
+            except OSError as error:
+                log.warning("datasets.unprepared %s", error)
+            await asyncio.sleep(PREPARE_EVERY_S)
+
+    async def _until_left(self, agent: Watched) -> None:
         looks, last = 0, self._slept()
-        preparing: asyncio.Task[None] | None = None
         while not control.has_left(self._home):
             await self._look(agent)
             if looks % ROUTE_EVERY == 0:
                 self._check_route(agent)
             if looks % SAVE_EVERY == 0:
                 self._recorder.save()
-            if looks % PREPARE_EVERY == 0 and (preparing is None or preparing.done()):
-                # Beside the looks: a large data set takes its time.
-                preparing = asyncio.create_task(asyncio.to_thread(self._datasets.refresh))
             await asyncio.sleep(EVERY_S)
             looks, now = looks + 1, self._slept()
             if now - last > SLEPT_S:
                 agent.reconnect(f"this machine slept for {now - last:.0f} s")
             last = now
-        agent.left()
 
     def reasons(self) -> tuple[Reason, ...]:
         """Return what keeps the device from work now; may block for a moment."""

@@ -138,7 +138,7 @@ def status(home: HomeOption = None, output: OutputOption = Output.TABLE) -> None
         return
     for line in one.words():
         typer.echo(line)
-    one.datasets.refresh()
+    asyncio.run(one.datasets.refresh())
     for name in one.datasets.names():
         typer.echo(_private_words(one.datasets, name))
     typer.echo("it tells: " + ", ".join(f"{key} {value}" for key, value in sorted(told.items())))

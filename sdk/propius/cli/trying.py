@@ -146,7 +146,7 @@ def _data(path: Path, name: str) -> Path:
     found = datasets.load(listed)
     if name not in found:
         raise UserError(f"{listed} has no data set {name!r}; there are {', '.join(found.names())}")
-    found.refresh()
+    asyncio.run(found.refresh())
     try:
         found.describe(name)
     except datasets.DatasetError as error:

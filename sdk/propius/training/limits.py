@@ -70,6 +70,13 @@ def environment(
     return {
         **{name: parent[name] for name in _PASSED_ON if name in parent},
         "PYTHONPATH": os.pathsep.join([*import_paths, ours]),
+        **frugal(threads),
+    }
+
+
+def frugal(threads: int) -> dict[str, str]:
+    """What makes libraries take few threads, whose stacks and arenas count as memory."""
+    return {
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
