@@ -16,7 +16,9 @@ def main(home: str) -> None:
         while task := propius.receive():
             x = task.data["x"]
             loss = float(abs(x - task.parameters["mean"]).mean())
-            parameters = {"mean": x.mean(axis=0)}  # training goes here
+            parameters = {"mean": x.mean(axis=0)}  # training goes here, and between its batches:
+            if not propius.may_go_on():
+                continue
             propius.send(parameters, examples=len(x), metrics={"loss": loss})
     except KeyboardInterrupt:
         pass

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from propius.http_errors import ApiError as ApiError
     from propius.plain import close as close
     from propius.plain import init as init
+    from propius.plain import may_go_on as may_go_on
     from propius.plain import receive as receive
     from propius.plain import send as send
     from propius.training.result import Result as Result
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "close",
     "init",
+    "may_go_on",
     "receive",
     "send",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "Client": "propius.client",
     "close": "propius.plain",
     "init": "propius.plain",
+    "may_go_on": "propius.plain",
     "receive": "propius.plain",
     "send": "propius.plain",
     "Result": "propius.training.result",

@@ -8,7 +8,8 @@
         propius.send(parameters, examples=len(task.data["y"]), metrics={"loss": 0.3})
 
 The agent's session runs on a thread of its own and keeps the connection; consent, conditions and
-data sets are those of the device's folder.
+data sets are those of the device's folder. While its owner's conditions do not hold, ``receive``
+hands out nothing; a script that works for long asks ``propius.may_go_on()`` between batches.
 """
 
 from __future__ import annotations
@@ -16,40 +17,23 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from propius import arrays, tensors
+from propius import arrays, plain_task, tensors
 from propius.agent import identity, updates
 from propius.agent.agent import Agent, AgentOptions
 from propius.agent.meter import SystemMeter
 from propius.agent.trainer import LocalOutcome, LocalWork, TrainingError
 from propius.agent.workloads import Handler
 from propius.arrays import Array
-from propius.training import data as data_sets
+from propius.plain_task import Task as Task
 
 POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One assignment, as a script sees it.
-
-    ``kind`` is ``train``, ``evaluate`` or ``query``; ``config`` is the job's, ``data`` the data
-    set's arrays of the split that this kind uses.
-    """
-
-    kind: str
-    job: str
-    number: int
-    parameters: dict[str, Array]
-    data: dict[str, Array]
-    config: dict[str, Any]
-    seed: int
 
 
 class LoopError(RuntimeError):
@@ -113,17 +97,30 @@ class Loop:
         while self._thread.is_alive() and (timeout_s is None or waited < timeout_s):
             wait_s = POLL_S if timeout_s is None else min(POLL_S, timeout_s - waited)
             waited += wait_s
-            try:
-                handed = self._handed.get(timeout=wait_s)
-            except queue.Empty:
-                continue
-            if handed.answer.done():  # cancelled while it waited
-                continue
-            self._now = handed, self._read(handed)
-            return self._now[1]
+            handed = self._next(wait_s)
+            if handed is not None:
+                self._now = handed, self._read(handed)
+                return self._now[1]
         if self._error is not None:
             raise self._error
         return None
+
+    def may_go_on(self) -> bool:
+        """Wait while the owner's conditions do not hold; return whether the task is still wanted.
+
+        For long work, between batches. It is wanted no more when the platform has cancelled it, or
+        when the wait was longer than the owner's ``grace_s``; then drop it and call
+        :meth:`receive`.
+
+        Raises
+        ------
+        LoopError
+            There is no task in hand.
+        """
+        handed, _ = self._taken()
+        while handed.work.brake.pressed and self._is_wanted(handed):
+            time.sleep(POLL_S)
+        return self._is_wanted(handed)
 
     def send(
         self,
@@ -163,7 +160,7 @@ class Loop:
             finally:
                 raw.unlink(missing_ok=True)
         self._now = None
-        wanted = not handed.answer.done()
+        wanted = self._is_wanted(handed)
         self._answer(lambda: handed.answer.set_result(outcome), handed)
         return wanted
 
@@ -192,9 +189,23 @@ class Loop:
             text = f"the script took longer than {timeout_s:g} s"
             raise TrainingError("trainer_timeout", text) from error
 
+    def _next(self, wait_s: float) -> _Handed | None:
+        try:
+            handed = self._handed.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+        if handed.work.brake.pressed and self._is_wanted(handed):
+            self._handed.put(handed)
+            time.sleep(wait_s)
+            return None
+        return handed if self._is_wanted(handed) else None
+
+    def _is_wanted(self, handed: _Handed) -> bool:
+        return self._thread.is_alive() and not handed.answer.done()
+
     def _read(self, handed: _Handed) -> Task:
         try:
-            return _task(handed.work)
+            return plain_task.read(handed.work)
         except Exception as error:
             # Whatever it is, it is raised again; but the script may go on, and the platform shall
             # not wait for what nobody has in hand.
@@ -226,24 +237,6 @@ class Loop:
             self._loop.close()
 
 
-def _task(work: LocalWork) -> Task:
-    one = work.assignment
-    kind = "query" if one.workload.get("kind") == "query" else one.kind
-    begin = work.output.with_suffix(".start")
-    parameters = arrays.load(updates.start(work, begin))
-    begin.unlink(missing_ok=True)
-    split = "val" if kind == "evaluate" else "train"
-    return Task(
-        kind=kind,
-        job=one.job_name,
-        number=one.number,
-        parameters=parameters,
-        data=data_sets.split_of(data_sets.read(work.dataset), split),
-        config=dict(one.workload.get("config", {})),
-        seed=one.seed,
-    )
-
-
 _loop: list[Loop] = []
 """The script's one loop, for the functions below."""
 
@@ -264,6 +257,11 @@ def init(
 def receive(timeout_s: float | None = None) -> Task | None:
     """See :meth:`Loop.receive`."""
     return _started().receive(timeout_s)
+
+
+def may_go_on() -> bool:
+    """See :meth:`Loop.may_go_on`."""
+    return _started().may_go_on()
 
 
 def send(

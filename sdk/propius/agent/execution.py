@@ -59,10 +59,13 @@ class Execution:
         self._emit = emit
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._brakes: dict[str, Brake] = {}
+        self._held = False
 
     def start(self, assignment: wire.Assignment, *, since_s: float = 0.0) -> None:
         """Begin to work on an assignment that came ``since_s`` ago; its end comes as an event."""
-        self._brakes[assignment.id] = Brake()
+        self._brakes[assignment.id] = brake = Brake()
+        if self._held:  # what it needs was here already
+            brake.press()
         task = asyncio.create_task(self._run(assignment, since_s))
         self._tasks[assignment.id] = task
         task.add_done_callback(lambda _: self._ended(assignment.id, task))
@@ -75,11 +78,13 @@ class Execution:
 
     def hold(self) -> None:
         """Hold the work still where it stands."""
+        self._held = True
         for brake in self._brakes.values():
             brake.press()
 
     def go_on(self) -> None:
         """Let it go on."""
+        self._held = False
         for brake in self._brakes.values():
             brake.release()
 

@@ -15,6 +15,11 @@ class Brake:
         self._pressed = False
         self._group: int | None = None
 
+    @property
+    def pressed(self) -> bool:
+        """Whether the task is to stand still."""
+        return self._pressed
+
     def press(self) -> None:
         """Stop the task."""
         self._pressed = True

@@ -160,6 +160,20 @@ async def test_work_is_given_back_when_the_charger_is_pulled_for_long(home: Path
     assert entry.outcome == "failed (condition)"
 
 
+async def test_work_that_begins_in_a_pause_stands_still_from_the_start(home: Path) -> None:
+    """What it needs may be in the cache, so that no transfer holds it up."""
+    trainer = EchoTrainer()
+    execution = Agent(home=home, trainer=trainer, options=OPTIONS)._execution
+    execution.hold()
+    execution.start(assignment())
+    await until(lambda: trainer.started)
+    brake = trainer.started[0].brake
+    assert brake.pressed
+    execution.go_on()
+    assert not brake.pressed
+    await execution.close()
+
+
 async def test_a_spent_budget_keeps_the_device_from_more(home: Path) -> None:
     (home / "conditions.toml").write_text("bytes_a_day = 300000\n")
 
