@@ -52,6 +52,14 @@ def of_job(*, job_id: UUID, after: int, now: datetime, limit: int) -> list[Event
     return list(rows.order_by("id")[:limit])
 
 
+def newest_of_job(*, job_id: UUID, before: int | None, limit: int) -> list[Event]:
+    """Return a job's newest events, or those below the number ``before``; the newest first."""
+    rows = Event.objects.filter(job_id=job_id)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return list(rows.order_by("-id")[:limit])
+
+
 def of_tenant(
     *, tenant_id: UUID, kinds: Sequence[str], after: int, now: datetime, limit: int
 ) -> list[Event]:

@@ -18,6 +18,7 @@ from django.http import HttpRequest
 
 from core.errors import NotFound
 from frontend import live
+from frontend.asked import LONGEST
 from frontend.fragments import Topic
 from tenants.access import READ_JOBS, WRITE_JOBS, Principal
 from tenants.authentication import SESSION_TENANT, member_of, principal_of
@@ -76,7 +77,7 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             tenant_id=principal.tenant_id,
             job_id=job_id,
             may_write=principal.may(WRITE_JOBS),
-            query=self.scope["query_string"].decode("ascii", "replace")[:300],
+            query=self.scope["query_string"].decode("ascii", "replace")[:LONGEST],
         )
 
     async def _principal(self) -> Principal | None:

@@ -57,14 +57,15 @@ def _refused(refusals: Sequence[Refusal]) -> str:
     parts = []
     for one in refusals[:SHOWN]:
         many = "a few devices" if one.devices is None else words.count(one.devices, "device")
-        parts.append(f"{many} refused: {_reason(one.code)} ({one.code})")
+        parts.append(f"{many} refused: {reason(one.code)} ({one.code})")
     more = len(refusals) - SHOWN
     if more > 0:
         parts.append(f"and for {words.count(more, 'other reason')}")
     return "; ".join(parts) + "."
 
 
-def _reason(code: str) -> str:
+def reason(code: str) -> str:
+    """Say why devices refuse, by the code that they gave."""
     if code in REASONS:
         return REASONS[code]
     _, _, facet = code.removeprefix("dataset.").partition(".")

@@ -13,7 +13,8 @@ from uuid import UUID
 from django.template.loader import render_to_string
 
 from frontend import words
-from frontend.selectors import fleet, job, jobs, measures, versions
+from frontend.asked import Asked
+from frontend.selectors import comparing, fleet, job, jobs, versions
 from tenants import scopes
 
 Context = dict[str, Any]
@@ -61,13 +62,17 @@ def job_page(topic: Topic, now: datetime) -> Context:
     """Return what a job's page shows. Raises JobUnknown."""
     assert topic.job_id is not None
     row = job.find(topic.job_id)
-    asked = parse_qs(topic.query)
-    detail = job.detail(row, now=now, all_rounds=asked.get("rounds") == ["all"])
+    asked = Asked.read(topic.query)
+    detail = job.detail(row, asked, now=now)
     return {
         "job": detail.job,
         "detail": detail,
-        "chart_rows": measures.chart_rows(detail.chart),
-        "versions": versions.kept(row),
+        "asked": asked,
+        "measured": detail.measured,
+        "kept": versions.kept(row, asked),
+        "all_rounds": asked.link(rounds="all"),
+        # Called by the page only: what is pushed does not have it.
+        "choices": lambda: comparing.choices(row, detail.measured.compared),
         "answer": versions.answer(row),
         "spec_text": json.dumps(row.spec_raw, indent=2, ensure_ascii=False),
         "may_write": topic.may_write,
@@ -91,10 +96,12 @@ PAGES = {
             "job/_state",
             "job/_why",
             "job/_figures",
+            "job/_charts",
             "job/_numbers",
             "job/_devices",
             "job/_versions",
             "job/_rounds",
+            "job/_events",
         ),
     ),
 }

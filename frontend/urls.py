@@ -27,6 +27,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/pause/", jobs.pause, name="job-pause"),
     path("jobs/<uuid:job_id>/resume/", jobs.resume, name="job-resume"),
     path("jobs/<uuid:job_id>/cancel/", jobs.cancel, name="job-cancel"),
+    path("jobs/<uuid:job_id>/versions/<int:number>/pin/", jobs.pin, name="version-pin"),
     path("devices/", devices.devices, name="devices"),
     path("devices/eligible/", eligibility.explore, name="eligible"),
     path("devices/pools/", devices.create_pool, name="create-pool"),

@@ -48,8 +48,11 @@ _ENDED = {
 }
 
 
-def state(job: JobLike, current: RoundLike | None) -> State:
-    """Say in what state a job is and, where it waits, for what."""
+def state(job: JobLike, current: RoundLike | None, *, held: str = "") -> State:
+    """Say in what state a job is and, where it waits, for what.
+
+    ``held``: why the operator keeps devices from its open round.
+    """
     if job.status == "finished":
         return _ended(job)
     if job.status == "submitted":
@@ -59,7 +62,10 @@ def state(job: JobLike, current: RoundLike | None) -> State:
         return State("off", "Paused", _paused(current))
     if current is None:
         return State("busy", "Running", "Between two rounds.")
-    return _running(job, current)
+    running = _running(job, current)
+    if not held:
+        return running
+    return State("wait", "Held for maintenance", f"{held[:1].upper()}{held[1:]}. {running.text}")
 
 
 def _ended(job: JobLike) -> State:
@@ -118,7 +124,12 @@ def _message(job: JobLike) -> str:
 
 def count(number: int, noun: str) -> str:
     """Return ``1 round``, ``2 rounds``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\u202f")
+    return f"{figure(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def figure(number: int) -> str:
+    """Return a count with thin spaces between thousands."""
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def headline(*, running: int, waiting: int, attention: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from jobs.models import Maintenance
-from jobs.selectors import Waiting
+from jobs.models import Maintenance, Round
+from jobs.selectors import Waiting, round_waiting
 
 FOR_DEVICES = ("waiting_for_devices", "waiting_for_reports")
 
@@ -27,3 +27,10 @@ def explained(waiting: Waiting, asked: Maintenance | None) -> Waiting:
     return dataclasses.replace(
         waiting, code="maintenance", message=f"{asked.message} ({waiting.message})"
     )
+
+
+def held(round_: Round, asked: Maintenance | None) -> str:
+    """Say why the operator keeps devices from a round; empty if it goes on."""
+    if asked is None or explained(round_waiting(round_), asked).code != "maintenance":
+        return ""
+    return asked.message

@@ -11,14 +11,16 @@ import redis.exceptions
 
 from aggregation import under_way
 from aggregation.under_way import Told
-from clients.selectors import pseudonym
+from clients.selectors import pools_for, pseudonym
 from frontend import explanation, words
-from frontend.selectors import measures, rounds
+from frontend.asked import Asked
+from frontend.selectors import job_events, measured, measures, rounds
+from jobs import maintenance
 from jobs.models import Assignment, Job, Round
 from jobs.services import JobUnknown
 from scheduling import explaining
 
-ROUNDS_SHOWN = 12
+ROUNDS_SHOWN, ROUNDS_MOST = 12, 1000
 DEVICES_SHOWN = 100
 
 
@@ -69,7 +71,8 @@ class JobDetail:
     open_rounds: list[OpenRound]
     rounds: list[rounds.RoundLine]
     rounds_more: int
-    chart: measures.Chart
+    measured: measured.Measured
+    events: job_events.EventPage
     can_pause: bool
     can_resume: bool
     can_cancel: bool
@@ -83,35 +86,49 @@ def find(job_id: UUID) -> Job:
     return job
 
 
-def detail(job: Job, *, now: datetime, all_rounds: bool = False) -> JobDetail:
+def detail(job: Job, asked: Asked, *, now: datetime) -> JobDetail:
     """Return a job's page, by a fixed number of queries."""
-    shown = 1000 if all_rounds else ROUNDS_SHOWN
+    shown = ROUNDS_MOST if asked.rounds else ROUNDS_SHOWN
     rows = list(job.rounds.order_by("-id")[: shown + 1])
     open_rows = [row for row in rows if row.status != Round.Status.FINISHED]
     current = next((row for row in open_rows if row.kind == Round.Kind.TRAIN), None)
-    chart = measures.series(job)
+    worked_on = current or (open_rows[0] if open_rows else None)
+    held = maintenance.held(worked_on, maintenance.in_force()) if worked_on else ""
+    found = measured.measured(job, asked)
+    is_open = _owns_its_pools(job)
     total = int(job.spec["rounds"]["count"])
     open_job = job.status != Job.Status.FINISHED
     return JobDetail(
         job=job,
-        state=words.state(job, current or (open_rows[0] if open_rows else None)),
-        why=_why(job, current, now),
+        state=words.state(job, worked_on, held=held),
+        why=_why(job, current, now, held=held),
         total=total,
         percent=min(100, round(100 * job.version / total)),
-        accuracy=measures.newest(chart, "accuracy"),
-        loss=measures.newest(chart, "loss"),
+        accuracy=measures.newest(found.own, "accuracy"),
+        loss=measures.newest(found.own, "loss"),
         open_rounds=_open_rounds(job, open_rows),
-        rounds=rounds.round_lines(rows[:shown]),
+        rounds=rounds.round_lines(rows[:shown], now=now, is_open=is_open),
         rounds_more=job.rounds.count() - shown if len(rows) > shown else 0,
-        chart=chart,
+        measured=found,
+        events=job_events.page(job, asked, is_open=is_open),
         can_pause=job.status == Job.Status.RUNNING,
         can_resume=job.status == Job.Status.PAUSED,
         can_cancel=open_job,
     )
 
 
-def _why(job: Job, current: Round | None, now: datetime) -> list[tuple[str, str]]:
+def _owns_its_pools(job: Job) -> bool:
+    """Tell whether all devices that may take the job are of its tenant's own pools."""
+    own = {str(one.id) for one in pools_for(job.tenant_id) if not one.is_shared}
+    asked = set(job.spec["effective"]["pools"])
+    return bool(asked) and asked <= own
+
+
+def _why(job: Job, current: Round | None, now: datetime, *, held: str) -> list[tuple[str, str]]:
     """Say what stands behind a wait for devices; nothing while Redis, which knows it, is away."""
+    if held and job.status == Job.Status.RUNNING:
+        text = "Windows and deadlines are put off meanwhile: no round fails by it."
+        return [("Maintenance", text)]
     if current is None or current.status != Round.Status.SELECTING:
         return []
     try:

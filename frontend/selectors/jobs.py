@@ -11,6 +11,7 @@ import redis.exceptions
 from django.db.models import F, Q, QuerySet
 
 from frontend import words
+from jobs import maintenance
 from jobs.models import Job, Round
 from scheduling import supply
 
@@ -135,16 +136,18 @@ def _stalled(jobs: Sequence[Job], now: datetime) -> set[UUID]:
 
 
 def lines(jobs: Sequence[Job], *, spark: bool = False) -> list[JobLine]:
-    """Return a line for each job, by three queries however many there are."""
+    """Return a line for each job, by a few queries however many there are."""
     ids = [job.id for job in jobs]
     current = current_rounds(ids)
+    asked = maintenance.in_force()
+    held = {job_id: maintenance.held(row, asked) for job_id, row in current.items()}
     accuracy = _accuracies(ids)
     sparks = _sparks(ids) if spark else {}
     return [
         JobLine(
             id=job.id,
             name=job.name,
-            state=words.state(job, current.get(job.id)),
+            state=words.state(job, current.get(job.id), held=held.get(job.id, "")),
             done=job.version,
             total=int(job.spec["rounds"]["count"]),
             accuracy=accuracy.get(job.id),

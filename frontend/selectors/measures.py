@@ -1,17 +1,37 @@
-"""Loss and accuracy by round: for the chart, its table and the newest figures."""
+"""What rounds measured, as series by the metric's name: for charts, tables and newest figures."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import Count, F, Q, Value, Window
+from django.db.models.functions import Greatest, Mod, RowNumber
 
 from jobs.models import Job, Round
 
-CHART_POINTS = 400
+POINTS = 240
+KINDS: dict[str, str] = {
+    Round.Kind.EVALUATE: "evaluation",
+    Round.Kind.TRAIN: "training",
+}
+"""What measures, the more telling first, and its word."""
 
-Chart = dict[str, list[dict[str, float]]]
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value: of the model that round ``number`` made, measured ``at``."""
+
+    number: int
+    at: datetime
+    value: float
+
+
+Series = dict[tuple[str, str], list[Point]]
+"""By (kind of round, name of the metric), in the order of rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,51 +42,48 @@ class Newest:
     source: str
 
 
-def series(job: Job) -> Chart:
-    """Return loss and accuracy by round, thinned evenly; x is the round that made the model.
+def series(jobs: Sequence[Job]) -> dict[UUID, Series]:
+    """Return all that each job's rounds measured, thinned evenly, by one query.
 
     What evaluation measures is the model that its round started from.
     """
-    step = max(1, job.version // CHART_POINTS)
+    found: dict[UUID, Series] = {job.id: {} for job in jobs}
+    same = [F("job_id"), F("kind")]
     rows = (
-        job.rounds.filter(outcome=Round.Outcome.COMPLETED)
-        .annotate(phase=F("number") % step)
-        .filter(Q(phase=0) | Q(number__gt=job.version - 50) | Q(kind=Round.Kind.EVALUATE))
+        Round.objects.filter(job__in=list(found), outcome=Round.Outcome.COMPLETED)
+        .annotate(
+            place=Window(RowNumber(), partition_by=same, order_by=[F("number"), F("attempt")]),
+            of=Window(Count("id"), partition_by=same),
+        )
+        .annotate(phase=Mod(F("place"), Greatest(Value(1), F("of") / Value(POINTS))))
+        .filter(Q(phase=0) | Q(place=F("of")))
         .order_by("number", "attempt")
-        .values_list("kind", "number", "base_version", "metrics")
+        .values_list("job_id", "kind", "number", "base_version", "finished_at", "metrics")
     )
-    found: Chart = {
-        f"{kind}_{name}": [] for kind in Round.Kind.values for name in ("loss", "accuracy")
-    }
-    for kind, number, base_version, metrics in rows:
-        x = number if kind == Round.Kind.TRAIN else base_version
-        for name in ("loss", "accuracy"):
-            value = measure(metrics, name)
-            if value is not None:
-                found[f"{kind}_{name}"].append({"x": x, "y": value})
+    for job_id, kind, number, base_version, at, metrics in rows:
+        made = number if kind == Round.Kind.TRAIN else base_version
+        for name, value in metrics.items():
+            if at is not None and isinstance(value, int | float):
+                point = Point(made, at, float(value))
+                found[job_id].setdefault((kind, name), []).append(point)
     return found
 
 
-def chart_rows(chart: Chart) -> list[dict[str, float | None]]:
-    """Return the chart as table rows, newest round first."""
-    by_round: dict[float, dict[str, float | None]] = {}
-    for name, points in chart.items():
-        for point in points:
-            row = by_round.setdefault(point["x"], {"round": point["x"], **dict.fromkeys(chart)})
-            row[name] = point["y"]
-    return [by_round[x] for x in sorted(by_round, reverse=True)]
+def names(found: Iterable[Series]) -> set[str]:
+    """Return the metrics that there are."""
+    return {name for one in found for _, name in one}
 
 
-def newest(chart: Chart, name: str) -> Newest | None:
+def newest(found: Series, name: str) -> Newest | None:
     """Return the newest value of a measure, by evaluation if there is any."""
-    for kind, label in (("evaluate", "evaluation"), ("train", "training")):
-        if chart[f"{kind}_{name}"]:
-            point = chart[f"{kind}_{name}"][-1]
-            return Newest(point["y"], f"{label}, round {point['x']:.0f}")
+    for kind, label in KINDS.items():
+        points = found.get((kind, name))
+        if points:
+            return Newest(points[-1].value, f"{label}, round {points[-1].number}")
     return None
 
 
-def measure(metrics: dict[str, Any], name: str) -> float | None:
+def measure(metrics: Mapping[str, Any], name: str) -> float | None:
     """Return a measure if it was reported."""
     value = metrics.get(name)
     return float(value) if isinstance(value, int | float) else None

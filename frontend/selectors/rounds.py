@@ -1,16 +1,25 @@
-"""Past rounds as a table: when each selected, executed and aggregated, who came late or failed."""
+"""Rounds as a table: when each selected, executed and aggregated, who came late or failed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Count, Q
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, F
 
-from frontend import words
+from clients.selectors import pseudonym
+from frontend import endings, words
+from frontend.endings import Ending
 from frontend.selectors.measures import measure
 from jobs.models import Assignment, Round
+
+NAMED = 3
+"""Of devices that ended alike, so many are named."""
+STEP_S = 5
+"""The phase that lasts is drawn in steps, so that the page is not another one at each look."""
+_PHASES = ("selecting", "executing", "aggregating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,7 @@ class Piece:
 class RoundLine:
     """A round in the table of rounds."""
 
+    id: UUID
     kind: str
     number: int
     attempt: int
@@ -35,8 +45,10 @@ class RoundLine:
     reason: str
     demand: int
     reported: int
+    extensions: int
     late: int
     failed: int
+    endings: list[str]
     loss: float | None
     accuracy: float | None
     took: str
@@ -44,24 +56,42 @@ class RoundLine:
     opened_at: datetime
 
 
-def round_lines(rows: list[Round]) -> list[RoundLine]:
-    """Return a line for each round, by one query for all."""
-    ends = Count("id", filter=Q(status__in=["expired", "cancelled"]))
-    failed = Count("id", filter=Q(status__in=["failed", "declined"]))
-    counts: dict[UUID, tuple[int, int]] = {
-        round_id: (late, failed)
-        for round_id, late, failed in Assignment.objects.filter(round__in=[row.id for row in rows])
-        .values("round_id")
-        .annotate(late=ends, failed=failed)
-        .values_list("round_id", "late", "failed")
-    }
-    longest = max((_seconds(row.opened_at, row.finished_at) for row in rows), default=0.0) or 1.0
-    return [_round_line(row, *counts.get(row.id, (0, 0)), longest) for row in rows]
+def round_lines(rows: list[Round], *, now: datetime, is_open: bool) -> list[RoundLine]:
+    """Return a line for each round, by one query for all.
+
+    ``is_open``: all devices are of the tenant's own pools, so that small counts are told.
+    """
+    ended = _endings(rows)
+    longest = max((_seconds(row.opened_at, _until(row, now)) for row in rows), default=0.0) or 1.0
+    return [_line(row, ended.get(row.id, []), longest, now, is_open=is_open) for row in rows]
 
 
-def _round_line(row: Round, late: int, failed: int, longest: float) -> RoundLine:
+def _endings(rows: list[Round]) -> dict[UUID, list[Ending]]:
+    """Return, by round, how assignments ended without a report, the most frequent first."""
+    found: dict[UUID, list[Ending]] = {}
+    lost = Assignment.objects.filter(
+        round__in=[row.id for row in rows],
+        status__in=["declined", "failed", "expired", "cancelled"],
+    )
+    groups = (
+        lost.order_by()
+        .values("round_id", "tenant_id", "status", "code")
+        .annotate(count=Count("id"), devices=ArrayAgg("device_id", order_by="id"))
+        .values_list("round_id", "tenant_id", "status", "code", "count", F(f"devices__0_{NAMED}"))
+        .order_by("-count", "status", "code")
+    )
+    for round_id, tenant_id, status, code, count, devices in groups:
+        names = tuple(pseudonym(tenant_id, one) for one in devices)
+        found.setdefault(round_id, []).append(Ending(status, code, count, names))
+    return found
+
+
+def _line(
+    row: Round, ended: list[Ending], longest: float, now: datetime, *, is_open: bool
+) -> RoundLine:
     took = _seconds(row.opened_at, row.finished_at)
     return RoundLine(
+        id=row.id,
         kind=row.kind,
         number=row.number,
         attempt=row.attempt,
@@ -70,31 +100,43 @@ def _round_line(row: Round, late: int, failed: int, longest: float) -> RoundLine
         reason=str(row.reason.get("message") or ""),
         demand=row.demand,
         reported=row.reported,
-        late=late,
-        failed=failed,
+        extensions=row.extensions,
+        late=endings.total(ended, endings.LATE),
+        failed=endings.total(ended, endings.FAILED),
+        endings=[endings.text(one, is_open=is_open) for one in ended],
         loss=measure(row.metrics, "loss"),
         accuracy=measure(row.metrics, "accuracy"),
         took=words.duration(took) if row.finished_at else "",
-        pieces=_pieces(row, longest) if row.finished_at else [],
+        pieces=_pieces(row, longest, now),
         opened_at=row.opened_at,
     )
 
 
-def _pieces(row: Round, longest: float) -> list[Piece]:
-    """Return when a finished round selected, executed and aggregated."""
-    marks = [row.opened_at, row.executing_at, row.closed_at, row.finished_at]
+def _pieces(row: Round, longest: float, now: datetime) -> list[Piece]:
+    """Return when a round selected, executed and aggregated; its present phase ends now."""
+    marks = [row.executing_at, row.closed_at, row.finished_at]
     pieces, start = [], 0.0
     since = row.opened_at
-    for kind, until in zip(("selecting", "executing", "aggregating"), marks[1:], strict=True):
+    for kind, mark in zip(_PHASES, marks, strict=True):
+        lasts = mark is None and kind == row.status
+        until = _until(row, now) if lasts else mark
         if until is None:
             continue
         seconds = _seconds(since, until)
         width = 100 * seconds / longest
-        pieces.append(
-            Piece(kind, round(start, 2), round(width, 2), f"{kind} {words.duration(seconds)}")
-        )
+        text = f"{kind} since {words.duration(seconds)}" if lasts else ""
+        text = text or f"{kind} {words.duration(seconds)}"
+        pieces.append(Piece(kind, round(start, 2), round(width, 2), text))
         start, since = start + width, until
     return pieces
+
+
+def _until(row: Round, now: datetime) -> datetime:
+    """Return when a round ended; of one that goes on, now, in whole steps since it opened."""
+    if row.finished_at:
+        return row.finished_at
+    steps = max(0.0, (now - row.opened_at).total_seconds()) // STEP_S
+    return row.opened_at + steps * timedelta(seconds=STEP_S)
 
 
 def _seconds(since: datetime, until: datetime | None) -> float:

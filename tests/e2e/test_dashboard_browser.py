@@ -89,13 +89,17 @@ def test_a_round_arrives_on_the_job_page_by_itself(
         timeout=60_000,
     )
     expect(page.locator("#rounds tbody tr").first).to_be_visible()
-    page.wait_for_function("window.Chart?.getChart('chart-loss')?.data.datasets[0].data.length > 0")
+    page.wait_for_selector("#charts .curve", state="attached")
     page.wait_for_function(
         "() => document.querySelector('#state .state').textContent === 'Completed'", timeout=60_000
     )
     assert rounds_done(page) == 8
     assert page.evaluate("window.notReloaded")
-    assert page.evaluate("Chart.getChart('chart-loss').data.datasets[0].data.length") == 8
+    chart = page.get_by_role("group", name="Chart: Loss")
+    expect(chart.locator(".dot")).to_have_count(8)
+    chart.focus()
+    page.keyboard.press("End")
+    expect(chart.get_by_role("status")).to_contain_text("Round 8")
     with page.expect_download() as download:
         page.locator("#versions a").first.click()
     assert Path(download.value.path()).stat().st_size > 0

@@ -1,132 +1,119 @@
-// Draws the job's series, and again whenever a new version of them is pushed. The chart objects
-// stay: only their data changes, so nothing flickers.
-const MEASURES = ["accuracy", "loss"];
-const LINES = [
-  { kind: "train", label: "Training", dash: [5, 4] },
-  { kind: "evaluate", label: "Evaluation", dash: [] },
-];
-const charts = {};
+// Reads values off the charts, which the server has drawn: by pointer, by touch, and by arrow keys
+// on a chart that has focus. Listens on the document, since a chart is replaced when it changes.
+const steps = new Map(); // the round or second that was read last, by chart
 
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+function data(plot) {
+  plot.read ??= JSON.parse(document.getElementById(plot.dataset.plot).textContent);
+  return plot.read;
 }
 
-function series() {
-  return JSON.parse(document.getElementById("series").textContent);
+function places(found) {
+  return [...new Set(found.lines.flatMap(({ points }) => points.map(([x]) => x)))].sort((a, b) => a - b);
 }
 
-function points(data, kind, measure) {
-  return data[`${kind}_${measure}`] || [];
+function nearest(values, wanted) {
+  return values.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best));
 }
 
-function datasets(data, measure) {
-  return LINES.map(({ kind, label, dash }) => {
-    const values = points(data, kind, measure);
-    return {
-      label,
-      data: values,
-      borderDash: dash,
-      borderColor: colour(`chart-${kind}`),
-      backgroundColor: colour(`chart-${kind}`),
-      borderWidth: kind === "evaluate" ? 2.25 : 1.5,
-      pointRadius: values.length < 2 ? 4 : kind === "evaluate" && values.length < 30 ? 2.5 : 0,
-      pointHitRadius: 8,
-      tension: 0,
-    };
+function figure(found, value) {
+  if (found.share) return `${(100 * value).toFixed(1)} %`;
+  const size = Math.abs(value);
+  return value === 0 || (size >= 0.01 && size < 100) ? value.toFixed(3) : `${+value.toPrecision(3)}`;
+}
+
+function duration(seconds) {
+  const whole = Math.round(seconds);
+  for (const [size, unit, small, rest] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
+    if (whole >= size) return `${Math.floor(whole / size)} ${unit} ${Math.floor((whole % size) / small)} ${rest}`;
+  }
+  return `${whole} s`;
+}
+
+function rows(found, x) {
+  const span = (found.x[1] - found.x[0]) / 40;
+  return found.lines.flatMap(({ label, tone, kind, points }) => {
+    const at = nearest(points.map((point) => point[0]), x);
+    // By time, two jobs have no round at the same second: what is near enough stands for it.
+    if (Math.abs(at - x) > (found.by === "time" ? span : 0)) return [];
+    const [, value, round] = points.find((point) => point[0] === at);
+    const which = found.by === "time" ? ` (round ${round})` : "";
+    return [{ text: `${label}: ${figure(found, value)}${which}`, tone, kind }];
   });
 }
 
-function write(measure, value) {
-  return measure === "accuracy" ? `${(100 * value).toFixed(1)} %` : value.toFixed(3);
+function show(plot, x) {
+  const found = data(plot);
+  const tip = plot.querySelector(".tip");
+  const area = plot.querySelector(".area");
+  const share = (x - found.x[0]) / (found.x[1] - found.x[0]);
+  steps.set(plot.id, x);
+  const cursor = plot.querySelector(".cursor");
+  cursor.setAttribute("x1", `${100 * share}%`);
+  cursor.setAttribute("x2", `${100 * share}%`);
+  cursor.classList.add("on");
+  const title = document.createElement("b");
+  title.textContent = found.by === "time" ? `After ${duration(x)}` : `Round ${x}`;
+  tip.replaceChildren(title, ...rows(found, x).map(({ text, tone, kind }) => {
+    const row = document.createElement("span");
+    row.className = `${tone} ${kind}`;
+    row.textContent = text;
+    return row;
+  }));
+  tip.hidden = false;
+  const left = area.getBoundingClientRect().left - plot.getBoundingClientRect().left + share * area.clientWidth;
+  const room = plot.clientWidth - tip.offsetWidth;
+  tip.style.left = `${Math.max(0, Math.min(room, left + (share > 0.5 ? -tip.offsetWidth - 10 : 10)))}px`;
 }
 
-function options(measure) {
-  const text = colour("soft");
-  const grid = { color: colour("line"), drawTicks: false };
-  const ticks = { color: text, padding: 6, font: { size: 12 } };
-  const isAccuracy = measure === "accuracy";
-  return {
-    animation: false,
-    maintainAspectRatio: false,
-    interaction: { mode: "nearest", axis: "x", intersect: false },
-    parsing: false,
-    scales: {
-      x: {
-        type: "linear",
-        min: 0,
-        suggestedMax: 5,
-        title: { display: true, text: "Round", color: text, font: { size: 12 } },
-        ticks: { ...ticks, precision: 0, maxTicksLimit: 8 },
-        grid: { display: false },
-        border: { color: colour("line") },
-      },
-      y: {
-        suggestedMin: isAccuracy ? undefined : 0,
-        max: isAccuracy ? 1 : undefined,
-        title: { display: true, text: isAccuracy ? "Share correct" : "Mean loss", color: text, font: { size: 12 } },
-        ticks: {
-          ...ticks,
-          maxTicksLimit: 6,
-          callback: (value) => (isAccuracy ? `${Math.round(100 * value)} %` : +value.toFixed(2)),
-        },
-        grid,
-        border: { display: false },
-      },
-    },
-    plugins: {
-      legend: { display: false },
-      tooltip: {
-        backgroundColor: colour("ink"),
-        titleColor: colour("paper"),
-        bodyColor: colour("paper"),
-        cornerRadius: 4,
-        callbacks: {
-          title: (items) => `Round ${items[0].parsed.x}`,
-          label: (item) => ` ${item.dataset.label}: ${write(measure, item.parsed.y)}`,
-        },
-      },
-    },
-  };
+function hide(plot) {
+  steps.delete(plot.id);
+  plot.querySelector(".tip").hidden = true;
+  plot.querySelector(".cursor").classList.remove("on");
 }
 
-function draw() {
-  const data = series();
-  const some = Object.values(data).some((values) => values.length);
-  document.getElementById("charts").hidden = !some;
-  if (!some) return;
-  for (const measure of MEASURES) {
-    const canvas = document.getElementById(`chart-${measure}`);
-    const isMeasured = LINES.some(({ kind }) => points(data, kind, measure).length);
-    canvas.closest("figure").hidden = !isMeasured;
-    if (!isMeasured) continue;
-    const chart = charts[measure];
-    if (!chart) {
-      charts[measure] = new Chart(canvas, {
-        type: "line",
-        data: { datasets: datasets(data, measure) },
-        options: options(measure),
-      });
-      continue;
-    }
-    for (const [index, fresh] of datasets(data, measure).entries()) {
-      Object.assign(chart.data.datasets[index], fresh);
-    }
-    chart.update("none");
-  }
+function under(event) {
+  return event.target instanceof Element ? event.target.closest(".plot") : null;
 }
 
-function recolour() {
-  for (const [measure, chart] of Object.entries(charts)) chart.options = options(measure);
-  draw();
-}
+document.addEventListener("pointermove", (event) => {
+  const plot = under(event);
+  for (const other of document.querySelectorAll(".plot:not(:focus)")) if (other !== plot) hide(other);
+  if (!plot) return;
+  const found = data(plot);
+  const box = plot.querySelector(".area").getBoundingClientRect();
+  const share = Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+  show(plot, nearest(places(found), found.x[0] + share * (found.x[1] - found.x[0])));
+});
 
-let drawn = document.getElementById("series").textContent;
-draw();
-document.addEventListener("propius:theme", recolour);
+document.addEventListener("keydown", (event) => {
+  const plot = under(event);
+  if (!plot || event.target !== plot) return;
+  if (event.key === "Escape") return hide(plot);
+  const all = places(data(plot));
+  const last = all.length - 1;
+  const now = steps.has(plot.id) ? all.indexOf(nearest(all, steps.get(plot.id))) : last + 1;
+  const next = { ArrowLeft: now - 1, ArrowRight: Math.min(last, now + 1), Home: 0, End: last }[event.key];
+  if (next === undefined) return undefined;
+  event.preventDefault();
+  return show(plot, all[Math.max(0, next)]);
+});
+
+document.addEventListener("focusout", (event) => {
+  const plot = under(event);
+  if (!plot || event.target !== plot) return;
+  // A chart that is replaced loses the focus for a moment and gets it back.
+  setTimeout(() => {
+    const present = document.getElementById(plot.id);
+    if (present && document.activeElement !== present) hide(present);
+  }, 200);
+});
+
+// What was being read when the chart was replaced is read again from the new one.
 document.addEventListener("propius:sections", () => {
-  const text = document.getElementById("series").textContent;
-  if (text !== drawn) {
-    drawn = text;
-    draw();
+  for (const [id, x] of [...steps]) {
+    const plot = document.getElementById(id);
+    if (!plot) steps.delete(id);
+    else if (plot.querySelector(".tip").hidden) show(plot, nearest(places(data(plot)), x));
   }
 });
+document.documentElement.dataset.tips = "yes";

@@ -202,6 +202,9 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "jobs/<uuid:job_id>/pause/": {"POST": page("submitter", 302, stranger=404)},
     "jobs/<uuid:job_id>/resume/": {"POST": page("submitter", 302, stranger=404, audited=False)},
     "jobs/<uuid:job_id>/cancel/": {"POST": page("submitter", 302, stranger=404)},
+    "jobs/<uuid:job_id>/versions/<int:number>/pin/": {
+        "POST": page("submitter", 302, stranger=404)
+    },
     "devices/": {"GET": page("viewer", 200, stranger=200)},
     "devices/eligible/": {"GET": page("viewer", 200, stranger=200)},
     "devices/pools/": {"POST": page("admin", 302, stranger=302, body=form(name="new"))},

@@ -30,7 +30,7 @@ async def test_it_pushes_what_changed_and_only_that(world):
     page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
     async with page as socket:
         first = await socket.receive(timeout=5)
-        assert first.count('hx-swap-oob="true"') == 7
+        assert first.count('hx-swap-oob="true"') == 9
         await database_sync_to_async(change)(world.job, assigned=2)
         news = await socket.receive(timeout=3)
         assert "2 of 6 devices bound" in news
@@ -147,8 +147,10 @@ async def test_it_gives_the_chart_as_data(world, finished_rounds):
     page = await database_sync_to_async(Page)(world.viewer, f"/ws/jobs/{world.job.id}/")
     async with page as socket:
         html = await socket.receive(timeout=5)
-    data = html.split('<script id="series" type="application/json">')[1].split("</script>")[0]
-    assert [point["x"] for point in json.loads(data)["train_loss"]] == [2, 3]
+    data = html.split('<script id="plot-data-1" type="application/json">')[1]
+    loss = json.loads(data.split("</script>")[0])
+    assert [point[0] for point in loss["lines"][1]["points"]] == [2, 3]
+    assert html.count("<polyline") == 4
     assert await database_sync_to_async(Job.objects.count)() == 0  # the threads left the tenant
 
 

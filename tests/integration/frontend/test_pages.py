@@ -118,12 +118,13 @@ def test_it_draws_loss_and_accuracy_by_round(world, browse, finished_rounds):
     job = factories.job(world.tenant, admitted=False, name="drawn", rounds__count=9)
     finished_rounds(job, 1, 3)
     answer = browse(world.viewer).get(reverse("frontend:job", args=[job.id]))
-    chart = answer.context["detail"].chart
-    assert [point["x"] for point in chart["train_loss"]] == [1, 2, 3]
-    assert [point["y"] for point in chart["train_loss"]] == [1, 1 / 2, 1 / 3]
-    assert chart["evaluate_accuracy"][-1] == {"x": 3, "y": 0.75}
+    series = answer.context["measured"].own
+    assert [point.number for point in series["train", "loss"]] == [1, 2, 3]
+    assert [point.value for point in series["train", "loss"]] == [1, 1 / 2, 1 / 3]
+    assert series["evaluate", "accuracy"][-1].value == 0.75
     page = answer.content.decode()
-    assert 'id="series" type="application/json"' in page
+    assert [panel.name for panel in answer.context["measured"].panels] == ["accuracy", "loss"]
+    assert page.count("<polyline") == 4
     assert "75.0\u202f%" in page
     assert "evaluation, round 3" in page
 
@@ -195,7 +196,7 @@ def test_it_gives_a_page_that_asks_only_the_sections(world, browse):
     answer = browse(world.viewer).get(address, headers={"X-Propius-Sections": "1"})
     page = answer.content.decode()
     assert "<html" not in page
-    assert page.count('hx-swap-oob="true"') == 7
+    assert page.count('hx-swap-oob="true"') == 9
 
 
 def queries(browser, address):

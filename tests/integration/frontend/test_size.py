@@ -12,7 +12,9 @@ from tenants import services as tenant_services
 from tenants.scopes import system_scope
 
 PATHS = [
-    "/", "/jobs/", "/jobs/{job}/", "/devices/", "/usage/", "/settings/", "/settings/audit/",
+    "/", "/jobs/", "/jobs/{job}/", "/jobs/{job}/?rounds=all&by=time&before=9",
+    "/jobs/{job}/?metric=loss&compare={others[0]}&compare={others[1]}&best=loss",
+    "/devices/", "/usage/", "/settings/", "/settings/audit/",
     "/api/v1/jobs", "/api/v1/jobs/{job}", "/api/v1/jobs/{job}/rounds", "/api/v1/devices",
     "/api/v1/jobs/{job}/versions", "/api/v1/usage", "/api/v1/jobs/{job}/explanation",
 ]  # fmt: skip
@@ -32,7 +34,7 @@ def queries():
         browser.force_login(owner)
         found = {}
         for path in PATHS:
-            address = path.format(job=made.jobs[0].id)
+            address = path.format(job=made.jobs[0].id, others=[one.id for one in made.jobs[1:3]])
             browser.get(address)
             with CaptureQueriesContext(connection) as asked:
                 assert browser.get(address).status_code == 200

@@ -1,0 +1,197 @@
+"""A job's versions, rounds and events, and what the operator's maintenance does to it."""
+
+import pytest
+from django.urls import reverse
+
+from aggregation.models import ModelVersion
+from core import events
+from jobs import services as job_services
+from jobs.models import Assignment, Round
+from tenants.models import AuditEntry
+from tenants.scopes import system_scope
+from tests.integration import factories
+
+
+@pytest.fixture
+def versions(world):
+    """Three versions that are kept, and one that retention has let go."""
+    measured = {1: (0.5, 3.0), 2: (0.9, 1.0), 3: (0.7, 2.0), 4: (0.6, 2.5)}
+    with system_scope():
+        for number, (accuracy, drift) in measured.items():
+            ModelVersion.objects.create(
+                tenant=world.tenant, job=world.job, number=number, digest="a" * 64, size_bytes=1,
+                evaluation={"accuracy": accuracy, "zeal": drift}, metrics={"grad_error": drift},
+                created_at=factories.NOW, released_at=factories.NOW if number == 4 else None,
+            )  # fmt: skip
+
+
+def show(browser, world, query=""):
+    return browser.get(reverse("frontend:job", args=[world.job.id]) + query)
+
+
+def best(answer):
+    return [line.number for line in answer.context["kept"].lines if line.is_best]
+
+
+def pin(browser, world, number, *, query="", **form):
+    address = reverse("frontend:version-pin", args=[world.job.id, number])
+    return browser.post(address + query, form, follow=True)
+
+
+def end(world, status, code, times=1):
+    """End assignments of the open round, as the services do."""
+    for _ in range(times):
+        device = factories.device(world.shared)
+        with system_scope():
+            one = Assignment.objects.create(
+                tenant=world.tenant, job=world.job, round=world.round, device=device,
+                status=status, code=code, bound_at=factories.NOW,
+                lease_expires_at=factories.later(30),
+            )  # fmt: skip
+            events.append(
+                f"assignment.{status}", now=factories.NOW, tenant_id=world.tenant.id,
+                job_id=world.job.id, round_id=world.round.id, assignment_id=one.id, code=code,
+            )  # fmt: skip
+
+
+@pytest.mark.usefixtures("versions")
+def test_it_marks_the_best_version_by_the_metric_that_was_named(world, browse):
+    browser = browse(world.viewer)
+    assert best(show(browser, world)) == [2]  # by accuracy
+    by_name = show(browser, world, "?best=grad_error")
+    assert best(by_name) == [2]  # an error: the lowest
+    assert "grad_error <small>(training)</small>" in by_name.content.decode()
+    guessed = show(browser, world, "?best=zeal")
+    assert best(guessed) == [1]
+    assert "does not say which is better; the highest is taken" in guessed.content.decode()
+    assert best(show(browser, world, "?best=zeal&order=lowest")) == [2]
+    unknown = show(browser, world, "?best=nothing")
+    assert best(unknown) == [2]
+    assert "has a measure named" in unknown.content.decode()
+
+
+@pytest.mark.usefixtures("versions")
+def test_it_pins_and_unpins_a_version_and_says_so(world, browse):
+    browser = browse(world.owner)
+    answer = pin(browser, world, 2, query="?by=time", pinned="yes")
+    assert answer.redirect_chain[-1][0] == f"/jobs/{world.job.id}/?by=time"
+    page = answer.content.decode()
+    assert "Version 2 is pinned: it stays until it is unpinned." in page
+    assert "Unpin" in page
+    page = pin(browser, world, 2, pinned="no").content.decode()
+    assert "Version 2 is unpinned" in page
+    with system_scope():
+        assert not ModelVersion.objects.filter(pinned=True).exists()
+        assert AuditEntry.objects.filter(action="version.pin", actor="ada").count() == 2
+    gone = pin(browser, world, 4, pinned="yes").content.decode()
+    assert "Nothing was changed: version 4 is not kept any more." in gone
+
+
+@pytest.mark.usefixtures("versions")
+@pytest.mark.parametrize(("persona", "code"), [("viewer", 403), ("stranger", 404)])
+def test_it_lets_only_those_pin_who_may(world, browse, persona, code):
+    browser = browse(getattr(world, persona))
+    assert pin(browser, world, 2, pinned="yes").status_code == code
+    with system_scope():
+        assert not ModelVersion.objects.filter(pinned=True).exists()
+    assert 'id="pin-2"' not in show(browse(world.viewer), world).content.decode()
+
+
+def test_it_tells_events_in_words_newest_first_and_by_page(world, browse):
+    browser = browse(world.viewer)
+    answer = show(browser, world)
+    assert [line.text for line in answer.context["detail"].events.lines] == [
+        "Round 1 opened: devices are selected.",
+        "Admitted.",
+        "Submitted; its program is checked, then it is admitted.",
+    ]
+    assert not answer.context["detail"].events.older
+    with system_scope():
+        for number in range(30):
+            events.append(
+                "job.demand_granted", now=factories.later(number), tenant_id=world.tenant.id,
+                job_id=world.job.id, demand=number,
+            )  # fmt: skip
+        events.append("job.new_kind", now=factories.later(40), tenant_id=world.tenant.id,
+                      job_id=world.job.id)  # fmt: skip
+    first = show(browser, world).context["detail"].events
+    assert [line.text for line in first.lines[:2]] == [
+        "Job: new kind.", "Its rounds now ask for 29 devices.",
+    ]  # fmt: skip
+    second = show(browser, world, first.older).context["detail"].events
+    assert second.lines[-1].text.startswith("Submitted")
+    assert {line.id for line in first.lines}.isdisjoint(line.id for line in second.lines)
+    assert len(first.lines) + len(second.lines) == 34
+    assert (second.newest, second.older) == ("?", "")
+
+
+def test_it_says_so_where_nothing_has_happened(world, browse):
+    page = show(browse(world.viewer), world, "?before=0").content.decode()
+    assert "Nothing happened before that." in page
+    assert 'id="events-newest"' in page
+
+
+def test_it_tells_who_was_late_and_who_failed_and_why(world, browse):
+    end(world, "declined", "consent", times=2)
+    end(world, "declined", "condition", times=5)
+    end(world, "failed", "training_failed")
+    end(world, "expired", "lease_expired")
+    end(world, "cancelled", "round_closed")
+    answer = show(browse(world.viewer), world)
+    [line] = answer.context["detail"].rounds
+    assert (line.late, line.failed) == (2, 8)
+    told = "\n".join(line.endings)
+    assert "5 declined: their owners&#x27; conditions did not hold" in answer.content.decode()
+    # Of a few devices in shared pools it is not told how many decline.
+    assert "fewer than 5 declined: their owners do not consent" in told
+    assert "1 went silent: d-" in told
+    assert "1 failed in training: d-" in told
+    log = [line.text for line in answer.context["detail"].events.lines]
+    assert log[1] == "Round 1, devices: 1 went silent."
+    assert "Round 1, devices: fewer than 5 declined: their owners do not consent." in log
+
+
+def test_it_tells_small_counts_of_pools_of_ones_own(world, browse):
+    with system_scope():
+        spec = world.job.spec
+        spec["effective"]["pools"] = [str(world.private.id)]
+        world.job.save()
+    end(world, "declined", "consent", times=2)
+    [line] = show(browse(world.viewer), world).context["detail"].rounds
+    assert line.endings == ["2 declined: their owners do not consent"]
+
+
+def test_it_draws_the_phase_that_a_round_is_in(world, browse):
+    with system_scope():
+        Round.objects.filter(id=world.round.id).update(
+            status="executing", executing_at=factories.later(10), deadline_at=factories.later(90)
+        )
+    [line] = show(browse(world.viewer), world).context["detail"].rounds
+    assert [piece.kind for piece in line.pieces] == ["selecting", "executing"]
+    assert line.pieces[0].text == "selecting 10 s"
+    assert line.pieces[1].text.startswith("executing since ")
+
+
+@pytest.mark.parametrize(
+    ("status", "mode", "is_held"),
+    [
+        ("selecting", "paused", True),
+        ("executing", "paused", False),
+        ("executing", "stopped", True),
+        ("aggregating", "stopped", False),
+    ],
+)
+def test_it_says_that_the_operator_holds_it(world, browse, status, mode, is_held):
+    with system_scope():
+        Round.objects.filter(id=world.round.id).update(
+            status=status, executing_at=factories.NOW, deadline_at=factories.later(90)
+        )
+        job_services.set_maintenance(
+            mode=mode, reason="new racks", author="root", now=factories.NOW
+        )
+    browser = browse(world.viewer)
+    page = show(browser, world).content.decode()
+    assert ("Held for maintenance" in page) == is_held
+    assert ("new racks" in page) == is_held
+    assert ("no round fails by it" in page) == is_held
+    assert ("new racks" in browser.get("/jobs/").content.decode()) == is_held
