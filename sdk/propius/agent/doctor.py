@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import socket
+import ssl
 import stat
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from propius import __version__, wire
-from propius.agent import attributes, conditions, control, device, identity
+from propius.agent import attributes, conditions, control, device, identity, network
 from propius.agent import connection as line
 from propius.agent.connection import AgentStopped, Unreachable
 from propius.agent.datasets import DatasetError
@@ -46,12 +47,13 @@ def examine(home: Home, *, meter: Meter | None = None) -> list[Finding]:
     try:
         one = device.load(home.path)
         identity.load_key(home)
+        trust = network.trust(home)
     except (IdentityError, OwnerFileError) as error:
         return [*findings, Finding("identity", False, str(error), "as it says; see docs/device.md")]
     findings.append(Finding("identity", True, f"device {one.enrolment.device}, key readable"))
     findings += [_permissions(home), _disk(home), _consent(one), _attributes(one)]
     findings += _datasets(one)
-    findings += [*server(one.enrolment.url), _gateway(one)]
+    findings += [*server(one.enrolment.url, trust=trust), _gateway(one, trust)]
     findings.append(_conditions(one, meter or SystemMeter(home.path)))
     return findings
 
@@ -115,8 +117,11 @@ def _dataset(one: Device, name: str) -> Finding:
     return Finding(f"dataset {name}", True, f"{found.attributes['examples']} examples; {schema}")
 
 
-def server(url: str, again: str = ENROL) -> list[Finding]:
-    """Check name, network, TLS and clock by one request; ``again`` mends a wrong address."""
+def server(url: str, again: str = ENROL, *, trust: ssl.SSLContext | None = None) -> list[Finding]:
+    """Check name, network, TLS and clock by one request.
+
+    ``again`` mends a wrong address; ``trust`` has the owner's authority in place of the system's.
+    """
     asked_for = urlsplit(url)
     host = asked_for.hostname
     if not host or asked_for.scheme not in ("http", "https"):
@@ -129,20 +134,25 @@ def server(url: str, again: str = ENROL) -> list[Finding]:
         return [Finding("network", False, f"{host} has no address here: {error}", fix)]
     asked = time.time()
     try:
-        answer = httpx.get(f"{url}/healthz", timeout=TIMEOUT_S)
+        answer = httpx.get(
+            f"{url}/healthz", timeout=TIMEOUT_S, verify=trust or network.context(None)
+        )
     except httpx.HTTPError as error:
         fix = "check the network, a proxy (HTTPS_PROXY) and the address of the platform"
         if "CERTIFICATE" in str(error).upper():
-            fix = "check the clock and the address, or set SSL_CERT_FILE to your authority's file"
+            fix = (
+                "check the clock and the address, or set SSL_CERT_FILE to your authority's file "
+                "(for a device: enrol with --ca FILE)"
+            )
         return [Finding("network", False, f"{url} cannot be reached: {error}", fix)]
     middle = (asked + time.time()) / 2
-    network = Finding("network", True, f"{url} answers")
+    reached = Finding("network", True, f"{url} answers")
     if answer.status_code != 200:
-        network = Finding(
+        reached = Finding(
             "network", False, f"{url} answers {answer.status_code}",
             "is this a Propius server? If so, try again later, else " + again,
         )  # fmt: skip
-    return [network, _clock(answer.headers.get("date", ""), middle)]
+    return [reached, _clock(answer.headers.get("date", ""), middle)]
 
 
 def _clock(date: str, now: float) -> Finding:
@@ -157,10 +167,10 @@ def _clock(date: str, now: float) -> Finding:
     return Finding("clock", False, f"{abs(off):.0f} s {way}, compared with the server", fix)
 
 
-def _gateway(one: Device) -> Finding:
+def _gateway(one: Device, trust: ssl.SSLContext | None) -> Finding:
     """Listen for the gateway's first word only: a hello would end the running agent's session."""
     try:
-        spoken = asyncio.run(_challenge(one.enrolment.gateway))
+        spoken = asyncio.run(_challenge(one.enrolment.gateway, trust))
     except AgentStopped as error:
         return Finding("gateway", False, str(error), ENROL)
     except (Unreachable, OSError, wire.ProtocolError, TimeoutError) as error:
@@ -174,8 +184,8 @@ def _gateway(one: Device) -> Finding:
     return Finding("gateway", True, f"{one.enrolment.gateway} speaks protocol {wire.PROTOCOL}")
 
 
-async def _challenge(url: str) -> list[int]:
-    socket_ = await line.open_socket(url)
+async def _challenge(url: str, trust: ssl.SSLContext | None) -> list[int]:
+    socket_ = await line.open_socket(url, trust)
     async with socket_, asyncio.timeout(TIMEOUT_S):
         frame = await socket_.recv(decode=True)
         message = wire.decode_from_gateway(frame)

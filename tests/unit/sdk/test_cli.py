@@ -292,6 +292,19 @@ def test_a_wrong_enrolment_token_fails_at_once(server: Server, tmp_path: Path) -
     assert not (tmp_path / "device.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("propius.example", "it starts with http:// or https://"),
+        ("http://127.0.0.1:1", "check the address and the network"),
+    ],
+)
+def test_a_device_fails_at_once_at_a_wrong_address(tmp_path: Path, url: str, words: str) -> None:
+    asked = ["device", "enrol", "--token", "t", "--home", str(tmp_path)]
+    assert words in run(*asked, "--url", url, status=2)
+    assert not (tmp_path / "device.json").exists()
+
+
 def test_status_says_the_consents_in_words(tmp_path: Path) -> None:
     output = run("device", "status", "--home", str(device_home(tmp_path)))
     assert (

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import random
 import ssl
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,13 +19,13 @@ from websockets.asyncio.server import serve
 from websockets.http11 import Response
 
 from propius import wire
-from propius.agent import network
-from propius.agent.connection import AgentStopped, open_socket
+from propius.agent import doctor, identity, network
+from propius.agent.connection import AgentStopped, Backoff, open_socket
 from propius.agent.identity import Home
 from propius.agent.introduction import Introduction
 from propius.agent.owner_files import OwnerFileError
 from propius.agent.visits import Visits
-from tests.unit.sdk.agent.scripted import NONCE
+from tests.unit.sdk.agent.scripted import NONCE, device_home
 
 CHALLENGE = wire.encode(wire.Challenge(nonce=NONCE, protocols=[1])).encode()
 ME = Introduction("d1", "sdk", {}, {}, lambda data: bytes(64))
@@ -186,3 +188,35 @@ async def _web(reader, writer) -> None:
     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     await writer.drain()
     writer.close()
+
+
+async def test_the_doctor_trusts_whom_the_device_trusts(secure, tmp_path):
+    port, ca = secure
+    home = Home(device_home(tmp_path / "device", f"wss://127.0.0.1:{port}/device/v1"))
+    enrolled = identity.load_enrolment(home)
+    identity.save_enrolment(
+        home, msgspec.structs.replace(enrolled, url=f"https://127.0.0.1:{port}")
+    )
+
+    async def told() -> dict[str, doctor.Finding]:
+        found = await asyncio.to_thread(doctor.examine, home)
+        return {one.name: one for one in found if one.name in ("network", "gateway")}
+
+    before = await told()
+    assert not any(one.ok for one in before.values())
+    assert "--ca FILE" in before["network"].fix
+    network.keep(ca, home)
+    assert all(one.ok for one in (await told()).values())
+    (home / "ca.pem").write_text("no more")
+    damaged = await asyncio.to_thread(doctor.examine, home)
+    assert "ca.pem holds no certificate" in damaged[-1].found
+
+
+def test_the_wait_before_the_next_try_doubles_with_jitter_and_starts_again_after_success():
+    waits = Backoff(base_s=1.0, cap_s=10.0, rng=random.Random(3))
+    for full in (1, 2, 4, 8, 10, 10):
+        assert full / 2 <= waits.next() <= full
+    assert len({waits.next() for _ in range(5)}) == 5
+    waits.reset()
+    assert 0.5 <= waits.next() <= 1
+    assert all(30 <= waits.spread(30) <= 36 for _ in range(20))

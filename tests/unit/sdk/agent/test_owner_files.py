@@ -10,6 +10,7 @@ import pytest
 
 from propius import wire
 from propius.agent import attributes, consent, datasets, device, identity, workloads
+from propius.agent import spool as spool_module
 from propius.agent.cache import BlobCache
 from propius.agent.identity import AttributeSchema, Home, IdentityError
 from propius.agent.owner_files import OwnerFileError
@@ -240,6 +241,19 @@ def test_a_damaged_update_is_not_sent(tmp_path: Path) -> None:
     spool.save(assignment(), weight=1.0, metrics={})
     assert spool.newest() is not None
     spool.update("a1").write_bytes(b"damage")
+    assert spool.newest() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_update_that_could_not_be_sent_is_kept_for_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    spool.update("a1").write_bytes(b"update")
+    spool.save(assignment(), weight=1.0, metrics={})
+    assert spool_module.RETENTION_S == 24 * 3600
+    assert spool.newest() is not None
+    monkeypatch.setattr(spool_module, "RETENTION_S", -1.0)
     assert spool.newest() is None
     assert not list(tmp_path.iterdir())
 

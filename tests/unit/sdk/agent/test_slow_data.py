@@ -119,7 +119,12 @@ async def test_a_terminated_agent_ends_though_its_data_is_not_ready(home: Path) 
         await until((home / "pids").exists)
         async with asyncio.timeout(30):
             agent.send_signal(signal.SIGTERM)
-            assert await agent.wait() == 0, await agent.stdout.read()
+            said = (await agent.stdout.read()).decode()
+            assert await agent.wait() == 0, said
+        # What it will do, and for whom, before anything else.
+        before, _, _ = said.partition("session.ready")
+        assert "consent, tenants of this pool (acme, globex)" in before
+        assert "condition, training uses" in before
         await ended(loading(home))
 
 
