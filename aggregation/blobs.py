@@ -155,18 +155,24 @@ class BlobStore:
             return True
         # The lock stands between looking at the time and deleting, where adopt() could come in.
         with _locked(place.parent), suppress(FileNotFoundError):
+            _set_aside(place).unlink(missing_ok=True)
             if time.time() - place.stat().st_mtime < grace_s:
                 return False
             place.unlink()
             chunk_sums.beside(place).unlink(missing_ok=True)
         return True
 
-    def set_aside(self, digest: str) -> None:
-        """Keep bytes that have rotted out of use; the same blob may come in again."""
+    def set_aside(self, digest: str) -> bool:
+        """Keep bytes that have rotted out of use; False if they were before.
+
+        The same blob may come in again.
+        """
         place = self._place(digest)
         with _locked(place.parent), suppress(FileNotFoundError):
             os.replace(place, _set_aside(place))
             _sync_folder(place.parent)
+            return True
+        return False
 
     def digests(self) -> Iterator[str]:
         """Every digest on the disk."""

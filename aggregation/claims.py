@@ -76,6 +76,12 @@ def _renew(model: type[Claim], key: Any, token: UUID, ended: threading.Event) ->
             connection.close()
 
 
+def give_back(model: type[Claim], key: Any, token: UUID) -> None:
+    """Let anybody take the work at once: it has changed, which is no failure."""
+    mine = model._default_manager.filter(pk=key, token=token, done_at=None)
+    mine.update(token=None, claimed_until=None)
+
+
 def failed(model: type[Claim], key: Any, token: UUID, *, now: datetime) -> int:
     """Give back a claim after an error, to be taken again in a moment; returns the failures."""
     model._default_manager.filter(pk=key, token=token, done_at=None).update(

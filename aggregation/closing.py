@@ -19,6 +19,7 @@ import jobs.services
 from aggregation import (
     blobs,
     claims,
+    evaluations,
     folding,
     gathering,
     ownership,
@@ -26,6 +27,7 @@ from aggregation import (
     queries,
     recipes,
     retention,
+    rot,
     summing,
     sums,
     sweeping,
@@ -33,7 +35,7 @@ from aggregation import (
 from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
 from aggregation.recipes import Recipe
 from aggregation.strategies import AllUpdates, StrategyError, WeightedSum
-from core import knobs
+from core import hints, knobs
 from jobs.models import Round
 
 logger = logging.getLogger(__name__)
@@ -59,13 +61,8 @@ def close_round(*, round_id: UUID, now: datetime) -> bool:
     if round_.status != Round.Status.AGGREGATING:
         return False
     cohort = max(knobs.get().min_cohort, round_.job.spec["rounds"]["min_cohort"])
-    if round_.reported < cohort:
-        _fail(
-            round_,
-            "cohort_too_small",
-            f"{round_.reported} reports; a result is released over at least {cohort}",
-            now,
-        )
+    if (shortfall := _shortfall(round_, cohort)) is not None:
+        _fail(round_, *shortfall, now)
         return True
     if Batch.objects.filter(round=round_, done_at=None).exists():
         return False
@@ -83,8 +80,21 @@ def close_round(*, round_id: UUID, now: datetime) -> bool:
     return True
 
 
+def _shortfall(round_: Round, cohort: int) -> tuple[str, str] | None:
+    """Say, as code and words, why a round has too few reports, if it has."""
+    has = f"{round_.reported} reports"
+    if round_.set_aside:
+        # It had enough when it closed.
+        has += f", {round_.set_aside} more set aside since their bytes had changed on the disk"
+        if cohort <= round_.reported < round_.quorum:
+            return "too_few_reports", f"{has}; at least {round_.quorum} needed"
+    if round_.reported < cohort:
+        return "cohort_too_small", f"{has}; a result is released over at least {cohort}"
+    return None
+
+
 def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
-    close = _close_training if round_.kind == Round.Kind.TRAIN else _close_evaluation
+    close = _close_training if round_.kind == Round.Kind.TRAIN else evaluations.close
     if round_.job.is_driven:
         close = summing.close
     try:
@@ -92,6 +102,9 @@ def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
             close(round_, cohort, now)
     except jobs.services.RoundOver:
         logger.info("close.already", extra=_ids(round_))
+    except rot.SetAside:
+        claims.give_back(Closing, round_.pk, token)
+        hints.send("aggregation.fold", str(round_.id), queue="aggregation")
     except (StrategyError, sums.NotFinite) as error:
         # The same updates would give the same again.
         _fail(round_, "step_failed", str(error), now)
@@ -116,12 +129,14 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
     count = sum(partial.count for partial in partials)
     if count != round_.reported:
         raise folding.Incomplete(f"partials hold {count} of {round_.reported} updates")
-    made = _make(round_, partials, cohort)
+    made = _make(round_, partials, cohort, now)
     metrics = dict(made.metrics)
     if queries.is_query(round_.job):
         metrics |= queries.figures(blobs.store().path(made.digest))
     with transaction.atomic():
-        _lock(round_)
+        # Its lock first, as in every transaction; the winner alone goes on.
+        jobs.services.lock_to_finish(round_.id)
+        jobs.services.locked_aggregating(round_.id)
         _name(round_, made, now)
         number = round_.base_version + 1
         ModelVersion.objects.create(
@@ -148,12 +163,12 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
         retention.apply(round_.job, now=now)
 
 
-def _make(round_: Round, partials: list[Partial], cohort: int) -> _Made:
+def _make(round_: Round, partials: list[Partial], cohort: int, now: datetime) -> _Made:
     sweeping.ensure_first(round_.job, now=round_.opened_at)
     recipe = recipes.of(round_)
     scalars = sums.merge_metrics(partial.metrics for partial in partials)
     if isinstance(recipe.strategy, AllUpdates):
-        return _gather(round_, recipe, recipe.strategy, sums.means(scalars, cohort=cohort))
+        return _gather(round_, recipe, recipe.strategy, sums.means(scalars, cohort=cohort), now)
     merged = _merged(recipe.strategy, partials, scalars)
     if recipe.mechanism is None:
         metrics = sums.means(scalars, cohort=cohort)
@@ -222,11 +237,27 @@ def _sum(
 
 
 def _gather(
-    round_: Round, recipe: Recipe, strategy: AllUpdates, metrics: Mapping[str, float]
+    round_: Round,
+    recipe: Recipe,
+    strategy: AllUpdates,
+    metrics: Mapping[str, float],
+    now: datetime,
 ) -> _Made:
     """Read every update of the round itself: raw ones stay until it is finished."""
-    digests = Update.objects.filter(round=round_).order_by("sequence")
-    paths = [blobs.store().path(one) for one in digests.values_list("digest", flat=True)]
+    try:
+        return _gather_all(round_, recipe, strategy, metrics)
+    except Exception as error:
+        # Whatever it is: a header that has rotted may break anything.
+        if rot.take_back(round_, now=now):
+            raise rot.SetAside from error
+        raise
+
+
+def _gather_all(
+    round_: Round, recipe: Recipe, strategy: AllUpdates, metrics: Mapping[str, float]
+) -> _Made:
+    rows = Update.objects.filter(round=round_, set_aside_at=None).order_by("sequence")
+    paths = [blobs.store().path(one) for one in rows.values_list("digest", flat=True)]
     if len(paths) != round_.reported:
         raise folding.Incomplete(f"{len(paths)} of {round_.reported} updates have rows")
     with blobs.store().writer() as writer:
@@ -239,38 +270,6 @@ def _gather(
         )
         digest = writer.commit()
     return _Made(digest, writer.size_bytes, "", 0, metrics)
-
-
-def _close_evaluation(round_: Round, cohort: int, now: datetime) -> None:
-    reports = Update.objects.filter(round=round_).order_by("sequence")
-    found = list(reports.values_list("weight", "metrics"))
-    if len(found) != round_.reported:
-        raise folding.Incomplete(f"{len(found)} of {round_.reported} reports have rows")
-    metrics = sums.means(sums.sum_metrics(found), cohort=cohort)
-    sweeping.ensure_first(round_.job, now=now)
-    with transaction.atomic():
-        _lock(round_)
-        ModelVersion.objects.filter(job_id=round_.job_id, number=round_.base_version).update(
-            evaluation=metrics
-        )
-        claims.done(Closing, round_.pk, now=now)
-        jobs.services.complete_round(
-            round_id=round_.id,
-            parameters_digest=round_.base_digest,
-            parameters_size=round_.base_size,
-            version=round_.base_version,
-            metrics=metrics,
-            now=now,
-        )
-        retention.apply(round_.job, now=now)
-
-
-def _lock(round_: Round) -> None:
-    """Take the round's lock first, as every transaction does; the winner alone goes on."""
-    jobs.services.lock_to_finish(round_.id)
-    locked = Round.objects.select_for_update().get(id=round_.id)
-    if locked.status != Round.Status.AGGREGATING:
-        raise jobs.services.RoundOver(f"round {round_.id} is {locked.status}")
 
 
 def _name(round_: Round, made: _Made, now: datetime) -> None:

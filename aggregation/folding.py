@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
-from aggregation import blobs, changes, claims, ownership, privacy, recipes, sums, sweeping
+from aggregation import blobs, changes, claims, ownership, privacy, recipes, rot, sums, sweeping
 from aggregation.models import Batch, Partial, Update
 from aggregation.recipes import Recipe
 from aggregation.strategies import AllUpdates, StrategyError
@@ -67,7 +67,9 @@ def fold_next(*, round_id: UUID, now: datetime) -> bool:
 def _fold(batch: Batch, token: UUID, now: datetime) -> None:
     try:
         with claims.kept(Batch, batch.pk, token):
-            compute_and_commit(batch, now=now)
+            _fold_what_is_sound(batch, now)
+    except rot.SetAside:
+        claims.give_back(Batch, batch.pk, token)
     except AlreadyFolded:
         logger.info("fold.already", extra=_ids(batch))
     except BROKEN as error:
@@ -79,6 +81,18 @@ def _fold(batch: Batch, token: UUID, now: datetime) -> None:
         # The edge: what nobody foresaw would come again with every claim, for ever.
         logger.exception("fold.crashed", extra=_ids(batch))
         _failed(batch, token, f"{type(error).__name__} in the platform", now)
+
+
+def _fold_what_is_sound(batch: Batch, now: datetime) -> None:
+    try:
+        compute_and_commit(batch, now=now)
+    except (AlreadyFolded, OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        # Whatever it is: a header that has rotted may break anything.
+        if rot.set_aside(batch, now=now):
+            raise rot.SetAside from error
+        raise
 
 
 def _failed(batch: Batch, token: UUID, why: str, now: datetime) -> None:
@@ -95,13 +109,21 @@ def _give_up(batch: Batch, why: str, now: datetime) -> None:
     )
 
 
-def compute_and_commit(batch: Batch, *, now: datetime) -> Partial:
-    """Fold a batch and commit the partial. Raises AlreadyFolded, or one of ``BROKEN``."""
-    updates = list(batch.updates.select_related("assignment").order_by("sequence"))
-    reported = Round.objects.values_list("reported", flat=True).get(id=batch.round_id)
-    expected = min(batch.last, reported) - batch.first + 1
-    if len(updates) != expected:
-        raise Incomplete(f"batch {batch.number} has {len(updates)} updates, not {expected}")
+def compute_and_commit(batch: Batch, *, now: datetime) -> Partial | None:
+    """Fold a batch and commit the partial; none if all of its updates were set aside.
+
+    Raises AlreadyFolded, or one of ``BROKEN``.
+    """
+    every = list(batch.updates.select_related("assignment").order_by("sequence"))
+    last = Round.objects.get(id=batch.round_id).last_sequence
+    expected = min(batch.last, last) - batch.first + 1
+    if len(every) != expected:
+        raise Incomplete(f"batch {batch.number} has {len(every)} updates, not {expected}")
+    updates = [one for one in every if one.set_aside_at is None]
+    if not updates:
+        if not claims.done(Batch, batch.pk, now=now):
+            raise AlreadyFolded(f"batch {batch.number} of round {batch.round_id}")
+        return None
     recipe = recipes.of(batch.round)
     with blobs.store().writer() as writer:
         if recipe.by_staleness:
@@ -176,7 +198,9 @@ def _commit(batch: Batch, partial: Partial, updates: list[Update], now: datetime
         now=now,
     )
     partial.save(force_insert=True)
-    mine = Update.objects.filter(id__in=[update.pk for update in updates], partial=None)
+    mine = Update.objects.filter(
+        id__in=[update.pk for update in updates], partial=None, set_aside_at=None
+    )
     if mine.update(partial=partial) != len(updates):
         raise Incomplete(f"an update of batch {batch.number} is in another partial already")
 

@@ -170,7 +170,8 @@ class RoundSum(models.Model):
 class Update(models.Model):
     """What one device sent back; of an evaluation only scalars, so no digest and no batch.
 
-    ``partial`` is set once, in the transaction that commits the sum that this update is in.
+    ``partial`` is set once, in the transaction that commits the sum that this update is in. One
+    that was set aside is in none.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE)
@@ -186,6 +187,9 @@ class Update(models.Model):
     weight = models.FloatField()
     metrics = models.JSONField(default=dict)
     accepted_at = models.DateTimeField()
+    set_aside_at = models.DateTimeField(
+        null=True, help_text="When its bytes were found to have changed on the disk"
+    )
 
     class Meta:
         constraints: ClassVar = [

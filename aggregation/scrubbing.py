@@ -37,22 +37,28 @@ def scrub(*, now: datetime) -> int:
         try:
             path = store.path(digest)
             left -= path.stat().st_size
-            if _is_sound(store, digest):
+            if is_sound(digest):
                 continue
         except (blobs.BlobMissing, FileNotFoundError):
             continue  # collected meanwhile
         count += 1
-        store.set_aside(digest)
-        _tell(digest, now)
+        set_aside(digest, now=now)
     else:
         last = ""  # all have been read: from the first one again
     redis.set(CURSOR, last)
     return count
 
 
-def _is_sound(store: blobs.BlobStore, digest: str) -> bool:
+def set_aside(digest: str, *, now: datetime) -> None:
+    """Keep a rotten blob out of use, and tell whose it is."""
+    if blobs.store().set_aside(digest):
+        _tell(digest, now)
+
+
+def is_sound(digest: str) -> bool:
+    """Tell whether a blob is its SHA-256 still. Raises BlobMissing, OSError."""
     found = hashlib.sha256()
-    for chunk in blobs.read_chunks(store.path(digest)):
+    for chunk in blobs.read_chunks(blobs.store().path(digest)):
         found.update(chunk)
     return found.hexdigest() == digest
 

@@ -34,7 +34,10 @@ def ready(*, now: datetime) -> QuerySet[Batch]:
     Of an asynchronous job, buffers are folded one after the other: only then it is known how many
     versions each update is behind.
     """
-    full = Q(round__status__in=("selecting", "executing"), round__reported__gte=F("last"))
+    full = Q(
+        round__status__in=("selecting", "executing"),
+        round__reported__gte=F("last") - F("round__set_aside"),
+    )
     closed = Q(round__status=Round.Status.AGGREGATING)
     before = Round.objects.filter(
         job=OuterRef("round__job"), kind=Round.Kind.TRAIN, number__lt=OuterRef("round__number")

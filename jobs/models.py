@@ -141,7 +141,8 @@ class Round(models.Model):
     """One iteration of a job: ``(job, number, attempt, kind)`` with a demand.
 
     ``target`` devices may be bound at once (demand × over-selection); ``assigned`` counts those
-    bound or reported, ``reported`` the accepted reports: it gives each its sequence number.
+    bound or reported, ``reported`` the accepted reports: with those that were ``set_aside`` after
+    they had been accepted, it gives each its sequence number.
 
     A round of an asynchronous job has a ``concurrency`` and is a buffer: ``demand`` is the size of
     the buffer, and ``target`` grows with each report, so that the slot is open again. The next one
@@ -181,6 +182,9 @@ class Round(models.Model):
     assigned = models.PositiveIntegerField(default=0)
     reported = models.PositiveIntegerField(default=0)
     lost = models.PositiveIntegerField(default=0, help_text="Declined, failed or expired")
+    set_aside = models.PositiveIntegerField(
+        default=0, help_text="Reports that counted until their updates were found rotten"
+    )
     extensions = models.PositiveIntegerField(default=0)
     base_version = models.PositiveIntegerField()
     base_digest = models.CharField(max_length=64)
@@ -220,6 +224,11 @@ class Round(models.Model):
             models.Index(fields=["status"], condition=~Q(status="finished"), name="round_open"),
             models.Index(fields=["closed_at"], name="round_by_close"),
         ]
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence number that was given last."""
+        return self.reported + self.set_aside
 
     def __str__(self) -> str:
         return f"{self.kind} round {self.number}.{self.attempt} of {self.job_id}"

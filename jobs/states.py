@@ -33,7 +33,7 @@ ASSIGNMENT = {
         Assignment.Status.EXPIRED,
         Assignment.Status.CANCELLED,
     ),
-    # A leaf had acknowledged its report, and never handed it over.
+    # A leaf had acknowledged its report, and never handed it over; or its update has rotted.
     Assignment.Status.REPORTED: (Assignment.Status.FAILED,),
     Assignment.Status.DECLINED: (),
     Assignment.Status.FAILED: (),

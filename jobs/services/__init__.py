@@ -60,6 +60,7 @@ from jobs.services.rounds import (
     lock_to_finish,
     locked_aggregating,
 )
+from jobs.services.setting_aside import set_aside
 from jobs.services.submission import (
     IdempotencyConflict,
     ParametersMismatch,
@@ -133,6 +134,7 @@ __all__ = [
     "require_driven",
     "resume",
     "revert_maintenance",
+    "set_aside",
     "set_maintenance",
     "settle_artifact",
     "shift_open",

@@ -108,7 +108,7 @@ def report(*, assignment_id: UUID, device_id: UUID, now: datetime) -> Reported:
     if round_.concurrency is not None and not closed:
         buffers.reopen_slot(round_)
     events.changed(tenant_id=round_.tenant_id, job_id=round_.job_id, kind="assignment.reported")
-    return Reported(sequence=round_.reported, round=round_, closed=closed)
+    return Reported(sequence=round_.last_sequence, round=round_, closed=closed)
 
 
 def _locked(assignment_id: UUID, device_id: UUID) -> tuple[Assignment, Round]:

@@ -29,7 +29,7 @@ def count_held(*, round_id: UUID, assignment_ids: Sequence[UUID], now: datetime)
     moved = leaves.held_of(round_).filter(id__in=assignment_ids).update(code="")
     if moved != len(assignment_ids):
         raise RoundClosed(f"{len(assignment_ids) - moved} of the reports are not held any more")
-    first = round_.reported + 1
+    first = round_.last_sequence + 1
     round_.reported += moved
     Round.objects.filter(id=round_.id).update(reported=round_.reported)
     closed = round_.reported >= round_.demand and rounds.close(round_, now=now)

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 from core import events, knobs
 from jobs import states
 from jobs.models import Assignment, Round
-from jobs.services import slots
+from jobs.services import opening, slots
 
 HELD = "held_by_leaf"
 LOST = "leaf_lost"
@@ -99,8 +99,7 @@ def lose(round_: Round, *, assignment_ids: Collection[UUID], message: str, now: 
     )
     if lost:
         slots.count_lost({round_.id: lost})
-        reason = {"code": LOST, "message": message, "count": lost}
-        Round.objects.filter(id=round_.id).update(reason=reason)
+        opening.note(round_, code=LOST, message=message, count=lost)
         events.append(
             "round.leaf_lost", now=now, tenant_id=round_.tenant_id, job_id=round_.job_id,
             round_id=round_.id, number=round_.number, count=lost, message=message,

@@ -67,6 +67,15 @@ def tell(kind: str, round_: Round, now: datetime, **data: Any) -> None:
     )
 
 
+def note(round_: Round, *, code: str, message: str, count: int) -> None:
+    """Say in a round's reason what it goes on without, beside what it says of another kind."""
+    before = round_.reason.get("message")
+    if before and round_.reason["code"] != code:
+        message = f"{before}; {message}"
+    round_.reason = {"code": code, "message": message, "count": count}
+    Round.objects.filter(id=round_.id).update(reason=round_.reason)
+
+
 def over_selected(demand: int, spec: Mapping[str, Any]) -> int:
     """Return how many devices a round binds so that ``demand`` of them report."""
     return _whole(demand * spec["rounds"]["over_selection"])

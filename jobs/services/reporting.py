@@ -80,7 +80,7 @@ def _count(
         # One at least: a round that has enough may still wait for its leaves, and takes more.
         room = max(1, round_.demand - round_.reported)
         part, left = left[:room], left[room:]
-        first = round_.reported + 1
+        first = round_.last_sequence + 1
         Assignment.objects.filter(id__in=part).update(
             status=Assignment.Status.REPORTED,
             ended_at=now,
