@@ -312,6 +312,56 @@ async def test_a_chunk_out_of_its_turn_is_refused_and_nothing_is_kept(world, off
     await socket.drop()
 
 
+@pytest.mark.parametrize("kept", [10, wire.CHUNK_HEADER.size], ids=["header", "no_payload"])
+async def test_a_truncated_chunk_ends_the_session_and_the_update_goes_on_from_what_was_whole(
+    world, kept
+):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    announce(socket, assignment.id, ONES)
+    await socket.expect(wire.UploadReady)
+    socket.bytes(wire.pack_chunk(2, 0, ONES[:30]))
+    while (await rows(lambda: _incoming(assignment.id))) < 30:
+        await asyncio.sleep(0.01)
+    socket.bytes(wire.pack_chunk(2, 30, ONES[30:])[:kept])
+    while isinstance(got := await socket.receive(), wire.Credit):
+        pass
+    assert (got.code, got.fatal) == ("bad_frame", True)
+    assert f"chunk frame of {kept} bytes has no payload" in got.message
+    socket, welcome = await device.connect()
+    assert welcome.resume.id == assignment.id
+    socket.send(wire.Accept(assignment=assignment.id))
+    announce(socket, assignment.id, ONES)
+    assert (await socket.expect(wire.UploadReady)).offset == 30
+    socket.bytes(wire.pack_chunk(2, 30, ONES[30:]))
+    while isinstance(got := await socket.receive(), wire.Credit):
+        pass
+    assert got == wire.Accepted(assignment=assignment.id)
+    await socket.drop()
+
+
+async def test_an_update_for_a_round_that_has_closed_is_refused_and_leaves_no_row(world):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    await status_of(world, assignment.id, until="bound")
+    announce(socket, assignment.id, ONES)
+    await socket.expect(wire.UploadReady)
+    # As its close does; the word of it to this gateway is lost.
+    over = {"status": "cancelled", "code": "round_closed", "ended_at": timezone.now()}
+    await rows(lambda: Assignment.objects.filter(id=assignment.id).update(**over))
+    socket.bytes(wire.pack_chunk(2, 0, ONES))
+    while isinstance(got := await socket.receive(), wire.Credit):
+        pass
+    assert (got.code, got.assignment, got.fatal) == ("round_closed", assignment.id, False)
+    assert await rows(lambda: Update.objects.count()) == 0
+    assert _incoming(assignment.id) == 0
+    socket.send(wire.CheckIn())
+    await socket.expect(wire.Idle)
+    await socket.drop()
+
+
 async def test_a_full_disk_is_told_before_the_acknowledgement_and_nothing_is_kept(world):
     await rows(world.job)
     device = await rows(world.device)
