@@ -153,7 +153,7 @@ def panel(name: str, number: int, sources: Sequence[Source], *, by: str) -> Pane
         title=metric_words.title(name),
         x_title=x.title,
         y_title=metric_words.axis(name),
-        x_ticks=[Tick(round(x.at(at), 2), _figure(at / x.unit)) for at in x.values()],
+        x_ticks=[Tick(round(x.at(at), 2), figure(at / x.unit)) for at in x.values()],
         y_ticks=[Tick(round(100 - y.at(at), 2), _y_text(name, at, y.step)) for at in y.values()],
         lines=lines,
         labels=_apart(lines) if len(sources) > 1 else [],
@@ -176,10 +176,10 @@ def _places(points: Iterable[Point], source: Source, by: str) -> list[float]:
 def _x_axis(high: float, by: str) -> _Axis:
     if by != TIME:
         high = max(5.0, high)
-        return _Axis(0.0, high, max(1.0, _nice(high / TICKS)), title="Round")
+        return _Axis(0.0, high, max(1.0, nice(high / TICKS)), title="Round")
     high = max(1.0, high)
     size, unit = next(one for one in _TIME_UNITS if high >= 2 * one[0] or one[0] == 1)
-    step = size * _nice(high / size / TICKS)
+    step = size * nice(high / size / TICKS)
     return _Axis(0.0, high, step, unit=size, title=f"Time since the job started ({unit})")
 
 
@@ -188,7 +188,7 @@ def _y_axis(name: str, values: Sequence[float]) -> _Axis:
     if low >= 0 and low < 0.6 * high and not metric_words.is_share(name):
         low = 0.0
     span = high - low or abs(high) or 1.0
-    step = _nice(span / TICKS)
+    step = nice(span / TICKS)
     low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     if high <= low:
         low, high = low - step, low + step
@@ -245,13 +245,14 @@ def _apart(lines: Sequence[Line]) -> list[Line]:
     return placed
 
 
-def _nice(step: float) -> float:
+def nice(step: float) -> float:
     """Return the next of 1, 2 and 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(power * one for one in (1, 2, 5, 10) if step <= power * one * (1 + 1e-9))
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """Return a figure with thin spaces between thousands."""
     return f"{value:,.10g}".replace(",", "\u202f")
 
 

@@ -12,9 +12,10 @@ from uuid import UUID
 
 from django.template.loader import render_to_string
 
-from frontend import words
+from frontend import day_chart, words
 from frontend.asked import Asked
-from frontend.selectors import comparing, fleet, job, jobs, versions
+from frontend.selectors import comparing, day, fleet, job, jobs, versions
+from frontend.selectors import overview as home
 from tenants import scopes
 
 Context = dict[str, Any]
@@ -39,8 +40,11 @@ class Topic:
 
 def overview(topic: Topic, now: datetime) -> Context:
     """Return what the overview shows."""
+    last = day.day(tenant_id=topic.tenant_id, now=now)
     return {
-        "overview": jobs.overview(now=now),
+        "day": last,
+        "chart": day_chart.chart(last),
+        "overview": home.overview(tenant_id=topic.tenant_id, now=now),
         "fleet": fleet.fleet(tenant_id=topic.tenant_id, now=now),
     }
 
@@ -88,7 +92,9 @@ class Page:
 
 
 PAGES = {
-    "overview": Page(overview, ("overview/_headline", "overview/_fleet", "overview/_jobs")),
+    "overview": Page(
+        overview, ("overview/_headline", "overview/_fleet", "overview/_day", "overview/_jobs")
+    ),
     "jobs": Page(job_list, ("jobs/_filters", "jobs/_list")),
     "job": Page(
         job_page,

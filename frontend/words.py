@@ -132,7 +132,7 @@ def figure(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
-def headline(*, running: int, waiting: int, attention: int) -> str:
+def headline(*, running: int, waiting: int, attention: int, others: int = 0) -> str:
     """Return the one sentence that answers: what is going on, and does anything need me?"""
     if running or waiting:
         parts = []
@@ -144,8 +144,10 @@ def headline(*, running: int, waiting: int, attention: int) -> str:
         doing = " and ".join(parts)
     else:
         doing = "Nothing is running"
-    if attention:
-        need = f"{count(attention, 'job')} {'needs' if attention == 1 else 'need'} a look"
+    if attention or others:
+        named = [count(attention, "job")] if attention else []
+        named += [count(others, "other thing" if attention else "thing")] if others else []
+        need = f"{' and '.join(named)} {'needs' if attention + others == 1 else 'need'} a look"
     else:
         need = "nothing needs you"
     return f"{doing}; {need}."

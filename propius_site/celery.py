@@ -53,6 +53,11 @@ app.conf.update(
             "schedule": 1.0,
             "options": {"queue": "scheduling", "expires": 2.0},
         },
+        "scheduling.sample": {
+            "task": "scheduling.sample",
+            "schedule": 20.0,
+            "options": {"queue": "batch", "expires": 20.0},
+        },
         "aggregation.sweep": {
             "task": "aggregation.sweep",
             "schedule": 1.0,

@@ -23,10 +23,11 @@ from clients.models import Device, Pool
 from core.ids import uuid7
 from jobs import services as job_services
 from jobs.models import Artifact, Assignment, Job, Round
+from scheduling.models import PoolMinute
 from tenants import services as tenant_services
 from tenants.models import Tenant
 
-OPEN_JOBS, PER_ROUND, BATCH, SHARED = 5, 5, 5_000, 0.9
+RUNNING_JOBS, OPEN_JOBS, PER_ROUND, BATCH, SHARED = 3, 5, 5, 5_000, 0.9
 PARAMETERS = hashlib.sha256(b"seeded").hexdigest()
 SYSTEMS = ("android", "linux", "macos", "ios")
 M = TypeVar("M", bound=Model)
@@ -66,10 +67,15 @@ def seed(size: Size, *, slug: str, now: datetime) -> Seeded:
     jobs = [_job(tenant, number, size, now) for number in range(size.jobs)]
     # The newest wait to be admitted: the platform opens their rounds itself.
     ended = jobs[: max(1, size.jobs - OPEN_JOBS)]
-    rounds = _save(Round, (one for job in ended for one in _rounds(job, draw, now)))
+    under_way = ended[-RUNNING_JOBS:] if size.jobs > 2 * OPEN_JOBS else []
+    rounds = _save(
+        Round, (one for job in ended for one in _rounds(job, draw, now, job in under_way))
+    )
     _save(Assignment, _assignments(rounds, devices, draw))
     _save(ModelVersion, map(_version, (one for one in rounds if one.outcome == "completed")))
-    _finish(ended, now)
+    _finish([one for one in ended if one not in under_way], now)
+    _save(Round, (_run(job, now) for job in under_way))
+    _save(PoolMinute, _day(size.devices, shared, private, draw, now))
     usage.roll_up(now=now, since=min(one.opened_at for one in rounds).date())
     return Seeded(tenant, shared, private, jobs)
 
@@ -104,6 +110,27 @@ def _devices(
         )
 
 
+def _day(
+    count: int, shared: Pool, private: Pool, draw: random.Random, now: datetime
+) -> Iterator[PoolMinute]:
+    """Make a day of a fleet that sleeps at night and is asked for more than there is at noon."""
+    tenants = str(private.tenant_id), str(uuid7())
+    for back in range(0, 24 * 60, 5):
+        at = now.replace(second=0, microsecond=0) - timedelta(minutes=back)
+        light = 0.5 - 0.5 * math.cos(2 * math.pi * (at.hour + at.minute / 60) / 24)
+        for pool, part in ((shared, SHARED), (private, 1 - SHARED)):
+            devices = round(count * part)
+            online = round(devices * (0.2 + 0.5 * light) * draw.uniform(0.97, 1))
+            mine = round(online * (0.15 + 0.25 * light) * draw.uniform(0.9, 1))
+            others = round(online * 0.3 * draw.uniform(0.8, 1)) if pool is shared else 0
+            wanted = round(online * max(0, light - 0.6) * draw.uniform(0.8, 1.6))
+            yield PoolMinute(
+                tenant_id=pool.tenant_id, pool=pool, at=at, devices=devices, online=online,
+                bound=mine + others, wanted=wanted,
+                by_tenant={tenants[0]: [mine, wanted], tenants[1]: [others, 0]},
+            )  # fmt: skip
+
+
 def _job(tenant: Tenant, number: int, size: Size, now: datetime) -> Job:
     job, _ = job_services.submit(
         tenant_id=tenant.id,
@@ -121,9 +148,14 @@ def _job(tenant: Tenant, number: int, size: Size, now: datetime) -> Job:
     return job
 
 
-def _rounds(job: Job, draw: random.Random, now: datetime) -> Iterator[Round]:
+def _rounds(
+    job: Job, draw: random.Random, now: datetime, under_way: bool = False
+) -> Iterator[Round]:
     count = int(job.spec["rounds"]["count"])
     at = job.submitted_at
+    if under_way:
+        count = _done(job)
+        at = now - count * timedelta(seconds=230)
     # In order: pages sort rounds by id, which counts time by milliseconds only.
     ids = sorted(uuid7() for _ in range(count))
     for number in range(1, count + 1):
@@ -160,6 +192,22 @@ def _version(one: Round) -> ModelVersion:
         tenant_id=one.tenant_id, job_id=one.job_id, round=one, number=one.number,
         digest=PARAMETERS, size_bytes=400_000, reports=one.reported, metrics=one.metrics,
         created_at=one.opened_at, released_at=one.closed_at,
+    )  # fmt: skip
+
+
+def _done(job: Job) -> int:
+    return math.ceil(0.6 * int(job.spec["rounds"]["count"]))
+
+
+def _run(job: Job, now: datetime) -> Round:
+    """Have a job run, and return its open round."""
+    job.status, job.version, job.started_at = Job.Status.RUNNING, _done(job), job.submitted_at
+    job.save(update_fields=["status", "version", "started_at"])
+    return Round(
+        id=uuid7(), tenant_id=job.tenant_id, job=job, number=job.version + 1, kind="train",
+        demand=PER_ROUND, target=PER_ROUND, quorum=PER_ROUND, base_version=job.version,
+        base_digest=PARAMETERS, base_size=400_000, seed=1, selection_s=86_400, deadline_s=600,
+        opened_at=now, selection_ends_at=now + timedelta(days=1),
     )  # fmt: skip
 
 

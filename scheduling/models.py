@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import F, Q
 
+from clients.models import Pool
 from jobs.models import Job
 from tenants.models import Tenant
 
@@ -155,6 +156,36 @@ class ProfileRecord(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class PoolMinute(models.Model):
+    """What the devices of a pool did in one minute, counted once within it. Kept for two days.
+
+    ``tenant`` is the pool's. ``wanted`` are slots of open rounds that no device was bound to; a
+    round is counted at one of its pools, a shared one if it has any, so that sums hold.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, null=True, related_name="+")
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="minutes")
+    at = models.DateTimeField(db_index=True, help_text="The minute's begin")
+    devices = models.PositiveIntegerField()
+    online = models.PositiveIntegerField()
+    bound = models.PositiveIntegerField()
+    wanted = models.PositiveIntegerField()
+    by_tenant = models.JSONField(
+        default=dict, help_text="Tenant to its parts of bound and of wanted"
+    )
+    tiers = models.JSONField(
+        default=list, help_text="Of each speed tier: least CPU score, devices online and bound"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["pool", "at"], name="pool_minute_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pool_id} at {self.at:%Y-%m-%d %H:%M}"
 
 
 class WaitingJob(Job):

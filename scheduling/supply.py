@@ -158,13 +158,18 @@ def tier_bounds(count: int, window_s: float) -> tiers.Bounds:
     for key, rate in seen.items():
         speed = fleet.speeds[key]
         by_speed[speed] = by_speed.get(speed, 0.0) + rate
-    text: Any = client.get(keys.TIERS)
-    told_of, known = json.loads(text) if text else (count, ())
-    before = tuple(known) if told_of == count else ()
+    before = tiers_told(count)
     bounds = tiers.in_force(before, by_speed, count)
-    if bounds != before or told_of != count:
+    if bounds != before:
         client.set(keys.TIERS, json.dumps((count, bounds)))
     return bounds
+
+
+def tiers_told(count: int) -> tiers.Bounds:
+    """Return the boundaries between ``count`` speed tiers that the last plan went by."""
+    text: Any = connections.soft_state().get(keys.TIERS) if count > 1 else None
+    told_of, known = json.loads(text) if text else (count, ())
+    return tuple(known) if told_of == count else ()
 
 
 def rate_of(group: Group, window_s: float) -> float:

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from core import hints
-from scheduling import admission, previews, services
+from scheduling import admission, previews, sampling, services
 
 REST_SHARE = 9.0
 LONGEST_REST_S = 0.25
@@ -66,3 +66,9 @@ def preview(preview_id: str) -> None:
 def sweep() -> None:
     """Once a second: what time brings, and what hints have lost."""
     services.sweep(now=timezone.now())
+
+
+@shared_task(name="scheduling.sample")
+def sample() -> None:
+    """Keep what devices do, once a minute."""
+    sampling.sample(now=timezone.now())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
-from scheduling.times import bucket_of
+from scheduling.times import LEAST_S, STEP, bucket_of
 
 SCORE = "cpu_score"
 UNKNOWN_SPEED = -1
@@ -34,6 +34,15 @@ def speed_of(attributes: Mapping[str, Any]) -> int:
     if isinstance(score, bool) or not isinstance(score, int | float) or not score > 0:
         return UNKNOWN_SPEED
     return bucket_of(min(score, FASTEST))
+
+
+def score_of(speed: int) -> float:
+    """Return the least CPU score of a speed.
+
+    >>> round(score_of(12), 2), speed_of({"cpu_score": score_of(12) * 1.01})
+    (0.89, 12)
+    """
+    return float(LEAST_S * STEP**speed)
 
 
 def tier_of(speed: int, bounds: Bounds) -> int:

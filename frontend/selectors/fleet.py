@@ -98,16 +98,16 @@ def fleet(*, tenant_id: UUID, now: datetime) -> Fleet:
     """Return the fleet as a tenant may see it."""
     counts = client_selectors.pool_counts(tenant_id=tenant_id, now=now)
     bound = _bound([one.pool_id for one in counts], tenant_id)
-    pools = [_pool(one, *bound.get(one.pool_id, (0, 0))) for one in counts]
+    pools = [of_pool(one, *bound.get(one.pool_id, (0, 0))) for one in counts]
     return Fleet(
         pools,
-        _sum(pool.devices for pool in pools),
-        _sum(pool.online for pool in pools),
+        total(pool.devices for pool in pools),
+        total(pool.online for pool in pools),
         _segments(pools),
     )
 
 
-def _pool(one: PoolCount, held: int, mine: int) -> PoolNow:
+def of_pool(one: PoolCount, held: int, mine: int) -> PoolNow:
     """Return a pool's figures: ``held`` devices are at work, ``mine`` of them for who asks."""
     # A bound device may have lost its connection for a moment: then nothing is idle beyond it.
     counts = [
@@ -137,7 +137,7 @@ def _pool(one: PoolCount, held: int, mine: int) -> PoolNow:
     )
 
 
-def _sum(figures: Iterable[Figure]) -> Figure:
+def total(figures: Iterable[Figure]) -> Figure:
     """Add up what is told, so that a sum tells no more than its parts."""
     found = list(figures)
     return Figure(
@@ -162,9 +162,9 @@ def _bound(pools: list[UUID], tenant_id: UUID) -> dict[UUID, tuple[int, int]]:
 def _segments(pools: list[PoolNow]) -> list[Segment]:
     parts = [
         ("mine", "working for you", Figure(own=sum(pool.mine for pool in pools))),
-        ("others", "working for others", _sum(pool.others for pool in pools)),
-        ("idle", "idle, connected", _sum(pool.idle for pool in pools)),
-        ("offline", "not connected", _sum(pool.offline for pool in pools)),
+        ("others", "working for others", total(pool.others for pool in pools)),
+        ("idle", "idle, connected", total(pool.idle for pool in pools)),
+        ("offline", "not connected", total(pool.offline for pool in pools)),
     ]
     whole = sum(figure.drawn for _, _, figure in parts) or 1.0
     segments, start = [], 0.0

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-import redis.exceptions
 from django.db.models import F, Q, QuerySet
 
 from frontend import words
 from jobs import maintenance
 from jobs.models import Job, Round
-from scheduling import supply
 
 PAGE = 25
 SPARK_ROUNDS = 60
-ATTENTION_DAYS = 7
-STALLED_AFTER = timedelta(minutes=1)
-"""A new group's devices are known after some seconds; a shorter wait says nothing."""
 
-_OPEN = ~Q(status=Job.Status.FINISHED)
-_TROUBLE = Q(outcome__in=[Job.Outcome.FAILED, Job.Outcome.REJECTED, Job.Outcome.EXPIRED])
+OPEN = ~Q(status=Job.Status.FINISHED)
+TROUBLE = Q(outcome__in=[Job.Outcome.FAILED, Job.Outcome.REJECTED, Job.Outcome.EXPIRED])
 FILTERS: dict[str, tuple[str, Q]] = {
     "": ("All", Q()),
-    "active": ("In progress", _OPEN),
+    "active": ("In progress", OPEN),
     "completed": ("Completed", Q(outcome=Job.Outcome.COMPLETED)),
-    "trouble": ("Failed or rejected", _TROUBLE),
+    "trouble": ("Failed or rejected", TROUBLE),
     "cancelled": ("Cancelled", Q(outcome=Job.Outcome.CANCELLED)),
 }
 
@@ -61,17 +56,6 @@ class JobPage:
     counts: list[tuple[str, str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """What is going on, and whether anything needs somebody."""
-
-    headline: str
-    active: list[JobLine]
-    attention: list[JobLine]
-    recent: list[JobLine]
-    has_any: bool
-
-
 def page(*, state: str, search: str, number: int) -> JobPage:
     """Return one page of this tenant's jobs, newest first."""
     state = state if state in FILTERS else ""
@@ -88,51 +72,6 @@ def page(*, state: str, search: str, number: int) -> JobPage:
         has_any=bool(totals[""]) or bool(search),
         counts=[(key, label, totals[key]) for key, (label, _) in FILTERS.items()],
     )
-
-
-def overview(*, now: datetime) -> Overview:
-    """Return this tenant's jobs as the overview shows them."""
-    active = list(Job.objects.filter(_OPEN).order_by("id")[:PAGE])
-    since = now - timedelta(days=ATTENTION_DAYS)
-    trouble = list(Job.objects.filter(_TROUBLE, finished_at__gt=since).order_by("-id")[:5])
-    ended = Job.objects.filter(status=Job.Status.FINISHED).filter(~_TROUBLE)
-    recent = list(ended.order_by(F("finished_at").desc())[:5])
-    stalled = _stalled(active, now)
-    found = {line.id: line for line in lines([*active, *trouble, *recent], spark=True)}
-    in_progress = [found[job.id] for job in active]
-    stuck = [job for job in active if _is_stuck(job, stalled)]
-    training = sum(line.state.tone == "busy" for line in in_progress)
-    return Overview(
-        headline=words.headline(
-            running=training, waiting=len(active) - training, attention=len(stuck) + len(trouble)
-        ),
-        active=in_progress,
-        attention=[found[job.id] for job in (*stuck, *trouble)],
-        recent=[found[job.id] for job in recent],
-        has_any=bool(found),
-    )
-
-
-def _is_stuck(job: Job, stalled: set[UUID]) -> bool:
-    """Tell whether a job waits for what does not come by itself: admission put it off, or nobody
-    who fits is connected."""
-    put_off = job.status == Job.Status.SUBMITTED and bool(job.reason.get("code"))
-    return put_off or job.id in stalled
-
-
-def _stalled(jobs: Sequence[Job], now: datetime) -> set[UUID]:
-    """Return the running jobs that select for a while with nobody connected who fits."""
-    running = {job.id: job for job in jobs if job.status == Job.Status.RUNNING}
-    waiting = Round.objects.filter(
-        job_id__in=list(running), status=Round.Status.SELECTING, opened_at__lt=now - STALLED_AFTER
-    )
-    job_ids = set(waiting.values_list("job_id", flat=True))
-    try:
-        online = supply.online()
-    except redis.exceptions.RedisError:
-        return set()
-    there = supply.by_group(online.idle) + supply.by_group(online.busy)
-    return {one for one in job_ids if not there[running[one].constraint_group]}
 
 
 def lines(jobs: Sequence[Job], *, spark: bool = False) -> list[JobLine]:

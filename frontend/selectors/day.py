@@ -1,0 +1,174 @@
+"""The fleet over the last day: who was online, idle and at work, and how much was asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from clients import selectors as client_selectors
+from clients import telling
+from clients.models import Pool
+from clients.selectors import PoolCount
+from frontend.selectors.fleet import Figure, of_pool, total
+from scheduling import sampling
+from scheduling.models import PoolMinute
+from scheduling.sampling import Sample
+from tenants.scopes import system_scope
+
+DAY = timedelta(days=1)
+STEP = timedelta(minutes=15)
+FRESH = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Devices on average over a quarter of an hour from ``at`` on, as a tenant may know them."""
+
+    at: datetime
+    mine: Figure
+    others: Figure
+    idle: Figure
+    wanted: int
+
+    @property
+    def bound(self) -> Figure:
+        """All that were at work."""
+        return total((self.mine, self.others))
+
+    @property
+    def online(self) -> Figure:
+        """All that were connected."""
+        return total((self.mine, self.others, self.idle))
+
+    @property
+    def asked(self) -> Figure:
+        """What rounds asked for: devices at work, and slots that waited for one."""
+        return total((self.bound, Figure(own=self.wanted)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Devices of one speed class now; ``least`` is the CPU score from which it counts."""
+
+    number: int
+    least: float
+    online: int
+    bound: int
+
+    @property
+    def idle(self) -> int:
+        """Those that wait."""
+        return max(0, self.online - self.bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of devices at work; not exact where counts behind it are hidden."""
+
+    percent: int
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The last day in quarters of an hour, those without a count left out, and tiers now."""
+
+    since: datetime
+    until: datetime
+    stretches: Sequence[Stretch]
+    tiers: Sequence[Tier]
+    untold: bool
+
+    @property
+    def average(self) -> Share | None:
+        """How much of the time of connected devices was work, over the whole day."""
+        return share(self.stretches)
+
+    @property
+    def newest(self) -> Share | None:
+        """The same of the newest quarter of an hour."""
+        return share(self.stretches[-1:])
+
+
+def share(stretches: Sequence[Stretch]) -> Share | None:
+    """Return which part of the connected devices was at work, if any was connected."""
+    online = sum(one.online.drawn for one in stretches)
+    bound = sum(one.bound.drawn for one in stretches)
+    if not online:
+        return None
+    hidden = any(one.bound.is_hidden or one.online.is_hidden for one in stretches)
+    return Share(min(100, round(100 * bound / online)), not hidden)
+
+
+def day(*, tenant_id: UUID, now: datetime) -> Day:
+    """Return the last day of the pools that a tenant may use.
+
+    Looked up once a minute and process: nothing is counted more often.
+    """
+    return _day(tenant_id, now.replace(second=0, microsecond=0))
+
+
+@functools.lru_cache(maxsize=256)
+def _day(tenant_id: UUID, minute: datetime) -> Day:
+    # Whole quarters, so that a bar stands still until the day moves on by one.
+    until = minute.replace(minute=minute.minute - minute.minute % 15) + STEP
+    since = until - DAY
+    pools = {one.id: one for one in client_selectors.pools_for(tenant_id)}
+    with system_scope():
+        samples = sampling.averages(
+            tenant_id=tenant_id, pools=pools, since=since, until=until, step=STEP
+        )
+        newest = sampling.newest(pools=pools, since=minute - FRESH)
+    by_time: dict[datetime, list[Sample]] = {}
+    for one in samples:
+        by_time.setdefault(one.at, []).append(one)
+    stretches = [_stretch(at, found, pools) for at, found in sorted(by_time.items())]
+    told = [one for one in newest if _may_tell(one, pools[one.pool_id], tenant_id)]
+    untold = any(one.tiers for one in newest if one not in told)
+    return Day(since, until, stretches, _tiers(told), untold)
+
+
+def _stretch(at: datetime, samples: Sequence[Sample], pools: dict[UUID, Pool]) -> Stretch:
+    found = [
+        of_pool(
+            PoolCount(one.pool_id, "", pools[one.pool_id].is_shared, one.devices, one.online),
+            one.bound,
+            one.mine,
+        )
+        for one in samples
+    ]
+    return Stretch(
+        at=at,
+        mine=Figure(own=sum(one.mine for one in found)),
+        others=total(one.others for one in found),
+        idle=total(one.idle for one in found),
+        # Of a private pool only the tenant's own rounds want devices.
+        wanted=sum(one.wanted for one in samples),
+    )
+
+
+def _may_tell(row: PoolMinute, pool: Pool, tenant_id: UUID) -> bool:
+    """Tell whether no count by tier is small, nor one that it would give away."""
+    if not pool.is_shared:
+        return True
+    mine, _ = row.by_tenant.get(str(tenant_id), (0, 0))
+    parts = [part for _, online, bound in row.tiers for part in (bound, online - bound)]
+    told = [*parts, row.bound - mine, row.online - row.bound, row.devices - row.online]
+    return all(one <= 0 or one >= telling.SMALL for one in told)
+
+
+def _tiers(rows: Sequence[PoolMinute]) -> list[Tier]:
+    least: list[tuple[float, int, int]] = max((row.tiers for row in rows), key=len, default=[])
+    alike = [row.tiers for row in rows if [one[0] for one in row.tiers] == [o[0] for o in least]]
+    return [
+        Tier(
+            number=at + 1,
+            least=score,
+            online=sum(one[at][1] for one in alike),
+            bound=sum(one[at][2] for one in alike),
+        )
+        for at, (score, *_) in enumerate(least)
+    ]

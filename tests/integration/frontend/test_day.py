@@ -1,0 +1,102 @@
+"""The fleet's last day on the overview: what is drawn, told and hidden."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from frontend.selectors import day as day_selectors
+from scheduling.models import PoolMinute
+from tenants.scopes import system_scope
+from tests.integration import factories
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    """What is kept for a minute is another test's."""
+    day_selectors._day.cache_clear()
+
+
+@pytest.fixture
+def minute(world):
+    """Return a function that keeps a minute of a pool, some minutes ago."""
+
+    def keep(pool, online, mine=0, others=0, wanted=0, devices=None, back=0, tiers=()):
+        at = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=back)
+        parts = {str(world.tenant.id): [mine, wanted], str(world.other.id): [others, 0]}
+        with system_scope():
+            PoolMinute.objects.create(
+                tenant_id=pool.tenant_id, pool=pool, at=at, devices=devices or online + 9,
+                online=online, bound=mine + others, wanted=wanted, by_tenant=parts,
+                tiers=list(tiers),
+            )  # fmt: skip
+
+    return keep
+
+
+@pytest.fixture
+def fleet(world):
+    for _ in range(6):
+        factories.device(world.shared)
+    return world
+
+
+def overview(browse, user):
+    answer = browse(user).get("/")
+    return answer.context["day"], answer.content.decode()
+
+
+def test_it_says_what_comes_before_the_first_minute_is_kept(fleet, browse):
+    day, text = overview(browse, fleet.viewer)
+    assert "what devices do is kept once a minute" in text
+    assert day.average is None
+
+
+def test_it_draws_who_worked_for_whom_and_what_was_asked_for(fleet, browse, minute):
+    minute(fleet.shared, online=60, mine=10, others=20, wanted=15)
+    minute(fleet.private, online=40, mine=40)
+    day, text = overview(browse, fleet.viewer)
+    (one,) = day.stretches
+    found = [getattr(one, name).text for name in ("mine", "others", "idle", "online", "asked")]
+    assert found == ["50", "20", "30", "100", "85"]
+    assert (day.average.percent, day.average.is_exact) == (70, True)
+    assert "70 % of the connected devices at work" in text
+    assert 'class="fill mine"' in text
+    assert text.count('<tr><th scope="row"><time') == 1  # the same as a table
+    day, _ = overview(browse, fleet.stranger)
+    (one,) = day.stretches
+    assert [one.mine.text, one.others.text, one.asked.text] == ["20", "10", "45"]
+
+
+def test_it_leaves_a_gap_where_nothing_was_counted(fleet, browse, minute):
+    for back in (0, 600):
+        minute(fleet.shared, online=50, mine=10, back=back)
+    minute(fleet.shared, online=50, back=3 * 24 * 60)
+    answer = browse(fleet.viewer).get("/")
+    assert len(answer.context["day"].stretches) == 2
+    assert answer.context["chart"].demand.count("M") == 2  # the line is broken
+
+
+def test_it_gives_no_small_count_away(fleet, browse, minute):
+    minute(fleet.shared, online=43, mine=40, others=3, devices=60)
+    day, text = overview(browse, fleet.viewer)
+    (one,) = day.stretches
+    assert (one.mine.text, one.others.text, one.idle.text) == ("40", "<5", "0")
+    assert one.bound.text == "<45"
+    assert not day.average.is_exact
+    assert "about 100 % over the day" in text
+
+
+def test_it_tells_by_speed_where_no_tier_is_small(fleet, browse, minute):
+    minute(
+        fleet.shared, online=60, mine=20, devices=70, back=1,
+        tiers=[[7.95, 30, 15], [0, 30, 5]],
+    )  # fmt: skip
+    day, text = overview(browse, fleet.viewer)
+    assert [(one.number, one.online, one.bound) for one in day.tiers] == [(1, 30, 15), (2, 30, 5)]
+    assert "from 7.95" in text
+    day_selectors._day.cache_clear()
+    minute(fleet.shared, online=60, mine=20, devices=70, tiers=[[7.95, 30, 17], [0, 30, 3]])
+    day, text = overview(browse, fleet.viewer)
+    assert (day.tiers, day.untold) == ([], True)
+    assert "fewer than five devices in some tier" in text
