@@ -23,7 +23,8 @@ from scheduling.models import PoolMinute
 KEPT = timedelta(days=2)
 
 _BINS = """
-    SELECT pool_id, date_bin(make_interval(secs => %(step)s), at, %(since)s), avg(devices), avg(online), avg(bound),
+    SELECT pool_id, date_bin(make_interval(secs => %(step)s), at, %(since)s),
+        avg(devices), avg(online), avg(bound),
         avg(coalesce((by_tenant #>> ARRAY[%(tenant)s, '0'])::int, 0)), avg(wanted),
         avg(coalesce((by_tenant #>> ARRAY[%(tenant)s, '1'])::int, 0))
     FROM scheduling_poolminute
