@@ -1,4 +1,4 @@
-"""Pools, devices and the attribute schema in the operators' console."""
+"""Pools and devices in the operators' console."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from clients import services
-from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool
+from clients import console, services
+from clients.models import Device, EnrolmentToken, Pool
 from core.admin import OperatorAdmin, ReadOnlyAdmin
-from tenants.console import Audited
+
+__all__ = ["console"]
 
 
 @admin.register(Pool)
@@ -43,13 +44,6 @@ class PoolAdmin(OperatorAdmin, ModelAdmin):
         """Delete each through the service."""
         for pool in queryset:
             self.delete_model(request, pool)
-
-
-@admin.register(AttributeDefinition)
-class AttributeDefinitionAdmin(Audited, ModelAdmin):
-    """What devices may tell and constraints may name."""
-
-    list_display = ["name", "type", "unit", "description"]
 
 
 @admin.register(EnrolmentToken)

@@ -110,6 +110,52 @@ class Device(models.Model):
         return self.name
 
 
+class SdkRequirement(models.Model):
+    """Devices must run a version or a newer one. Rows are never changed; the newest is in force.
+
+    The newest for its pool and software, that is. ``steps`` is a list of (percent of the devices,
+    by when), each percent above the one before; without one it has come to nobody.
+    """
+
+    pool = models.ForeignKey(
+        Pool, on_delete=models.CASCADE, null=True, blank=True, related_name="sdk_requirements"
+    )
+    software = models.CharField(max_length=60, default="propius-python")
+    minimum = models.CharField(max_length=40)
+    steps = models.JSONField(default=list)
+    grace_days = models.FloatField(
+        default=7, help_text="How long devices have from when a step comes to them"
+    )
+    paused = models.BooleanField(default=False)
+    reason = models.CharField(max_length=300)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.software} {self.minimum} since {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def percent(self) -> float:
+        """Return the part of the devices that it has come to."""
+        return float(self.steps[-1][0]) if self.steps else 0.0
+
+
+class AttributeChange(models.Model):
+    """A line of the attribute schema as it was set or taken out. Rows stay: the history."""
+
+    name = models.CharField(max_length=60)
+    type = models.CharField(max_length=10, choices=AttributeDefinition.Type.choices)
+    unit = models.CharField(max_length=20, blank=True)
+    description = models.CharField(max_length=200)
+    removed = models.BooleanField(default=False)
+    reason = models.CharField(max_length=300)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} since {self.created_at:%Y-%m-%d %H:%M}"
+
+
 class PoolCensus(models.Model):
     """How many active devices of a pool had which value of each public attribute.
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Count, Q, QuerySet
 
-from clients import telling
-from clients.models import Device, Pool
+from clients import software, telling
+from clients.models import Device, Pool, SdkRequirement
 from tenants.models import Tenant
 from tenants.scopes import system_scope
 
 ONLINE_WITHIN = timedelta(seconds=60)
+OF_LATE = timedelta(days=7)
 SMALL = telling.SMALL
 
 
@@ -73,6 +76,70 @@ def revoked_among(device_ids: Iterable[UUID]) -> list[UUID]:
     """Return those of these devices that have been shut out; for the system only."""
     rows = Device.objects.filter(id__in=list(device_ids), status=Device.Status.REVOKED)
     return list(rows.values_list("id", flat=True))
+
+
+def requirements_in_force() -> list[SdkRequirement]:
+    """Return the newest requirement of each pool and software; for the system only."""
+    rows = SdkRequirement.objects.order_by("pool_id", "software", "-id")
+    return list(rows.distinct("pool_id", "software"))
+
+
+def requirements() -> list[software.Requirement]:
+    """Return what devices are asked for now; for the system only."""
+    return [
+        software.Requirement(
+            row.pool_id,
+            row.software,
+            row.minimum,
+            tuple(software.Step(part, datetime.fromisoformat(due)) for part, due in row.steps),
+        )
+        for row in requirements_in_force()
+        if row.steps and not row.paused
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Devices of late by what a requirement means to them; ``chosen`` are among ``below``."""
+
+    meet: int
+    below: int
+    chosen: int
+    other: int
+
+
+def reach(rows: Sequence[SdkRequirement], *, now: datetime) -> dict[int, Reach]:
+    """Count the devices of late that requirements mean, by requirement, with one query."""
+    asked = {row.pk: row for row in rows}
+    counts = {row.pk: Counter[bool | None]() for row in rows}
+    chosen: Counter[int] = Counter()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT v.id, d.sdk, count(*), count(*) FILTER (WHERE v.below >
+                ('x' || left(md5(v.minimum || ' ' || d.id::text), 8))::bit(32)::bigint %% %s)
+            FROM unnest(%s::bigint[], %s::text[], %s::float[], %s::uuid[])
+                AS v(id, minimum, below, pool_id)
+            JOIN clients_device d ON d.pool_id = coalesce(v.pool_id, d.pool_id)
+            WHERE d.status = 'active' AND d.seen_at > %s
+            GROUP BY v.id, d.sdk
+            """,
+            [
+                software.PARTS,
+                list(asked),
+                [row.minimum for row in rows],
+                [row.percent * software.PARTS / 100 for row in rows],
+                [row.pool_id for row in rows],
+                now - OF_LATE,
+            ],
+        )
+        for key, sdk, count, among in cursor.fetchall():
+            verdict = software.meets(sdk, asked[key].software, asked[key].minimum)
+            counts[key][verdict] += count
+            chosen[key] += among if verdict is False else 0
+    return {
+        key: Reach(one[True], one[False], chosen[key], one[None]) for key, one in counts.items()
+    }
 
 
 def filtered(

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -54,10 +54,31 @@ class ReadOnlyAdmin:
         return False
 
 
+class KeptAsHistory:
+    """Rows that are added and then stay as they are."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: history stays as it was."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: history stays as it was."""
+        return False
+
+
 class Revertible:
-    """A history whose rows can be chosen again with one click."""
+    """A history whose rows can be chosen again with one click, or moved on where they can be."""
 
     revert_permission = ""
+    verbs: tuple[str, ...] = ("revert",)
+
+    def buttons(self, row: Any) -> dict[str, str]:
+        """Return the words on a row's buttons, by verb."""
+        return {"revert": "Choose again"}
+
+    def do(self, verb: str, *, row_id: int, author: str) -> str:
+        """Do what a button says; returns what to tell."""
+        return self.revert(row_id=row_id, author=author)
 
     def revert(self, *, row_id: int, author: str) -> str:
         """Choose a row again; returns what to tell."""
@@ -65,28 +86,34 @@ class Revertible:
 
     @admin.display(description="")
     def back(self, row: Any) -> SafeString:
-        """Show the button; the list is a form already, with its token."""
-        options = row._meta
-        name = f"admin:{options.app_label}_{options.model_name}_revert"
-        return format_html(
-            '<button type="submit" formaction="{}" class="underline">Choose again</button>',
-            reverse(name, args=[row.pk]),
+        """Show the buttons; the list is a form already, with its token."""
+        start = f"admin:{row._meta.app_label}_{row._meta.model_name}_"
+        return format_html_join(
+            " ",
+            '<button type="submit" formaction="{}" class="underline whitespace-nowrap">{}</button>',
+            (
+                (reverse(start + verb, args=[row.pk]), words)
+                for verb, words in self.buttons(row).items()
+            ),
         )
 
     def get_urls(self) -> list[Any]:
-        """Add the button's address."""
+        """Add the buttons' addresses."""
         options = self.opts  # type: ignore[attr-defined]
-        view = self.admin_site.admin_view(require_POST(self.revert_view))  # type: ignore[attr-defined]
-        name = f"{options.app_label}_{options.model_name}_revert"
-        own = path("<int:row_id>/revert/", view, name=name)
-        return [own, *super().get_urls()]  # type: ignore[misc]
+        view = self.admin_site.admin_view(require_POST(self.button_view))  # type: ignore[attr-defined]
+        start = f"{options.app_label}_{options.model_name}_"
+        own = [
+            path(f"<int:row_id>/{verb}/", view, {"verb": verb}, name=start + verb)
+            for verb in self.verbs
+        ]
+        return [*own, *super().get_urls()]  # type: ignore[misc]
 
-    def revert_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
-        """Choose a row again, if the person may, and show the history."""
+    def button_view(self, request: HttpRequest, row_id: int, verb: str) -> HttpResponse:
+        """Do what the button says, if the person may, and show the history."""
         if not request.user.has_perm(self.revert_permission):
             raise PermissionDenied
         try:
-            told = self.revert(row_id=row_id, author=request.user.get_username())
+            told = self.do(verb, row_id=row_id, author=request.user.get_username())
         except Invalid as error:
             messages.error(request, f"Nothing was changed: {error.detail}.")
         else:

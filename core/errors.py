@@ -23,6 +23,13 @@ class Invalid(PropiusError):
 
     code, status, title = "invalid", 400, "The request is not valid"
 
+    @classmethod
+    def check(cls, errors: Mapping[str, str]) -> None:
+        """Raise with every fault, field by field, if there is one."""
+        if errors:
+            text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
+            raise cls(text, errors=errors)
+
 
 class NotAuthenticated(PropiusError):
     """Nobody is signed in, or the credentials are wrong."""

@@ -10,6 +10,7 @@ from frontend import words
 from scheduling.explaining import Explanation, Refusal, TenantPart
 
 SHOWN = 5
+BY_OPERATOR = {"maintenance": "Maintenance", "quarantined": "Quarantine"}
 REASONS = {
     "busy": "they were at other work",
     "condition": "their owners' conditions did not hold",
@@ -31,8 +32,8 @@ FACETS = {
 
 def facts(found: Explanation) -> list[tuple[str, str]]:
     """Return what stands behind a wait as (term, sentence); nothing if the job does not wait."""
-    if found.code == "maintenance":
-        return [("Maintenance", f"{found.message[:1].upper()}{found.message[1:]}.")]
+    if found.code in BY_OPERATOR:
+        return [(BY_OPERATOR[found.code], f"{found.message[:1].upper()}{found.message[1:]}.")]
     if found.needed == 0:
         return []
     shown = [("Devices", _devices(found)), ("Place", _place(found)), ("Likely", _likely(found))]

@@ -12,6 +12,7 @@ class JobLike(Protocol):
     status: str
     outcome: str
     reason: dict[str, object]
+    held: str
     version: int
 
 
@@ -55,6 +56,8 @@ def state(job: JobLike, current: RoundLike | None, *, held: str = "") -> State:
     """
     if job.status == "finished":
         return _ended(job)
+    if job.held:
+        return State("bad", "Quarantined", f"{job.held[:1].upper()}{job.held[1:]}.")
     if job.status == "submitted":
         waits = str(job.reason.get("message") or "the program's check and admission")
         return State("wait", "Submitted", f"Waiting for {waits}.")

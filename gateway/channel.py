@@ -41,6 +41,7 @@ class Channel:
             await pubsub.subscribe(keys.PLAN_CHANNEL, hints.GATEWAYS)
             # What was said while nobody listened here is found in the rows.
             self._hub.presence.look_soon()
+            self._hub.software.look_soon()
             async for message in pubsub.listen():
                 if message["type"] != "message":
                     continue
@@ -52,9 +53,12 @@ class Channel:
     def _heard(self, message: dict[str, Any]) -> None:
         registry = self._hub.registry
         if "cancelled" in message:
-            registry.cancel(message["cancelled"], message.get("code", "cancelled"))
+            code, words = message.get("code", "cancelled"), message.get("message", "")
+            registry.cancel(message["cancelled"], code, words)
         if "revoked" in message:
             registry.revoke(message["revoked"])
+        if "software" in message:
+            self._hub.software.look_soon()
         if message.get("drain") == self._hub.identifier:
             os.kill(os.getpid(), signal.SIGTERM)  # the server drains, and this process ends
         for device, session_id in message.get("connected", ()):

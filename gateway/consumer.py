@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from clients.software import Notice
 from core import knobs
 from core.ids import uuid7
 from gateway import events as ev
@@ -66,10 +67,12 @@ class Connection:
         "hub",
         "line",
         "looking",
+        "notice",
         "pool_id",
         "profile",
         "profile_key",
         "pushed",
+        "sdk",
         "session",
         "session_id",
         "signature",
@@ -90,6 +93,8 @@ class Connection:
         self.upload: Upload | None = None
         self.device = ""
         self.pool_id = ""
+        self.sdk = ""
+        self.notice: Notice | None = None
         self.profile = NOBODY
         self.profile_key = ""
         self.signature = ""
@@ -177,8 +182,8 @@ class Connection:
         self.feed(ev.Faulted(code, message))
 
     def sign(self) -> None:
-        """Take the signature that the current constraint groups give."""
-        signature = self.hub.signer.sign(self.profile_key)
+        """Take the signature that the groups give; software that may get nothing meets none."""
+        signature = "" if self.is_barred else self.hub.signer.sign(self.profile_key)
         if signature != self.signature:
             self.hub.idle.move(self, signature)
 
@@ -216,6 +221,11 @@ class Connection:
     def _unsettled(self) -> list[asyncio.Future[None]]:
         both = (self._moves, self._gathered)
         return [one for one in both if one is not None and not one.done()]
+
+    @property
+    def is_barred(self) -> bool:
+        """Tell whether the device gets no work for its software's sake."""
+        return self.notice is not None and self.notice.bars
 
     @property
     def is_closed(self) -> bool:

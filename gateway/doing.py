@@ -81,7 +81,7 @@ async def _ask_later(one: Connection) -> None:
 
 
 def _ask(one: Connection) -> None:
-    if not one.pushed:
+    if not one.pushed and not one.is_barred:
         one.hub.count_check_in(one.profile_key)
     one.hub.binder.ask(Ask(one, one.hub.idle.version))
 

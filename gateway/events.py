@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from clients.software import Notice
 from propius import wire
 
 
@@ -44,6 +45,13 @@ class HelloRefused:
     code: str
     message: str
     errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """There is something to tell the device of its software, or nothing any more."""
+
+    notice: Notice | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,7 @@ Event = (
     | Received
     | ChunkReceived
     | Verified
+    | Noticed
     | HelloRefused
     | AttributesChanged
     | AttributesRefused

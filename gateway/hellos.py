@@ -79,22 +79,26 @@ async def check(one: Connection, do: todo.Verify) -> None:
         if one.is_closed:
             return
         one.device, one.pool_id = str(known.device_id), str(known.pool_id)
+        one.sdk = hello.sdk
         older = hub.registry.enter(one)
         if older is not None:
             await older.settled()
         held = await hub.hellos.held.ask(known.device_id)
+        await hub.software.known()
     except PropiusError as error:
         one.feed(ev.HelloRefused(error.code, error.detail, error.errors))
     except DatabaseAway:
         wait_s = hub.hellos.turn()
         one.feed(ev.ComeBackLater(wait_s, "unavailable", "the platform's database is away"))
     else:
+        one.notice = hub.software.judge(one)
         one.introduce(Profile(known.attributes, known.workloads, one.pool_id))
         if held is not None:
             held = hub.binder.leaves.told(held, device=one.device, pool=one.pool_id)
         if held is not None and not one.is_closed:
             hub.registry.hold(held.id, one)
         one.feed(ev.Verified(held))
+        one.feed(ev.Noticed(one.notice))
         hub.tell_connected(one.device, one.session_id)
     finally:
         hub.hellos.under_way -= 1

@@ -24,6 +24,7 @@ from gateway.presence import Presence
 from gateway.reasons import Refusals
 from gateway.registry import Registry
 from gateway.signing import Signer
+from gateway.software import Software
 from gateway.states import HOLDING
 from gateway.threads import Threads
 from gateway.uploads import Desk
@@ -52,6 +53,7 @@ class Hub:
         self.leases = Leases(self.threads, self.registry)
         self.binder = Binder(self.scripts, self.signer, self.threads, self.leases)
         self.presence = Presence(self)
+        self.software = Software(self)
         self.channel = Channel(self)
         self.hellos = Hellos(self.threads)
         self.desk = Desk(self.threads)
@@ -76,6 +78,7 @@ class Hub:
             self.binder.run,
             self.leases.run,
             self.presence.run,
+            self.software.run,
             self.channel.run,
             self._look,
         ):

@@ -26,6 +26,7 @@ from gateway.events import (
     HelloRefused,
     LookedUp,
     NothingToBind,
+    Noticed,
     Offered,
     OfferExpired,
     Opened,
@@ -46,6 +47,7 @@ from gateway.instructions import (
     RequestChoice,
     Verify,
 )
+from gateway.notices import Notices
 from gateway.outbox import Outbox
 from gateway.states import HOLDING, SIGNED_IN, State
 from propius import wire
@@ -64,6 +66,7 @@ class Session:
 
     __slots__ = (
         "_nonce",
+        "_notices",
         "_out",
         "_told_idle",
         "duty",
@@ -79,6 +82,7 @@ class Session:
         self._out = Outbox()
         self.duty = Duty(self._out)
         self._nonce = ""
+        self._notices = Notices(self._out)
         self._told_idle = False
 
     @property
@@ -131,13 +135,9 @@ class Session:
             self._out.do(Verify(hello, self._nonce))
 
     def _verified(self, event: Verified) -> None:
+        name, ping_s = self.identifier, self.ping_s
         self._out.send(
-            wire.Welcome(
-                session=self.identifier,
-                server="propius",
-                ping_s=self.ping_s,
-                resume=event.resume,
-            )
+            wire.Welcome(session=name, server="propius", ping_s=ping_s, resume=event.resume)
         )
         if event.resume is None:
             self._out.move(State.FREE)
@@ -158,6 +158,7 @@ class Session:
             return
         self.offer = None
         self._told_idle = False
+        self._notices.tell()
         self._out.move(State.BINDING)
         if message.attributes is None:
             self._out.do(RequestBind())
@@ -230,6 +231,7 @@ class Session:
         if not self._told_idle:
             self._told_idle = True
             self._out.send(wire.Idle())
+        self._notices.tell()
         self._out.do(Park())
 
     # --- ending -------------------------------------------------------------------------------
@@ -261,6 +263,7 @@ _EVENTS: dict[type, Callable[[Session, Any], None]] = {
     Received: Session._received,
     ChunkReceived: lambda session, event: session.duty.chunk(event),
     Verified: Session._verified,
+    Noticed: lambda session, event: session._notices.take(event),
     HelloRefused: Session._hello_refused,
     AttributesChanged: Session._attributes_changed,
     AttributesRefused: Session._attributes_refused,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from clients import software
 from core import connections, knobs
 from gateway import events as ev
 from gateway.binder import REDIS_AWAY
@@ -138,11 +139,15 @@ class Visit(Connection):
         """Say when to come back to whom a socket would let wait, or answer nothing."""
         told: list[wire.FromGateway] = [one for one in messages if not isinstance(one, wire.Idle)]
         waits = len(told) < len(messages) or (self._asked and len(told) == 1)
-        if waits and isinstance(told[-1], wire.Welcome):
+        if waits and (isinstance(told[-1], wire.Welcome) or _is_notice(told[-1])):
             after_s = knobs.get().visit_s * random.uniform(0.8, 1.2)
             text = "no round for this device now"
             told.append(wire.Retry(after_s=round(after_s, 1), code="idle", message=text))
         return told
+
+
+def _is_notice(message: wire.FromGateway) -> bool:
+    return isinstance(message, wire.Refused) and message.code in software.NOTICES
 
 
 def _read(word: str) -> wire.FromDevice | None:

@@ -39,6 +39,45 @@ class Maintenance(models.Model):
         return f"the operator has {what}: {self.reason}"
 
 
+class Quarantine(models.Model):
+    """What the operator keeps from all devices, until it is lifted. Rows stay: the history."""
+
+    class Kind(models.TextChoices):
+        JOB = "job", "A job, by its id"
+        WORKLOAD = "workload", "A workload, by a program's digest or a function's name"
+        SDK = "sdk", "A version of the devices' software"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    target = models.CharField(max_length=100)
+    reason = models.CharField(max_length=300)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    lifted_by = models.CharField(max_length=150, blank=True)
+    lifted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "target"],
+                condition=Q(lifted_at=None),
+                name="quarantine_once_at_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target} since {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def message(self) -> str:
+        """Say it to those whom it concerns."""
+        what = {
+            self.Kind.JOB: "this job",
+            self.Kind.WORKLOAD: f"the workload {self.target}",
+            self.Kind.SDK: f"devices that run {self.target}",
+        }[self.Kind(self.kind)]
+        return f"the operator has put {what} in quarantine: {self.reason}"
+
+
 class Artifact(models.Model):
     """A program or a set of parameters that a tenant uploaded, and what the check of it found."""
 
@@ -97,6 +136,9 @@ class Job(models.Model):
     reason = models.JSONField(default=dict, help_text="Why it ended or waits: code and message")
     spec = models.JSONField(help_text="Normalised")
     spec_raw = models.JSONField(help_text="As submitted")
+    held = models.CharField(
+        max_length=500, blank=True, help_text="Why the operator keeps it from all devices"
+    )
     priority = models.SmallIntegerField(default=0)
     granted_demand = models.PositiveIntegerField(
         null=True, help_text="Devices that a train round asks for, if fewer than its spec says"

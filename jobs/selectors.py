@@ -16,7 +16,10 @@ from jobs.models import Artifact, Assignment, Job, Round
 
 @dataclass(frozen=True, slots=True)
 class OpenRound:
-    """A round that asks for devices. ``remaining`` = target − assigned, slots not yet bound."""
+    """A round that asks for devices.
+
+    ``remaining`` = target − assigned, slots not yet bound; 0 while the operator holds the job.
+    """
 
     id: UUID
     job_id: UUID
@@ -171,6 +174,8 @@ def waiting(job: Job, current: Round | None = None) -> Waiting:
         text = job.reason.get("message", "")
         numbers = {} if job.outcome != Job.Outcome.REJECTED else _numbers(job.reason)
         return Waiting(job.outcome, f"{job.outcome}{': ' + text if text else ''}", numbers)
+    if job.held:
+        return Waiting("quarantined", job.held, {})
     if job.status == Job.Status.SUBMITTED:
         text = job.reason.get("message", "the program's check and admission")
         return Waiting("waiting_for_admission", f"waiting for {text}", _numbers(job.reason))
@@ -254,7 +259,8 @@ def _open(row: Round) -> OpenRound:
         target=row.target,
         assigned=row.assigned,
         reported=row.reported,
-        remaining=row.target - row.assigned,
+        # A round of a held job stays known, so that what is on its way is counted.
+        remaining=0 if row.job.held else row.target - row.assigned,
         quorum=row.quorum,
         opened_at=row.opened_at,
         selection_ends_at=row.selection_ends_at,

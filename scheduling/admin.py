@@ -15,9 +15,16 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from core.admin import OperatorAdmin, ReadOnlyAdmin, Revertible
+from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, Revertible
 from scheduling import console, policies, quotas, services, supply
-from scheduling.models import GatewayDrain, ShareChange, SharingPolicy, TenantQuota, TenantShare
+from scheduling.models import (
+    GatewayDrain,
+    QuotaChange,
+    ShareChange,
+    SharingPolicy,
+    TenantQuota,
+    TenantShare,
+)
 
 __all__ = ["console"]
 
@@ -55,7 +62,7 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SharingPolicy)
-class SharingPolicyAdmin(Revertible, ModelAdmin):
+class SharingPolicyAdmin(KeptAsHistory, Revertible, ModelAdmin):
     """The newest row is active. A change of policy is a new row; rows are history."""
 
     form = SharingPolicyForm
@@ -78,14 +85,6 @@ class SharingPolicyAdmin(Revertible, ModelAdmin):
             now=timezone.now(),
         )
         obj.pk, obj.created_at = chosen.pk, chosen.created_at
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: history stays as it was."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: history stays as it was."""
-        return False
 
 
 class TenantShareForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -152,7 +151,7 @@ class ShareChangeAdmin(Revertible, ReadOnlyAdmin, ModelAdmin):
 
 @admin.register(TenantQuota)
 class TenantQuotaAdmin(ModelAdmin):
-    """How much each tenant may have in all; the audit has the history."""
+    """How much each tenant may have in all."""
 
     fields = ["tenant", "jobs", "devices", "device_hours", "stored_bytes", "reason"]
     list_display = [
@@ -193,6 +192,25 @@ class TenantQuotaAdmin(ModelAdmin):
         return False
 
 
+@admin.register(QuotaChange)
+class QuotaChangeAdmin(Revertible, ReadOnlyAdmin, ModelAdmin):
+    """Every quota as it was set, by whom and why."""
+
+    list_display = [
+        "tenant", "jobs", "devices", "device_hours", "stored_bytes", "reason", "author",
+        "created_at", "back",
+    ]  # fmt: skip
+    list_filter = ["tenant"]
+    list_select_related = ["tenant"]
+    ordering = ["-id"]
+    revert_permission = "scheduling.change_tenantquota"
+
+    def revert(self, *, row_id: int, author: str) -> str:
+        """Set a quota of the history again, at once. Raises QuotaInvalid."""
+        services.revert_quota(change_id=row_id, author=author, now=timezone.now())
+        return "The quota is set as it was."
+
+
 def _living() -> list[tuple[str, str]]:
     return [(one, f"{one}: {sockets} devices") for one, sockets in supply.gateways().items()]
 
@@ -209,7 +227,7 @@ class GatewayDrainForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(GatewayDrain)
-class GatewayDrainAdmin(OperatorAdmin, ModelAdmin):
+class GatewayDrainAdmin(KeptAsHistory, OperatorAdmin, ModelAdmin):
     """Gateways that were asked to end. Under a supervisor each starts again at once, empty."""
 
     form = GatewayDrainForm
@@ -225,11 +243,3 @@ class GatewayDrainAdmin(OperatorAdmin, ModelAdmin):
             now=timezone.now(),
         )
         obj.pk, obj.created_at = asked.pk, asked.created_at
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: history stays as it was."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: history stays as it was."""
-        return False

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from clients import selectors as client_selectors
 from clients.selectors import SMALL
-from jobs import maintenance
+from jobs import maintenance, quarantine
 from jobs import selectors as job_selectors
 from jobs.constraints import Group
 from jobs.models import Job, Round
@@ -92,6 +92,7 @@ class Explanation:
 def explain(job: Job, *, now: datetime, everything: bool = False) -> Explanation:
     """Explain where ``job`` stands; with ``everything``, as an operator may see it."""
     waiting = maintenance.explained(job_selectors.waiting(job), maintenance.in_force())
+    waiting = quarantine.explained(waiting)
     if job.status == Job.Status.SUBMITTED:
         return Explanation(
             waiting.code,
@@ -106,7 +107,7 @@ def explain(job: Job, *, now: datetime, everything: bool = False) -> Explanation
         and round_ is not None
         and round_.status == Round.Status.SELECTING
         and round_.assigned < round_.target
-        and waiting.code != "maintenance"
+        and waiting.code not in ("maintenance", "quarantined")
     )
     if not short or round_ is None:
         return Explanation(waiting.code, waiting.message, waiting.numbers)

@@ -107,6 +107,22 @@ class TenantQuota(models.Model):
         return f"quota of {self.tenant_id}"
 
 
+class QuotaChange(models.Model):
+    """A quota as it was set. Rows are never changed: the history, from which one may revert."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="quota_changes")
+    jobs = models.PositiveIntegerField(null=True)
+    devices = models.PositiveIntegerField(null=True)
+    device_hours = models.FloatField(null=True)
+    stored_bytes = models.PositiveBigIntegerField(null=True)
+    reason = models.CharField(max_length=300)
+    author = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"quota of {self.tenant_id} since {self.created_at:%Y-%m-%d %H:%M}"
+
+
 class GatewayDrain(models.Model):
     """A gateway that the operator asked to send its devices away and end. Kept as history."""
 

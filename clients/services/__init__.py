@@ -31,9 +31,25 @@ from clients.services.pools import (
     delete_pool,
     rename_pool,
 )
+from clients.services.requirements import (
+    RequirementInvalid,
+    next_step,
+    pause_requirement,
+    raise_requirement,
+    require_sdk,
+    revert_requirement,
+    roll_back_requirement,
+)
+from clients.services.schema import (
+    AttributeInvalid,
+    define_attribute,
+    remove_attribute,
+    revert_attribute,
+)
 
 __all__ = [
     "EXACT_VALUES",
+    "AttributeInvalid",
     "BadAttributes",
     "BadPublicKey",
     "BadSignature",
@@ -47,17 +63,27 @@ __all__ = [
     "KeyInUse",
     "PoolInUse",
     "PoolNameTaken",
+    "RequirementInvalid",
     "check_attributes",
     "connect",
     "connect_many",
     "create_enrolment_token",
     "create_pool",
+    "define_attribute",
     "delete_pool",
     "enrol",
     "leave",
+    "next_step",
+    "pause_requirement",
+    "raise_requirement",
+    "remove_attribute",
     "rename_pool",
+    "require_sdk",
+    "revert_attribute",
+    "revert_requirement",
     "revoke_device",
     "revoke_enrolment_token",
+    "roll_back_requirement",
     "seen",
     "take_census",
 ]

@@ -32,6 +32,7 @@ from jobs.services.driven import (
 )
 from jobs.services.driven import complete as complete_driven
 from jobs.services.handover import count_held, lose_held
+from jobs.services.holding import uphold
 from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
 from jobs.services.leaves import acknowledge, waited_enough, wants_held
 from jobs.services.lifecycle import (
@@ -49,7 +50,12 @@ from jobs.services.maintenance import (
     MaintenanceInvalid,
     revert_maintenance,
     set_maintenance,
-    uphold,
+)
+from jobs.services.quarantines import (
+    QuarantineInvalid,
+    again,
+    lift,
+    put_in_quarantine,
 )
 from jobs.services.opening import over_selected
 from jobs.services.reporting import Report, report_many
@@ -85,6 +91,7 @@ __all__ = [
     "NotDriven",
     "ParametersMismatch",
     "Progress",
+    "QuarantineInvalid",
     "Report",
     "Reported",
     "Return",
@@ -103,6 +110,7 @@ __all__ = [
     "accept_many",
     "acknowledge",
     "admit",
+    "again",
     "assign",
     "cancel",
     "clone",
@@ -119,12 +127,14 @@ __all__ = [
     "give_back",
     "grant_demand",
     "hold",
+    "lift",
     "lock_to_finish",
     "locked_aggregating",
     "lose_held",
     "mismatches",
     "over_selected",
     "pause",
+    "put_in_quarantine",
     "raise_over",
     "register_artifact",
     "reject",

@@ -166,7 +166,8 @@ def _lock_rounds(
         """
         SELECT r.id, r.tenant_id, r.job_id,
             CASE WHEN r.status IN ('selecting', 'executing') AND EXISTS (
-                SELECT 1 FROM jobs_job j WHERE j.id = r.job_id AND j.status = 'running'
+                SELECT 1 FROM jobs_job j
+                WHERE j.id = r.job_id AND j.status = 'running' AND j.held = ''
             ) THEN r.target - r.assigned ELSE 0 END,
             r.status, coalesce(r.deadline_at, r.selection_ends_at), r.base_version
         FROM jobs_round r
@@ -236,7 +237,7 @@ def _insert(
             AS w(id, round_id, device_id, plan_version, turn)
         JOIN jobs_round r ON r.id = w.round_id AND w.turn <= r.target - r.assigned
             AND r.status IN ('selecting', 'executing')
-        JOIN jobs_job j ON j.id = r.job_id AND j.status = 'running'
+        JOIN jobs_job j ON j.id = r.job_id AND j.status = 'running' AND j.held = ''
         JOIN clients_device d ON d.id = w.device_id AND d.status = 'active'
         ORDER BY w.device_id
         ON CONFLICT DO NOTHING RETURNING id, round_id

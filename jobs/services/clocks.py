@@ -1,13 +1,16 @@
-"""Time that the platform was away does not count against rounds."""
+"""Time in which the platform was away, or held rounds, does not count against them."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 
-from jobs.models import Round
+from jobs.models import Job, Round
+
+MARGIN = timedelta(seconds=5)
+"""Sweeps come once a second; one that is late must not find a window that has ended."""
 
 
 @transaction.atomic
@@ -22,3 +25,28 @@ def shift_open(*, by: timedelta) -> int:
     return Round.objects.filter(id__in=list(locked)).update(
         selection_ends_at=F("selection_ends_at") + by, deadline_at=F("deadline_at") + by
     )
+
+
+def wanting() -> Q:
+    """Return which rounds would fail if their time were up."""
+    running = Q(job__status=Job.Status.RUNNING)
+    selecting = Q(status=Round.Status.SELECTING, assigned__lt=F("quorum"))
+    return running & (selecting | Q(status=Round.Status.EXECUTING, reported__lt=F("quorum")))
+
+
+def begin_anew(found: QuerySet[Round], *, now: datetime) -> None:
+    """Give rounds their whole window or deadline anew. Runs inside the caller's transaction."""
+    for one in found.order_by("id").select_for_update(no_key=True, of=("self",)):
+        if one.status == Round.Status.SELECTING:
+            changed = {"selection_ends_at": now + timedelta(seconds=one.selection_s)}
+        else:
+            changed = {"deadline_at": now + timedelta(seconds=one.deadline_s)}
+        Round.objects.filter(id=one.id).update(**changed)
+
+
+def put_off(found: QuerySet[Round], *, now: datetime) -> None:
+    """Do so with those that would fail within seconds, for want of devices that are held back."""
+    soon = now + MARGIN
+    selecting = Q(status=Round.Status.SELECTING, selection_ends_at__lte=soon)
+    executing = Q(status=Round.Status.EXECUTING, deadline_at__lte=soon)
+    begin_anew(found.filter(wanting(), selecting | executing), now=now)

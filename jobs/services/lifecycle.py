@@ -11,7 +11,7 @@ from django.db import transaction
 
 from core import events, hints
 from core.errors import Conflict, NotFound
-from jobs import states
+from jobs import quarantine, states
 from jobs.models import Job, Round
 from jobs.services import opening, rounds
 from tenants import services as tenant_services
@@ -48,6 +48,9 @@ def admit(
     if not moved:
         return False
     job = Job.objects.get(id=job_id)
+    held = quarantine.held_by(job_id, job.spec["workload"], quarantine.in_force())
+    if held:  # before a round opens, so that no device is ever offered it
+        Job.objects.filter(id=job_id).update(held=held)
     events.append("job.admitted", now=now, tenant_id=job.tenant_id, job_id=job_id, **numbers)
     if not job.is_driven:
         opening.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)

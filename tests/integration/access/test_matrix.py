@@ -246,10 +246,15 @@ CONSOLE_WRITES = {
     "tenants/tenant/add/": {"slug": "new", "name": "New"},
     "clients/pool/add/": {"name": "new"},
     "clients/attributedefinition/add/": {
-        "name": "lidar", "type": "boolean", "description": "Has a lidar",
+        "name": "lidar", "type": "boolean", "description": "Has a lidar", "reason": "new cars",
+    },
+    "clients/sdkrequirement/add/": {
+        "software": "propius-python", "minimum": "0.2", "percent": "1", "grace_days": "7",
+        "reason": "a hole",
     },
     "auth/group/add/": {"name": "watch"},
     "jobs/maintenance/add/": {"mode": "paused", "reason": "the network is rewired"},
+    "jobs/quarantine/add/": {"kind": "workload", "target": "train", "reason": "it is broken"},
     "auth/user/add/": {
         "username": "new", "usable_password": "false",
     },

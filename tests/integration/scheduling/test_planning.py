@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from core import connections
 from jobs import services as job_services
 from jobs.constraints import Group, Profile
-from scheduling import history, keys, learning, policies, selectors, services
+from scheduling import history, keys, learning, planning, policies, selectors, services
 from scheduling.binding import Binder, Bound, Request, Settlement
 from scheduling.models import SharingPolicy
 from tenants.models import AuditEntry
@@ -146,7 +146,7 @@ def test_an_emptied_redis_is_rebuilt_with_the_same_slots_and_devices_seen(fleet,
 def test_a_plan_that_lost_the_epoch_on_the_way_is_made_again(fleet, redis, monkeypatch):
     factories.job(factories.tenant())
     services.plan(now=NOW)
-    prepare = services.planning.prepare
+    prepare = planning.prepare
     wipes = [redis.flushall]
 
     def prepare_and_wipe(begun, *, now):
@@ -156,7 +156,7 @@ def test_a_plan_that_lost_the_epoch_on_the_way_is_made_again(fleet, redis, monke
             fleet.register()
         return publication
 
-    monkeypatch.setattr(services.planning, "prepare", prepare_and_wipe)
+    monkeypatch.setattr(planning, "prepare", prepare_and_wipe)
     assert list(services.plan(now=NOW).open.values()) == [6]
 
 
@@ -326,7 +326,7 @@ def test_a_policy_is_told_what_jobs_and_tenants_have_had(fleet, monkeypatch):
     policy = policies.make("fifo", {})
     plan = policy.plan
     monkeypatch.setattr(
-        services.planning, "active",
+        planning, "active",
         lambda: SimpleNamespace(name="fifo", plan=lambda one: seen.append(one) or plan(one)),
     )  # fmt: skip
     services.plan(now=later(10 + 2 * 86_400))

@@ -1,0 +1,30 @@
+"""Why an operator changed something: every such change asks for it, and its history tells it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+LONGEST = 300
+
+
+class Change(Protocol):
+    """A row of a history."""
+
+    author: str
+    created_at: datetime
+
+
+def faults(reason: str) -> dict[str, str]:
+    """Return what is wrong with a reason, as a field's fault; nothing if it says something."""
+    if not reason.strip():
+        return {"reason": "say why, for those who read the history"}
+    if len(reason) > LONGEST:
+        return {"reason": f"{len(reason)} characters; up to {LONGEST} are allowed"}
+    return {}
+
+
+def of_revert(what: str, old: Change, because: str = "") -> str:
+    """Return the reason of a change that puts back what a row of the history says."""
+    text = f"back to the {what} of {old.created_at:%Y-%m-%d %H:%M} by {old.author}"
+    return (f"{text}: {because}" if because else text)[:LONGEST]
