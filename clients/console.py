@@ -229,7 +229,9 @@ class SdkRequirementAdmin(KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
 
 
 def _counted(base: Any) -> Any:
-    class Counted(base):  # type: ignore[misc]
+    class Counted(base):
+        result_list: Any
+
         def get_results(self, request: HttpRequest) -> None:
             super().get_results(request)
             newest = {row.pk for row in selectors.requirements_in_force()}

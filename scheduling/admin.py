@@ -25,6 +25,7 @@ from scheduling.models import (
     TenantQuota,
     TenantShare,
 )
+from scheduling.preview_pages import PreviewPages
 
 __all__ = ["console"]
 
@@ -62,10 +63,11 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SharingPolicy)
-class SharingPolicyAdmin(KeptAsHistory, Revertible, ModelAdmin):
+class SharingPolicyAdmin(PreviewPages, KeptAsHistory, Revertible, ModelAdmin):
     """The newest row is active. A change of policy is a new row; rows are history."""
 
     form = SharingPolicyForm
+    actions_list = ["preview_first"]
     list_display = ["name", "parameters", "reason", "author", "created_at", "back"]
     ordering = ["-id"]
     revert_permission = "scheduling.add_sharingpolicy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,8 @@ from tenants.scopes import system_scope
 
 MOST_HOURS = 168.0
 KEPT_S = 3_600
+PHASES = ("asked", "present", "proposed")
+"""What a worker is at: nothing yet, the replay of what is in force, that of the proposal."""
 
 
 class PreviewInvalid(Invalid):
@@ -56,17 +58,22 @@ class Preview:
 
     since: datetime
     until: datetime
+    minutes: int
     present: Replay
     proposed: Replay
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A preview that was asked for: ``preview`` once it is there, ``fault`` if it never will be."""
+    """A preview that was asked for: ``preview`` once it is there, ``fault`` if it never will be.
+
+    ``phase`` is how far it is, one of ``PHASES``.
+    """
 
     id: UUID
     preview: Preview | None = None
     fault: str = ""
+    phase: str = "asked"
 
 
 def check(proposal: Proposal) -> None:
@@ -92,10 +99,14 @@ def check(proposal: Proposal) -> None:
         raise PreviewInvalid(text, errors=errors)
 
 
-def preview(proposal: Proposal, *, now: datetime) -> Preview:
+def _nobody(phase: str) -> None:
+    """Do nothing with how far it is."""
+
+
+def preview(proposal: Proposal, *, now: datetime, tell: Callable[[str], None] = _nobody) -> Preview:
     """Replay the last hours twice. Takes seconds to minutes: for a worker or a command.
 
-    Raises PreviewInvalid or NothingRecorded.
+    ``tell`` hears of each of ``PHASES`` as it begins. Raises PreviewInvalid or NothingRecorded.
     """
     check(proposal)
     since = now - timedelta(hours=proposal.hours)
@@ -111,12 +122,12 @@ def preview(proposal: Proposal, *, now: datetime) -> Preview:
         chosen = {"name": proposal.policy, "parameters": proposal.parameters}
     changed = {slug: Share(**dataclasses.asdict(terms)) for slug, terms in proposal.shares.items()}
     seed = proposal.seed
-    return Preview(
-        since=since,
-        until=now,
-        present=replaying.replay(fleet, jobs, in_force, shares=present, seed=seed),
-        proposed=replaying.replay(fleet, jobs, chosen, shares=present | changed, seed=seed),
-    )
+    tell("present")
+    before = replaying.replay(fleet, jobs, in_force, shares=present, seed=seed)
+    tell("proposed")
+    after = replaying.replay(fleet, jobs, chosen, shares=present | changed, seed=seed)
+    minutes = replaying.minutes_recorded(since=since, now=now)
+    return Preview(since=since, until=now, minutes=minutes, present=before, proposed=after)
 
 
 def ask(proposal: Proposal, *, now: datetime) -> UUID:
@@ -138,12 +149,13 @@ def work(preview_id: UUID) -> None:
     asked = json.loads(text)
     if "preview" in asked or "fault" in asked:
         return
-    given = asked["proposal"]
-    shares = {slug: Terms(**terms) for slug, terms in given.pop("shares").items()}
+
+    def tell(phase: str) -> None:
+        client.set(keys.preview(preview_id), json.dumps(asked | {"phase": phase}), ex=KEPT_S)
+
     try:
-        found = preview(
-            Proposal(**given, shares=shares), now=datetime.fromisoformat(asked["now"])
-        )  # fmt: skip
+        now = datetime.fromisoformat(asked["now"])
+        found = preview(_proposal(asked["proposal"]), now=now, tell=tell)
     except (PreviewInvalid, replaying.NothingRecorded) as error:
         answer: dict[str, Any] = {"fault": error.detail}
     else:
@@ -153,22 +165,41 @@ def work(preview_id: UUID) -> None:
 
 def answer(preview_id: UUID) -> Asked:
     """Return how far a preview is. Raises PreviewUnknown."""
-    text: Any = connections.soft_state().get(keys.preview(preview_id))
-    if text is None:
-        raise PreviewUnknown(f"no preview {preview_id} was asked for within the last hour")
-    asked = json.loads(text)
+    asked = _read(preview_id)
     found = asked.get("preview")
     if found is None:
-        return Asked(preview_id, fault=asked.get("fault", ""))
+        phase = asked.get("phase", PHASES[0])
+        return Asked(preview_id, fault=asked.get("fault", ""), phase=phase)
     return Asked(
         preview_id,
         Preview(
             since=datetime.fromisoformat(found["since"]),
             until=datetime.fromisoformat(found["until"]),
+            minutes=found["minutes"],
             present=_replay(found["present"]),
             proposed=_replay(found["proposed"]),
         ),
+        phase=PHASES[-1],
     )
+
+
+def asked_for(preview_id: UUID) -> tuple[Proposal, datetime]:
+    """Return what a preview is of, and when it was asked for. Raises PreviewUnknown."""
+    asked = _read(preview_id)
+    return _proposal(asked["proposal"]), datetime.fromisoformat(asked["now"])
+
+
+def _read(preview_id: UUID) -> dict[str, Any]:
+    text: Any = connections.soft_state().get(keys.preview(preview_id))
+    if text is None:
+        raise PreviewUnknown(f"no preview {preview_id} was asked for within the last hour")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _proposal(plain: dict[str, Any]) -> Proposal:
+    shares = {slug: Terms(**terms) for slug, terms in plain["shares"].items()}
+    return Proposal(**{**plain, "shares": shares})
 
 
 def _replay(plain: dict[str, Any]) -> Replay:

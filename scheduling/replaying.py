@@ -79,6 +79,11 @@ def recorded(*, since: datetime, now: datetime) -> tuple[Fleet, list[SimulatedJo
     return fleet, jobs
 
 
+def minutes_recorded(*, since: datetime, now: datetime) -> int:
+    """Return of how many minutes there is a record."""
+    return FleetMinute.objects.filter(at__gte=since, at__lt=now).count()
+
+
 def replay(
     fleet: Fleet,
     jobs: Sequence[SimulatedJob],

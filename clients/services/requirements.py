@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from clients import software
 from clients.models import Pool, SdkRequirement
@@ -124,8 +125,9 @@ def _keep(row: SdkRequirement, *, reason: str, author: str, now: datetime) -> Sd
 def _in_force(requirement_id: int) -> SdkRequirement:
     """Return a row if it is the newest for its pool and software. Raises RequirementInvalid."""
     row = SdkRequirement.objects.get(id=requirement_id)
-    same = SdkRequirement.objects.filter(pool_id=row.pool_id, software=row.software)
-    if same.filter(id__gt=row.id).exists():
+    later = SdkRequirement.objects.filter(software=row.software, id__gt=row.id)
+    of_pool = Q(pool_id=row.pool_id) if row.pool_id else Q(pool_id__isnull=True)
+    if later.filter(of_pool).exists():
         raise RequirementInvalid("it was changed meanwhile: look at the newest line")
     return row
 

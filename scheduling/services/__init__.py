@@ -6,6 +6,7 @@ from scheduling.services.quotas import QuotaInvalid, revert_quota, set_quota
 from scheduling.services.sharing import (
     PolicyInvalid,
     ShareInvalid,
+    apply_proposal,
     revert_policy,
     revert_share,
     set_policy,
@@ -19,6 +20,7 @@ __all__ = [
     "PolicyInvalid",
     "QuotaInvalid",
     "ShareInvalid",
+    "apply_proposal",
     "drain_gateway",
     "plan",
     "revert_policy",

@@ -12,10 +12,11 @@ from django.db import transaction
 
 from core import hints, reasons
 from core.errors import Invalid
-from scheduling import policies, recording
+from scheduling import policies, previews, recording
 from scheduling.models import ShareChange, SharingPolicy, TenantShare
 from scheduling.sharing import Terms
 from tenants import services as tenant_services
+from tenants.models import Tenant
 
 
 class PolicyInvalid(Invalid):
@@ -85,6 +86,32 @@ def set_share(
     recording.record_next_plan()
     hints.send("scheduling.plan", queue="scheduling")
     return share
+
+
+@transaction.atomic
+def apply_proposal(proposal: previews.Proposal, *, author: str, reason: str, now: datetime) -> None:
+    """Put in force what was previewed: its policy, if it has one, and its shares.
+
+    Raises PolicyInvalid, ShareInvalid.
+    """
+    PolicyInvalid.check(reasons.faults(reason))
+    if proposal.policy is not None:
+        set_policy(
+            name=proposal.policy,
+            parameters=proposal.parameters,
+            author=author,
+            reason=reason,
+            now=now,
+        )
+    ids = dict(Tenant.objects.filter(slug__in=proposal.shares).values_list("slug", "id"))
+    for slug, terms in proposal.shares.items():
+        set_share(
+            tenant_id=ids[slug],
+            **dataclasses.asdict(terms),
+            author=author,
+            reason=reason,
+            now=now,
+        )
 
 
 def revert_policy(*, policy_id: int, author: str, now: datetime) -> SharingPolicy:
