@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from scheduling.replaying import Replay, TenantReplay
@@ -70,13 +70,14 @@ def rows(present: Replay, proposed: Replay) -> list[Row]:
 def charts(present: Replay, proposed: Replay) -> list[Chart]:
     """Return the measures of which tenants ask, tenant by tenant."""
     pairs = _paired(present, proposed)
+    measures: tuple[tuple[str, Callable[[TenantReplay], float | None]], ...] = (
+        ("Mean time to complete a job", lambda one: one.mean_completion_s),
+        ("Mean wait of a round for its devices", lambda one: one.waiting_s),
+        ("Time of devices at work", lambda one: one.device_s),
+    )
     return [
         Chart(title, _scaled([(one.tenant, of(one), of(two)) for one, two in pairs]))
-        for title, of in (
-            ("Mean time to complete a job", lambda one: one.mean_completion_s),
-            ("Mean wait of a round for its devices", lambda one: one.waiting_s),
-            ("Time of devices at work", lambda one: one.device_s),
-        )
+        for title, of in measures
     ]
 
 
@@ -173,11 +174,19 @@ def _scaled(found: Iterable[tuple[str, float | None, float | None]]) -> tuple[Ro
 
 
 def _utilisation(before: float | None, after: float | None) -> Row:
-    told = ["–" if one is None else f"{100 * one:.0f} %" for one in (before, after)]
-    parts = [100 * (one or 0.0) for one in (before, after)]
-    change = "" if before is None or after is None else f"{100 * (after - before):+.0f} points"
-    label = "Devices at work, of the time that they were there"
-    return Row(label, *told, change, *parts, better=_better(before, after, up=True))
+    return Row(
+        "Devices at work, of the time that they were there",
+        _percent(before),
+        _percent(after),
+        "" if before is None or after is None else f"{100 * (after - before):+.0f} points",
+        100 * (before or 0.0),
+        100 * (after or 0.0),
+        _better(before, after, up=True),
+    )
+
+
+def _percent(part: float | None) -> str:
+    return "–" if part is None else f"{100 * part:.0f} %"
 
 
 def _counts(label: str, before: int, after: int, *, up: bool) -> Row:

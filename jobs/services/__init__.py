@@ -51,13 +51,13 @@ from jobs.services.maintenance import (
     revert_maintenance,
     set_maintenance,
 )
+from jobs.services.opening import over_selected
 from jobs.services.quarantines import (
     QuarantineInvalid,
     again,
     lift,
     put_in_quarantine,
 )
-from jobs.services.opening import over_selected
 from jobs.services.reporting import Report, report_many
 from jobs.services.rounds import (
     RoundOver,
