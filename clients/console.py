@@ -19,7 +19,7 @@ from unfold.widgets import (
 
 from clients import selectors, services
 from clients.models import AttributeChange, AttributeDefinition, Pool, SdkRequirement
-from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, Revertible
+from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, ReadTogether, Revertible
 
 
 class AttributeForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -132,14 +132,13 @@ class SdkRequirementForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SdkRequirement)
-class SdkRequirementAdmin(KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
+class SdkRequirementAdmin(ReadTogether, KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
     """The newest row of each pool and software is in force. A change is a new row."""
 
     form = SdkRequirementForm
     fields = ["pool", "software", "minimum", "percent", "grace_days", "reason"]
     list_display = [
-        "asked", "pool", "state", "part", "meet", "below", "chosen", "due", "reason", "author",
-        "created_at", "back",
+        "asked", "where", "state", "devices", "back", "reason", "author", "created_at",
     ]  # fmt: skip
     list_filter = ["software", "pool"]
     list_select_related = ["pool"]
@@ -147,46 +146,45 @@ class SdkRequirementAdmin(KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
     revert_permission = "clients.add_sdkrequirement"
     verbs = ("revert", "raise", "pause", "roll-back")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        """Count the devices of all lines at once."""
-        return _counted(super().get_changelist(request, **kwargs))
+    def read_together(self, rows: list[Any]) -> None:
+        """Find what is in force, and count its devices."""
+        newest = {row.pk for row in selectors.requirements_in_force()}
+        now = [row for row in rows if row.pk in newest]
+        found = selectors.reach(now, now=timezone.now()) if now else {}
+        for row in rows:
+            row.is_in_force, row.reach = row.pk in newest, found.get(row.pk)
 
     @admin.display(description="Required")
     def asked(self, row: SdkRequirement) -> str:
         """Name the software and its oldest version."""
         return f"{row.software} ≥ {row.minimum}"
 
+    @admin.display(description="Pool")
+    def where(self, row: SdkRequirement) -> str:
+        """Name the pool."""
+        return row.pool.name if row.pool is not None else "all"
+
     @admin.display(description="State")
     def state(self, row: Any) -> str:
-        """Say whether it is in force."""
+        """Say whether it is in force, for how many, and by when."""
         if not row.is_in_force:
-            return "earlier"
-        return "paused" if row.paused else "in force" if row.steps else "asked of nobody"
+            return f"earlier: {row.percent:g} %"
+        if not row.steps:
+            return "asked of nobody"
+        due = datetime.fromisoformat(row.steps[-1][1])
+        text = f"{row.percent:g} % by {due:%Y-%m-%d %H:%M} UTC"
+        return f"paused at {text}" if row.paused else text
 
-    @admin.display(description="Part")
-    def part(self, row: SdkRequirement) -> str:
-        """Say how many of the devices it has come to."""
-        return f"{row.percent:g} %"
-
-    @admin.display(description="Devices that meet it")
-    def meet(self, row: Any) -> str:
-        """Count the devices of the last 7 days that run what is required."""
-        return "" if row.reach is None else str(row.reach.meet)
-
-    @admin.display(description="Too old: shut out at 100 %")
-    def below(self, row: Any) -> str:
-        """Count those that do not."""
-        return "" if row.reach is None else str(row.reach.below)
-
-    @admin.display(description="Of these asked now")
-    def chosen(self, row: Any) -> str:
-        """Count those of them to whom it has come."""
-        return "" if row.reach is None else str(row.reach.chosen)
-
-    @admin.display(description="By")
-    def due(self, row: SdkRequirement) -> datetime | None:
-        """Say when the last step's time ends."""
-        return datetime.fromisoformat(row.steps[-1][1]) if row.steps else None
+    @admin.display(description="Devices of the last 7 days")
+    def devices(self, row: Any) -> str:
+        """Count those that meet it, those that do not, and to how many of them it has come."""
+        found = row.reach
+        if found is None:
+            return ""
+        return (
+            f"{found.meet} meet it; {found.below} are too old and would be shut out at 100 %, "
+            f"{found.chosen} of them are asked now"
+        )
 
     def buttons(self, row: Any) -> dict[str, str]:
         """Move on what is in force; choose again what was."""
@@ -226,20 +224,3 @@ class SdkRequirementAdmin(KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
             now=timezone.now(),
         )
         obj.pk, obj.created_at = made.pk, made.created_at
-
-
-def _counted(base: Any) -> Any:
-    class Counted(base):
-        result_list: Any
-
-        def get_results(self, request: HttpRequest) -> None:
-            super().get_results(request)
-            newest = {row.pk for row in selectors.requirements_in_force()}
-            rows = list(self.result_list)
-            now = [row for row in rows if row.pk in newest]
-            found = selectors.reach(now, now=timezone.now()) if now else {}
-            for row in rows:
-                row.is_in_force, row.reach = row.pk in newest, found.get(row.pk)
-            self.result_list = rows
-
-    return Counted

@@ -131,6 +131,10 @@ class SdkRequirement(models.Model):
     author = models.CharField(max_length=150)
     created_at = models.DateTimeField()
 
+    class Meta:
+        verbose_name = "required software"
+        verbose_name_plural = "required software"
+
     def __str__(self) -> str:
         return f"{self.software} {self.minimum} since {self.created_at:%Y-%m-%d %H:%M}"
 

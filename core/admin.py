@@ -54,6 +54,29 @@ class ReadOnlyAdmin:
         return False
 
 
+class ReadTogether:
+    """A list whose rows are given, at once, what is read for all of them."""
+
+    def read_together(self, rows: list[Any]) -> None:
+        """Set what the list shows on its rows."""
+        raise NotImplementedError
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Read once the page's rows are known."""
+        base: Any = super().get_changelist(request, **kwargs)  # type: ignore[misc]
+        give = self.read_together
+
+        class Together(base):
+            result_list: Any
+
+            def get_results(self, request: HttpRequest) -> None:
+                super().get_results(request)
+                self.result_list = list(self.result_list)
+                give(self.result_list)
+
+        return Together
+
+
 class KeptAsHistory:
     """Rows that are added and then stay as they are."""
 
@@ -84,15 +107,15 @@ class Revertible:
         """Choose a row again; returns what to tell."""
         raise NotImplementedError
 
-    @admin.display(description="")
+    @admin.display(description="Change")
     def back(self, row: Any) -> SafeString:
         """Show the buttons; the list is a form already, with its token."""
         start = f"admin:{row._meta.app_label}_{row._meta.model_name}_"
         return format_html_join(
             " ",
-            '<button type="submit" formaction="{}" class="underline whitespace-nowrap">{}</button>',
+            '<button type="submit" formaction="{}" class="{}">{}</button>',
             (
-                (reverse(start + verb, args=[row.pk]), words)
+                (reverse(start + verb, args=[row.pk]), "underline whitespace-nowrap mr-2", words)
                 for verb, words in self.buttons(row).items()
             ),
         )

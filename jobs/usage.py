@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Count
 
 from jobs.models import Job
 
@@ -25,10 +26,11 @@ class JobPast:
     attained_s: float = 0.0
 
 
-def admitted_jobs(tenant_id: UUID) -> int:
-    """Return how many jobs of a tenant are admitted and have not finished."""
+def admitted_jobs(tenant_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Return how many jobs of each tenant are admitted and have not finished."""
     running = (Job.Status.RUNNING, Job.Status.PAUSED)
-    return Job.objects.filter(tenant_id=tenant_id, status__in=running).count()
+    rows = Job.objects.filter(tenant_id__in=list(tenant_ids), status__in=running).order_by()
+    return dict(rows.values_list("tenant_id").annotate(Count("id")))
 
 
 def device_seconds(

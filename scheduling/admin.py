@@ -15,7 +15,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, Revertible
+from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, ReadTogether, Revertible
 from scheduling import console, policies, quotas, services, supply
 from scheduling.models import (
     GatewayDrain,
@@ -152,7 +152,7 @@ class ShareChangeAdmin(Revertible, ReadOnlyAdmin, ModelAdmin):
 
 
 @admin.register(TenantQuota)
-class TenantQuotaAdmin(ModelAdmin):
+class TenantQuotaAdmin(ReadTogether, ModelAdmin):
     """How much each tenant may have in all."""
 
     fields = ["tenant", "jobs", "devices", "device_hours", "stored_bytes", "reason"]
@@ -162,10 +162,16 @@ class TenantQuotaAdmin(ModelAdmin):
     ]  # fmt: skip
     list_select_related = ["tenant"]
 
+    def read_together(self, rows: list[Any]) -> None:
+        """Look at what the tenants have now."""
+        found = quotas.usages([row.tenant_id for row in rows], now=timezone.now())
+        for row in rows:
+            row.found = found[row.tenant_id]
+
     @admin.display(description="Used")
-    def used(self, quota: TenantQuota) -> str:
+    def used(self, quota: Any) -> str:
         """Show what the tenant has now, in the order of the bounds."""
-        found = quotas.usage(quota.tenant_id, now=timezone.now())
+        found = quota.found
         return (
             f"{found.jobs} jobs, {found.devices} devices, {found.device_hours:.1f} h, "
             f"{found.stored_bytes} bytes"

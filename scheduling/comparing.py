@@ -178,11 +178,18 @@ def _utilisation(before: float | None, after: float | None) -> Row:
         "Devices at work, of the time that they were there",
         _percent(before),
         _percent(after),
-        "" if before is None or after is None else f"{100 * (after - before):+.0f} points",
+        _points(before, after),
         100 * (before or 0.0),
         100 * (after or 0.0),
         _better(before, after, up=True),
     )
+
+
+def _points(before: float | None, after: float | None) -> str:
+    if before is None or after is None:
+        return ""
+    points = round(100 * after) - round(100 * before)
+    return f"{points:+d} points" if points else "none"
 
 
 def _percent(part: float | None) -> str:

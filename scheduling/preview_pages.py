@@ -43,6 +43,7 @@ class ProposalForm(forms.Form):
     )
     parameters = forms.JSONField(
         required=False,
+        initial=dict,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
         help_text='For example {"max_wait_s": 300}; empty for the defaults',
     )

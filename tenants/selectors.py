@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import connection
 
 
-def stored_bytes(tenant_id: UUID) -> int:
-    """Return the bytes that a tenant stores.
+def stored_bytes(tenant_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Return the bytes that each tenant stores.
 
     A view that the data plane defines over its own rows, so that the control plane can ask
     without knowing the data plane.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT size_bytes FROM tenants_stored_bytes WHERE tenant_id = %s", [tenant_id]
+            "SELECT tenant_id, size_bytes FROM tenants_stored_bytes WHERE tenant_id = ANY(%s)",
+            [list(tenant_ids)],
         )
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+        return {tenant_id: int(size_bytes) for tenant_id, size_bytes in cursor.fetchall()}
 
 
 def invitation_path(secret: str) -> str:

@@ -59,6 +59,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "verbose_name": "required software",
+                "verbose_name_plural": "required software",
+            },
         ),
         migrations.CreateModel(
             name="AttributeChange",

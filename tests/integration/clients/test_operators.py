@@ -194,3 +194,25 @@ def test_a_quota_of_the_history_is_set_again_with_one_click(client):
     quota = TenantQuota.objects.get(tenant=tenant)
     assert (quota.jobs, quota.updated_by) == (1, "op")
     assert quota.reason == "back to the quota of 2026-01-02 03:04 by eve"
+
+
+def test_the_list_of_quotas_costs_as_many_queries_whatever_its_length(client):
+    from scheduling.models import TenantQuota
+
+    client.force_login(User.objects.create_superuser("op"))
+
+    def cost():
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get("/admin/scheduling/tenantquota/").status_code == 200
+        return len(queries)
+
+    def give():
+        TenantQuota.objects.create(
+            tenant=factories.tenant(), reason="x", updated_by="op", updated_at=NOW
+        )
+
+    give()
+    first = cost()
+    give()
+    give()
+    assert cost() == first

@@ -52,7 +52,7 @@ def test_a_policy_is_previewed_compared_and_applied_with_a_reason(operator):
     assert 'hx-trigger="every 1s"' in waiting
     worked(page)
     shown = text(operator.get(page))
-    assert "hx-get" not in shown.partition("id=\"preview\"")[2]
+    assert "hx-get" not in shown.partition('id="preview"')[2]
     assert "The srsf policy would end jobs" in shown
     assert "In force: fair" in shown
     assert "Mean wait of a round for its devices, by tenant" in shown
@@ -103,7 +103,7 @@ def test_it_says_what_to_do_where_nothing_was_recorded(operator):
     shown = text(operator.get(page))
     assert "no check-in or no round was recorded" in shown
     assert "more hours back" in shown
-    assert "hx-get" not in shown.partition("id=\"preview\"")[2]
+    assert "hx-get" not in shown.partition('id="preview"')[2]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_rows_have_units_bars_and_a_verdict():
     mean, _, _, busy, finished, failed = comparing.rows(replay(), replay(900.0, finished=8))
     assert (mean.present, mean.proposed, mean.change) == ("30 min", "15 min", "-50 %")
     assert (mean.present_part, mean.proposed_part, mean.better) == (100, 50, True)
-    assert (busy.present, busy.change, busy.better) == ("50 %", "+0 points", None)
+    assert (busy.present, busy.change, busy.better) == ("50 %", "none", None)
     assert (finished.change, finished.better) == ("-1", False)
     assert (failed.change, failed.better) == ("none", None)
     chart = comparing.charts(replay(), replay())[1]
