@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     A tenant reads why on its own jobs; of software, which is nobody's, all may read it.
     """
 
-    dependencies = [("jobs", "0007_maintenance"), ("tenants", "0002_walls")]
+    dependencies = [("jobs", "0008_set_aside"), ("tenants", "0002_walls")]
 
     operations = [
         migrations.CreateModel(

@@ -9,7 +9,7 @@ TABLE = "scheduling_quotachange"
 class Migration(migrations.Migration):
     """Every quota as it was set, with author and reason; the one in force is the first line."""
 
-    dependencies = [("scheduling", "0009_gateway_drains")]
+    dependencies = [("scheduling", "0010_pool_minutes")]
 
     operations = [
         migrations.CreateModel(
