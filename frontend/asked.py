@@ -29,14 +29,13 @@ class Asked:
     compare: tuple[str, ...] = ()
     best: str = ""
     order: str = ""
-    rounds: str = ""
+    rounds: int = 1
     before: int | None = None
 
     @classmethod
     def read(cls, query: str) -> Self:
         """Read a query; what it does not say, or says wrongly, is as at first."""
         found = parse_qs(query[:LONGEST])
-        before = _last(found, "before")
         by, order = _last(found, "by"), _last(found, "order")
         return cls(
             metrics=_names(found.get("metric", ()), PANELS_MAX),
@@ -45,8 +44,8 @@ class Asked:
             compare=_names(map(_id, found.get("compare", ())), COMPARED_MAX + 1),
             best=_name(_last(found, "best")),
             order=order if order in (HIGHEST, LOWEST) else "",
-            rounds="all" if _last(found, "rounds") == "all" else "",
-            before=int(before[:18]) if before.isascii() and before.isdecimal() else None,
+            rounds=max(1, _number(_last(found, "rounds")) or 1),
+            before=_number(_last(found, "before")),
         )
 
     def fields(self) -> list[tuple[str, str]]:
@@ -55,7 +54,7 @@ class Asked:
             ("by", self.by if self.by != ROUND else ""),
             ("best", self.best),
             ("order", self.order),
-            ("rounds", self.rounds),
+            ("rounds", str(self.rounds) if self.rounds > 1 else ""),
             ("before", "" if self.before is None else str(self.before)),
         )
         many = [("metric", name) for name in self.metrics]
@@ -86,6 +85,10 @@ def _names(given: Iterable[str], most: int) -> tuple[str, ...]:
 def _name(text: str) -> str:
     """Return what may be a name: Postgres holds no NUL."""
     return text.replace("\0", "").strip()[:NAME_MAX]
+
+
+def _number(text: str) -> int | None:
+    return int(text[:18]) if text.isascii() and text.isdecimal() else None
 
 
 def _id(text: str) -> str:

@@ -74,7 +74,6 @@ def job_page(topic: Topic, now: datetime) -> Context:
         "asked": asked,
         "measured": detail.measured,
         "kept": versions.kept(row, asked),
-        "all_rounds": asked.link(rounds="all"),
         # Called by the page only: what is pushed does not have it.
         "choices": lambda: comparing.choices(row, detail.measured.compared),
         "answer": versions.answer(row),

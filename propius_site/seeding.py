@@ -21,6 +21,7 @@ from aggregation.models import ModelVersion
 from clients import services as client_services
 from clients.models import Device, Pool
 from core.ids import uuid7
+from core.models import Event
 from jobs import services as job_services
 from jobs.models import Artifact, Assignment, Job, Round
 from scheduling.models import PoolMinute
@@ -72,6 +73,7 @@ def seed(size: Size, *, slug: str, now: datetime) -> Seeded:
         Round, (one for job in ended for one in _rounds(job, draw, now, job in under_way))
     )
     _save(Assignment, _assignments(rounds, devices, draw))
+    _save(Event, (event for one in rounds for event in _events(one)))
     _save(ModelVersion, map(_version, (one for one in rounds if one.outcome == "completed")))
     _finish([one for one in ended if one not in under_way], now)
     _save(Round, (_run(job, now) for job in under_way))
@@ -185,6 +187,14 @@ def _assignments(
                 status="reported", bound_at=one.opened_at, accepted_at=one.opened_at,
                 lease_expires_at=one.opened_at, ended_at=one.closed_at,
             )  # fmt: skip
+
+
+def _events(one: Round) -> Iterator[Event]:
+    for kind, at in (("opened", one.opened_at), (one.outcome, one.finished_at or one.opened_at)):
+        yield Event(
+            tenant_id=one.tenant_id, job_id=one.job_id, round_id=one.id, kind=f"round.{kind}",
+            data={"number": one.number, "attempt": one.attempt, "round_kind": one.kind}, at=at,
+        )  # fmt: skip
 
 
 def _version(one: Round) -> ModelVersion:

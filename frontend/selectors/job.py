@@ -20,7 +20,6 @@ from jobs.models import Assignment, Job, Round
 from jobs.services import JobUnknown
 from scheduling import explaining
 
-ROUNDS_SHOWN, ROUNDS_MOST = 12, 1000
 DEVICES_SHOWN = 100
 
 
@@ -69,8 +68,7 @@ class JobDetail:
     accuracy: measures.Newest | None
     loss: measures.Newest | None
     open_rounds: list[OpenRound]
-    rounds: list[rounds.RoundLine]
-    rounds_more: int
+    rounds: rounds.RoundPage
     measured: measured.Measured
     events: job_events.EventPage
     can_pause: bool
@@ -88,9 +86,7 @@ def find(job_id: UUID) -> Job:
 
 def detail(job: Job, asked: Asked, *, now: datetime) -> JobDetail:
     """Return a job's page, by a fixed number of queries."""
-    shown = ROUNDS_MOST if asked.rounds else ROUNDS_SHOWN
-    rows = list(job.rounds.order_by("-id")[: shown + 1])
-    open_rows = [row for row in rows if row.status != Round.Status.FINISHED]
+    open_rows = list(job.rounds.exclude(status=Round.Status.FINISHED).order_by("-id"))
     current = next((row for row in open_rows if row.kind == Round.Kind.TRAIN), None)
     worked_on = current or (open_rows[0] if open_rows else None)
     held = maintenance.held(worked_on, maintenance.in_force()) if worked_on else ""
@@ -107,8 +103,7 @@ def detail(job: Job, asked: Asked, *, now: datetime) -> JobDetail:
         accuracy=measures.newest(found.own, "accuracy"),
         loss=measures.newest(found.own, "loss"),
         open_rounds=_open_rounds(job, open_rows),
-        rounds=rounds.round_lines(rows[:shown], now=now, is_open=is_open),
-        rounds_more=job.rounds.count() - shown if len(rows) > shown else 0,
+        rounds=rounds.page(job, asked, now=now, is_open=is_open),
         measured=found,
         events=job_events.page(job, asked, is_open=is_open),
         can_pause=job.status == Job.Status.RUNNING,

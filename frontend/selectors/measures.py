@@ -13,7 +13,8 @@ from django.db.models.functions import Greatest, Mod, RowNumber
 
 from jobs.models import Job, Round
 
-POINTS = 240
+POINTS, POINTS_LEAST = 200, 60
+"""Of one series; of many that are drawn over each other, fewer."""
 KINDS: dict[str, str] = {
     Round.Kind.EVALUATE: "evaluation",
     Round.Kind.TRAIN: "training",
@@ -48,6 +49,7 @@ def series(jobs: Sequence[Job]) -> dict[UUID, Series]:
     What evaluation measures is the model that its round started from.
     """
     found: dict[UUID, Series] = {job.id: {} for job in jobs}
+    most = max(POINTS_LEAST, POINTS // len(jobs))
     same = [F("job_id"), F("kind")]
     rows = (
         Round.objects.filter(job__in=list(found), outcome=Round.Outcome.COMPLETED)
@@ -55,7 +57,7 @@ def series(jobs: Sequence[Job]) -> dict[UUID, Series]:
             place=Window(RowNumber(), partition_by=same, order_by=[F("number"), F("attempt")]),
             of=Window(Count("id"), partition_by=same),
         )
-        .annotate(phase=Mod(F("place"), Greatest(Value(1), F("of") / Value(POINTS))))
+        .annotate(phase=Mod(F("place"), Greatest(Value(1), (F("of") + most - 1) / Value(most))))
         .filter(Q(phase=0) | Q(place=F("of")))
         .order_by("number", "attempt")
         .values_list("job_id", "kind", "number", "base_version", "finished_at", "metrics")

@@ -11,15 +11,16 @@ from django.db.models import Count, F
 
 from clients.selectors import pseudonym
 from frontend import endings, words
+from frontend.asked import Asked
 from frontend.endings import Ending
 from frontend.selectors.measures import measure
-from jobs.models import Assignment, Round
+from jobs.models import Assignment, Job, Round
 
+SHOWN, PAGE, PAGE_LAST = 12, 50, 100_000
 NAMED = 3
 """Of devices that ended alike, so many are named."""
 STEP_S = 5
 """The phase that lasts is drawn in steps, so that the page is not another one at each look."""
-_PHASES = ("selecting", "executing", "aggregating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,37 @@ class RoundLine:
     opened_at: datetime
 
 
-def round_lines(rows: list[Round], *, now: datetime, is_open: bool) -> list[RoundLine]:
-    """Return a line for each round, by one query for all.
+@dataclass(frozen=True, slots=True)
+class RoundPage:
+    """A page of the table; addresses of the newest and of the one before, empty if this is it."""
+
+    lines: list[RoundLine]
+    newest: str
+    earlier: str
+    earlier_count: int
+
+
+def page(job: Job, asked: Asked, *, now: datetime, is_open: bool) -> RoundPage:
+    """Return a page of a job's rounds, newest first; the first one is short.
 
     ``is_open``: all devices are of the tenant's own pools, so that small counts are told.
     """
+    number = min(asked.rounds, PAGE_LAST)
+    first = 0 if number == 1 else SHOWN + (number - 2) * PAGE
+    end = first + (SHOWN if number == 1 else PAGE)
+    found = list(job.rounds.order_by("-id")[first : end + 1])
+    rows = found[: end - first]
+    has_more = len(found) > len(rows)
+    return RoundPage(
+        lines=_lines(rows, now=now, is_open=is_open),
+        newest=asked.link(rounds=1) if number > 1 else "",
+        earlier=asked.link(rounds=number + 1) if has_more else "",
+        earlier_count=job.rounds.count() - end if has_more else 0,
+    )
+
+
+def _lines(rows: list[Round], *, now: datetime, is_open: bool) -> list[RoundLine]:
+    """Return a line for each round, by one query for all."""
     ended = _endings(rows)
     longest = max((_seconds(row.opened_at, _until(row, now)) for row in rows), default=0.0) or 1.0
     return [_line(row, ended.get(row.id, []), longest, now, is_open=is_open) for row in rows]
@@ -114,20 +141,23 @@ def _line(
 
 def _pieces(row: Round, longest: float, now: datetime) -> list[Piece]:
     """Return when a round selected, executed and aggregated; its present phase ends now."""
-    marks = [row.executing_at, row.closed_at, row.finished_at]
+    end = _until(row, now)
+    phases = (
+        # One that never had its devices has only selected.
+        ("selecting", row.opened_at, row.executing_at or row.closed_at or end),
+        ("executing", row.executing_at, row.closed_at or end),
+        ("aggregating", row.closed_at, end),
+    )
     pieces, start = [], 0.0
-    since = row.opened_at
-    for kind, mark in zip(_PHASES, marks, strict=True):
-        lasts = mark is None and kind == row.status
-        until = _until(row, now) if lasts else mark
-        if until is None:
+    for kind, since, until in phases:
+        lasts = kind == row.status
+        if since is None or (until <= since and not lasts):
             continue
         seconds = _seconds(since, until)
         width = 100 * seconds / longest
-        text = f"{kind} since {words.duration(seconds)}" if lasts else ""
-        text = text or f"{kind} {words.duration(seconds)}"
+        text = f"{kind} {'for ' if lasts else ''}{words.duration(seconds)}"
         pieces.append(Piece(kind, round(start, 2), round(width, 2), text))
-        start, since = start + width, until
+        start += width
     return pieces
 
 

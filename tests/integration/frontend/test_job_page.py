@@ -138,7 +138,7 @@ def test_it_tells_who_was_late_and_who_failed_and_why(world, browse):
     end(world, "expired", "lease_expired")
     end(world, "cancelled", "round_closed")
     answer = show(browse(world.viewer), world)
-    [line] = answer.context["detail"].rounds
+    [line] = answer.context["detail"].rounds.lines
     assert (line.late, line.failed) == (2, 8)
     told = "\n".join(line.endings)
     assert "5 declined: their owners&#x27; conditions did not hold" in answer.content.decode()
@@ -157,8 +157,19 @@ def test_it_tells_small_counts_of_pools_of_ones_own(world, browse):
         spec["effective"]["pools"] = [str(world.private.id)]
         world.job.save()
     end(world, "declined", "consent", times=2)
-    [line] = show(browse(world.viewer), world).context["detail"].rounds
+    [line] = show(browse(world.viewer), world).context["detail"].rounds.lines
     assert line.endings == ["2 declined: their owners do not consent"]
+
+
+def test_it_draws_a_round_that_never_had_its_devices_as_selecting(world, browse):
+    with system_scope():
+        job_services.fail_round(
+            round_id=world.round.id, code="too_few_devices", message="0 of 6",
+            now=factories.later(20),
+        )  # fmt: skip
+    failed = show(browse(world.viewer), world).context["detail"].rounds.lines[1]
+    drawn = [(piece.kind, piece.text) for piece in failed.pieces]
+    assert drawn == [("selecting", "selecting 20 s")]
 
 
 def test_it_draws_the_phase_that_a_round_is_in(world, browse):
@@ -166,10 +177,10 @@ def test_it_draws_the_phase_that_a_round_is_in(world, browse):
         Round.objects.filter(id=world.round.id).update(
             status="executing", executing_at=factories.later(10), deadline_at=factories.later(90)
         )
-    [line] = show(browse(world.viewer), world).context["detail"].rounds
+    [line] = show(browse(world.viewer), world).context["detail"].rounds.lines
     assert [piece.kind for piece in line.pieces] == ["selecting", "executing"]
     assert line.pieces[0].text == "selecting 10 s"
-    assert line.pieces[1].text.startswith("executing since ")
+    assert line.pieces[1].text.startswith("executing for ")
 
 
 @pytest.mark.parametrize(
@@ -195,3 +206,17 @@ def test_it_says_that_the_operator_holds_it(world, browse, status, mode, is_held
     assert ("new racks" in page) == is_held
     assert ("no round fails by it" in page) == is_held
     assert ("new racks" in browser.get("/jobs/").content.decode()) == is_held
+
+
+def test_it_pages_through_rounds(world, browse, finished_rounds):
+    finished_rounds(world.job, 2, 40)
+    browser = browse(world.viewer)
+    first = show(browser, world).context["detail"].rounds
+    assert (len(first.lines), first.earlier_count, first.newest) == (12, 67, "")
+    second = show(browser, world, first.earlier).context["detail"].rounds
+    third = show(browser, world, second.earlier).context["detail"].rounds
+    assert (len(second.lines), len(third.lines), third.earlier) == (50, 17, "")
+    assert third.lines[-1].number == 1
+    assert len({one.id for page in (first, second, third) for one in page.lines}) == 79
+    beyond = show(browser, world, "?rounds=99999999999").content.decode()
+    assert "There are no rounds before that." in beyond

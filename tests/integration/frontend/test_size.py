@@ -12,7 +12,7 @@ from tenants import services as tenant_services
 from tenants.scopes import system_scope
 
 PATHS = [
-    "/", "/jobs/", "/jobs/{job}/", "/jobs/{job}/?rounds=all&by=time&before=9",
+    "/", "/jobs/", "/jobs/{job}/", "/jobs/{job}/?rounds=2&by=time&before=9",
     "/jobs/{job}/?metric=loss&compare={others[0]}&compare={others[1]}&best=loss",
     "/devices/", "/devices/eligible/?q=memory_mb >= 4096 and os = linux", "/usage/",
     "/settings/", "/settings/audit/",
