@@ -1,4 +1,4 @@
-"""What every page gets: a strict policy on what it may load, and a page for too many attempts."""
+"""What every page gets: compression, a strict policy on what it may load; a page for rates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 
 from core.rates import RateExceeded
@@ -37,6 +39,21 @@ class ContentSecurityPolicy:
         response = self.get_response(request)
         if not request.path.startswith(_EXEMPT):
             response.headers.setdefault("Content-Security-Policy", POLICY)
+        return response
+
+
+class CompressedPages(GZipMiddleware):
+    """Compress pages, and nothing else: event streams and model files go out as they are.
+
+    What a page says twice is not told by its size: tokens against forgery are masked anew for
+    each answer, and Django pads what it compresses by a random length.
+    """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        if response.get("Content-Type", "").startswith("text/html"):
+            return super().process_response(request, response)
         return response
 
 

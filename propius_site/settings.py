@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.templatetags.static import static
+
 from propius_site import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -79,6 +81,7 @@ MIDDLEWARE = [
     "core.middleware.RequestOrigin",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "frontend.middleware.CompressedPages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -179,6 +182,7 @@ UNFOLD = {
     "SITE_HEADER": "Propius operator",
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "jobs.admin.banner",
+    "STYLES": [lambda request: static("frontend/console.css")],
 }
 
 # Static files -----------------------------------------------------------------------------------

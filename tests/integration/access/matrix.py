@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from django.urls import get_resolver
 
 ROLES = ("viewer", "submitter", "admin", "owner")
 PERSONAS = (
@@ -26,6 +28,16 @@ class Row:
     expected: Statuses
     body: Body | None = None
     audited: bool = True
+
+
+def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
+    """Every path of the URL table, as it is written there."""
+    for one in patterns or get_resolver().url_patterns:
+        path = prefix + str(one.pattern)
+        if hasattr(one, "url_patterns"):
+            yield from routes(one.url_patterns, path)
+        else:
+            yield path
 
 
 def rest(least: str, ok: int, *, stranger: int, body: Body | None = None, **more: Any) -> Row:

@@ -9,7 +9,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
-from django.urls import get_resolver
 from django.utils import timezone
 
 from clients import services as client_services
@@ -21,7 +20,7 @@ from tenants.authentication import SESSION_TENANT
 from tenants.models import AuditEntry, Tenant
 from tenants.scopes import system_scope
 from tests.integration import factories
-from tests.integration.access.matrix import PERSONAS, ROLES, ROWS
+from tests.integration.access.matrix import PERSONAS, ROLES, ROWS, routes
 from tests.integration.aggregation.test_rounds import finish
 from tests.integration.aggregation.worlds import make_world, send
 
@@ -31,16 +30,6 @@ KEYS = [
     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
     "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
 ]
-
-
-def routes(patterns=None, prefix=""):
-    """Every path of the URL table, as it is written there."""
-    for one in patterns or get_resolver().url_patterns:
-        path = prefix + str(one.pattern)
-        if hasattr(one, "url_patterns"):
-            yield from routes(one.url_patterns, path)
-        else:
-            yield path
 
 
 @dataclass

@@ -236,3 +236,11 @@ def test_it_asks_the_same_number_of_queries_for_any_number_of_rounds_and_devices
             )  # fmt: skip
     assert queries(browser, address) <= few + 1  # the count of rounds not shown
     assert few <= 45
+
+
+def test_it_compresses_pages_and_nothing_else(world, browse):
+    ada = browse(world.owner)
+    page = ada.get("/jobs/", headers={"Accept-Encoding": "gzip"})
+    assert page["Content-Encoding"] == "gzip"
+    table = ada.get("/usage.csv", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in table

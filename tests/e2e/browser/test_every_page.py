@@ -1,0 +1,133 @@
+"""Every page, light and dark, on a desktop and a phone: for everybody, quiet, small, in bounds."""
+
+from __future__ import annotations
+
+import gzip
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import BrowserContext, expect
+
+from tests.e2e.browser import chromium, pages
+from tests.e2e.browser.stage import Stage
+
+BYTES = 250_000
+BYTES_OF_CONSOLE = 320_000
+"""The theme's and Django's own scripts are 200 kB of it."""
+SERIOUS = ("serious", "critical")
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+THEIRS = [
+    # Django's two lists with arrows, which the theme only colours; what they set is a select too.
+    ("aria-prohibited-attr", ".selector .help-tooltip"),
+    ("color-contrast", ".selector input"),
+]
+"""Rules that parts of pages break which are a third party's: (rule, selector)."""
+
+AXE = """async ([rules, tags, theirs]) => {
+  const run = rules ? {type: "rule", values: rules} : {type: "tag", values: tags};
+  const options = {runOnly: run, resultTypes: ["violations"], elementRef: true};
+  const found = (await axe.run(document, options)).violations.map(one => ({
+    rule: one.id, impact: one.impact,
+    at: one.nodes
+      .filter(node => !theirs.some(([id, at]) => id === one.id && node.element.matches(at)))
+      .slice(0, 4).map(node => node.target.join(" ")).join(" | "),
+  }));
+  return found.filter(one => one.at);
+}"""
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+SIX_ROWS = """document.querySelectorAll("tr:nth-child(n+7), tbody:nth-of-type(n+7)").forEach(
+  one => one.remove())"""
+"""Rows of a table are alike: six tell what a hundred do, in a hundredth of the time."""
+LOADED = "performance.getEntriesByType('resource').map(one => one.name)"
+NAMED_ICONS = """[...document.querySelectorAll(".material-symbols-outlined")]
+  .filter(one => one.offsetWidth > 1.5 * parseFloat(getComputedStyle(one).fontSize))
+  .map(one => one.textContent.trim())"""
+"""Icons that console-icons.woff2 lacks: they show as words."""
+IN_THEME = "scheme => Alpine.$data(document.documentElement).adminTheme = scheme"
+
+
+class Looker:
+    """One who opens pages one after another and writes down what is wrong with them."""
+
+    def __init__(self, context: BrowserContext, stage: Stage) -> None:
+        self.page = context.new_page()
+        self.url = stage.platform.url
+        self.faults = chromium.watch(self.page, self.url)
+        self.sizes: dict[str, int] = {}
+
+    def look(self, address: str, *, most_bytes: int = BYTES) -> list[str]:
+        """Return what is wrong with a page in both schemes and at both widths."""
+        page, wrong = self.page, []
+        self.faults.clear()
+        page.set_viewport_size(chromium.WIDE)
+        page.emulate_media(color_scheme="light")
+        answer = page.goto(self.url + address)
+        assert answer is not None
+        assert answer.status == 200, f"{address}: {answer.status}"
+        if page.locator("[ws-connect]").count():
+            expect(page.locator("html[data-live]")).to_be_attached()
+        sent = answer.request.sizes()["responseBodySize"] + sum(
+            map(self._size, page.evaluate(LOADED))
+        )
+        if sent > most_bytes:
+            wrong.append(f"{sent // 1000} kB on the first load")
+        wrong += [f"no icon {one}" for one in page.evaluate(NAMED_ICONS)]
+        page.evaluate(AXE_SCRIPT)
+        for size in (chromium.WIDE, chromium.PHONE):
+            page.set_viewport_size(size)
+            page.evaluate(DRAWN)
+            across = page.evaluate("document.documentElement.scrollWidth")
+            if size == chromium.PHONE and across > size["width"]:
+                wrong.append(f"{across} px wide at {size['width']} px")
+            page.evaluate(SIX_ROWS)
+            # What changes with the scheme is colours.
+            wrong += self._axe("light", size["width"])
+            wrong += self._axe("dark", size["width"], ["color-contrast"])
+        return wrong + self.faults
+
+    def _axe(self, scheme: str, width: int, rules: list[str] | None = None) -> list[str]:
+        self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        if self.page.evaluate("'Alpine' in window"):
+            self.page.evaluate(IN_THEME, scheme)
+        found = self.page.evaluate(AXE, [rules, TAGS, THEIRS])
+        return [
+            f"{one['rule']} ({one['impact']}, {scheme}, {width} px): {one['at']}"
+            for one in found
+            if one["impact"] in SERIOUS
+        ]
+
+    def _size(self, address: str) -> int:
+        """Bytes as production sends them: static files compressed, fonts are so already."""
+        path = urlsplit(address).path
+        if path not in self.sizes:
+            body = self.page.request.get(address).body()
+            is_text = path.startswith("/static/") and not path.endswith(".woff2")
+            self.sizes[path] = len(gzip.compress(body) if is_text else body)
+        return self.sizes[path]
+
+
+@pytest.fixture(scope="module")
+def for_tenants(owner: BrowserContext, stage: Stage) -> Looker:
+    return Looker(owner, stage)
+
+
+@pytest.fixture(scope="module")
+def for_operators(operator: BrowserContext, stage: Stage) -> Looker:
+    return Looker(operator, stage)
+
+
+@pytest.mark.parametrize("route", pages.of_tenants())
+def test_a_page_for_tenants(route: str, stage: Stage, for_tenants: Looker) -> None:
+    assert for_tenants.look(pages.address(route, stage)) == []
+
+
+@pytest.mark.parametrize("app", pages.CONSOLE_APPS)
+def test_the_pages_of_an_app_in_the_console(app: str, stage: Stage, for_operators: Looker) -> None:
+    wrong = {}
+    for address in pages.in_console(app, stage):
+        asked = for_operators.page.request.get(stage.platform.url + address, max_redirects=0)
+        if asked.status != 403:  # the console does not offer it: rows are looked at, or not deleted
+            wrong[address] = for_operators.look(address, most_bytes=BYTES_OF_CONSOLE)
+    assert {address: found for address, found in wrong.items() if found} == {}
