@@ -212,13 +212,13 @@ async def measure(platform: process_set.ProcessSet, options: argparse.Namespace)
     demands = [int(one) for one in options.burst.split(",")]
     for _ in range(options.bursts):
         bursts.append(await bench.burst(min(options.burst_devices, options.sockets), demands))
-    await asyncio.to_thread(
+    jobs = await asyncio.to_thread(
         lambda: [
             world.submit(number, demand=options.sockets, over_selection=OVER_SELECTION)
             for number in range(options.rounds)
         ]
     )
-    await asyncio.to_thread(_all_open, options.rounds)
+    await asyncio.to_thread(wait_for_open, jobs)
     await asyncio.sleep(1.5)
     bench.said.clear()
     figures = await bench.closed(options.seconds, options.warm_up_s)
@@ -231,8 +231,8 @@ async def measure(platform: process_set.ProcessSet, options: argparse.Namespace)
         "paced_binds_per_s": paced["binds_per_s"],
         "paced_server_cpu_ms_per_bind": paced["server_cpu_ms_per_bind"],
         "paced_by_process": paced["by_process"],
-        "paced_p50_ms": _ms(waits, 0.5),
-        "paced_p99_ms": _ms(waits, 0.99),
+        "paced_p50_ms": ms(waits, 0.5),
+        "paced_p99_ms": ms(waits, 0.99),
         "burst_fill_s": round(statistics.median(fill for fill, _ in bursts), 3),
         "burst_fills_s": [round(fill, 3) for fill, _ in bursts],
         "rejected_accepts": sum(rejected for _, rejected in bursts),
@@ -246,7 +246,8 @@ async def measure(platform: process_set.ProcessSet, options: argparse.Namespace)
     }
 
 
-def _ms(waits: list[float], share: float) -> float:
+def ms(waits: list[float], share: float) -> float:
+    """Return the quantile ``share`` of sorted waits."""
     return round(waits[int(share * (len(waits) - 1))] * 1e3, 3) if waits else float("inf")
 
 
@@ -257,11 +258,13 @@ def _opened(jobs: list[Any]) -> dict[bytes, float]:
     return {str(identifier).encode(): at.timestamp() for identifier, at in rows}
 
 
-def _all_open(count: int) -> None:
+def wait_for_open(jobs: list[Any]) -> None:
+    """Return when the first round of each job asks for devices."""
     from jobs.models import Round
 
     until = time.monotonic() + 60.0
-    while Round.objects.filter(status=Round.Status.SELECTING).count() < count:
+    rounds = Round.objects.filter(job__in=jobs, status=Round.Status.SELECTING)
+    while rounds.count() < len(jobs):
         if time.monotonic() > until:
             raise SystemExit("the platform did not admit all jobs within a minute")
         time.sleep(0.1)
