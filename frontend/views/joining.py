@@ -88,6 +88,7 @@ def _count(request: HttpRequest) -> None:
 
 def _show(request: HttpRequest, shown: dict[str, Any], *, status: int = 200) -> HttpResponse:
     answer = render(request, "frontend/join.html", shown, status=status)
-    # The address of this page holds the secret.
-    answer.headers["Referrer-Policy"] = "no-referrer"
+    # The address of this page holds the secret: no other site learns it. (With "no-referrer" the
+    # browser would send the form with "Origin: null", which is refused as forged.)
+    answer.headers["Referrer-Policy"] = "same-origin"
     return answer

@@ -10,12 +10,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
 
+from propius import arrays
 from tests.e2e.browser import chromium
 from tests.e2e.browser.stage import PASSWORD, Stage
-
-
-def section(page: Page, heading: str | re.Pattern[str]):
-    return page.locator("section").filter(has=page.get_by_role("heading", name=heading, level=2))
 
 
 def test_signing_in_says_what_is_wrong_and_comes_to_the_page_that_was_asked_for(
@@ -64,6 +61,52 @@ def test_a_job_is_filled_in_tried_and_submitted(page: Page, stage: Stage) -> Non
     page.get_by_role("button", name="Cancel").first.click()
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.locator("#state .state")).to_have_text("Cancelled")
+
+
+def test_a_job_is_watched_live_and_its_model_taken_along(page: Page, stage: Stage) -> None:
+    job = stage.fleet.submit(rounds=4, demand=5, seconds=0.5, priority=5)
+    page.goto(f"{stage.platform.url}/jobs/{job}/")
+    expect(page.locator("html[data-live]")).to_be_attached()
+    page.evaluate("window.notReloaded = true")
+    expect(page.locator("#rounds tbody tr").first).to_be_visible()
+    expect(page.locator("#state .state")).to_have_text("Completed")
+    expect(page.locator("#figures dd").first).to_have_text(re.compile(r"^4\b"))
+    chart = page.get_by_role("group", name="Chart: Loss")
+    expect(chart.locator(".dot")).to_have_count(4)
+    chart.focus()
+    page.keyboard.press("End")
+    expect(chart.get_by_role("status")).to_contain_text("Round 4")
+    assert page.evaluate("window.notReloaded")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download version 4").click()
+    assert arrays.load(Path(download.value.path()))["weight"].shape == (8,)
+    page.get_by_role("button", name="Pin version 3").click()
+    expect(page.get_by_role("button", name="Unpin version 3")).to_be_visible()
+    expect(page.locator("#versions").get_by_text("pinned")).to_have_count(1)
+
+
+def test_a_job_is_drawn_over_another(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/jobs/{stage.finished}/")
+    chosen = page.get_by_label("Compare with")
+    other = chosen.locator("option").first.inner_text().split(" · ")[0]
+    page.get_by_role("button", name="Draw over it").click()
+    drawn = page.locator("#charts .drawn")
+    expect(drawn).to_contain_text(other)
+    chart = page.get_by_role("group", name="Chart: Loss")
+    expect(chart.locator(".curve")).to_have_count(2)
+    page.get_by_role("link", name=f"Leave {other} out").click()
+    expect(drawn).to_have_count(0)
+
+
+def test_a_constraint_is_typed_and_the_count_follows(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/devices/")
+    page.get_by_role("link", name="Which of them fit a constraint?").click()
+    page.get_by_label("Constraint").press_sequentially("memory_mb >= 1000000")
+    expect(page.locator("#fit")).to_contain_text(re.compile("^0 of"))
+    page.get_by_label("Constraint").fill("memory_mb >= ")
+    expect(page.get_by_role("alert")).to_contain_text("It cannot be counted")
+    page.get_by_label("Constraint").fill("os = linux and memory_mb >= 512")
+    expect(page.locator(".narrowing li")).to_have_count(3)
 
 
 def test_a_token_is_made_shown_once_used_and_revoked(page: Page, stage: Stage) -> None:

@@ -143,7 +143,7 @@ def test_who_is_invited_makes_an_account_and_joins_once(acme):
     assert [("link" in one, one["accepted_at"]) for one in listed] == [(False, None)]
     newcomer = Client()
     shown = newcomer.get(f"{link.path}?{link.query}")
-    assert (shown.status_code, shown.headers["Referrer-Policy"]) == (200, "no-referrer")
+    assert (shown.status_code, shown.headers["Referrer-Policy"]) == (200, "same-origin")
     assert "Join Acme" in shown.content.decode()
     form = {"invitation": link.query.split("=")[1], "username": "eve", "password": PASSWORD}
     joined = newcomer.post("/join/", form)
