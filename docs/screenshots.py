@@ -1,106 +1,192 @@
-"""Take the pictures of the README from a running platform, in headless Chromium.
+"""Take the pictures of docs/gallery.md and of the README, in headless Chromium.
 
-    python docs/screenshots.py --url http://127.0.0.1:8000 --user ada --out docs/images
+    python -m docs.screenshots                # about two minutes; needs requirements-dev.txt
 
-It signs in through the form and saves the overview, the first job in progress (or the newest job),
-and the devices, in light and dark, wide and 360 px. The password is read from PROPIUS_PASSWORD,
-else asked for. Chromium is Debian's; another one is named by PROPIUS_CHROMIUM.
+It starts a platform of its own with the stage of the browser tests (a tenant with months of rows,
+and a fleet at work), goes through its pages, and writes docs/images/*.webp and docs/gallery.md.
+Chromium is Debian's; another one is named by PROPIUS_CHROMIUM.
 """
 
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
+import base64
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+from tests.e2e.browser import chromium
+from tests.e2e.browser.stage import OPERATOR, PASSWORD, Stage
+from tests.e2e.running import RunningPlatform
+
+DOCS = Path(__file__).resolve().parent
+QUALITY = 80
+ROUNDS_SHOWN = 12
+HEAD = """# What it looks like
+
+Made by `python -m docs.screenshots` from the stage of the browser tests; do not edit. Each page is
+also looked at by those tests in light and dark, 1280 and 360 px wide.
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture; ``path`` may name jobs of the stage, ``at`` is what stands at the top."""
+
+    name: str
+    line: str
+    path: str
+    scheme: str = "light"
+    size: str = "wide"
+    console: bool = False
+    at: str = ""
+
+
+PICTURES = [
+    Picture(
+        "overview-wide-light",
+        "Overview: what the fleet does now, what trains, what needs attention.",
+        "/",
+    ),
+    Picture("overview-wide-dark", "The same in the dark.", "/", "dark"),
+    Picture(
+        "job-wide-light",
+        "A job in progress: its state in words, its figures, each metric by round.",
+        "/jobs/{running}/",
+    ),
+    Picture(
+        "job-devices-light",
+        "Further down: the devices of the round, model versions to pin and download.",
+        "/jobs/{running}/",
+        at="#devices",
+    ),
+    Picture(
+        "job-rounds-dark",
+        "Rounds as a timeline: who was late, who failed and why.",
+        "/jobs/{running}/",
+        "dark",
+        at="#rounds",
+    ),
+    Picture(
+        "compare-wide-light",
+        "Two jobs drawn over each other, round by round.",
+        "/jobs/{finished}/?compare={other}",
+        at="#charts",
+    ),
+    Picture("jobs-wide-light", "All jobs, by state and by name.", "/jobs/"),
+    Picture(
+        "new-job-wide-light",
+        "A new job: the form and the job file in step, and a dry run.",
+        "/jobs/new/?clone={finished}",
+    ),
+    Picture("devices-wide-light", "Devices: pools, what devices are like, enrolment.", "/devices/"),
+    Picture(
+        "eligible-wide-dark",
+        "How many devices fit a constraint, term by term as it is typed.",
+        "/devices/eligible/?q=memory_mb >= 4096 and os in linux, android",
+        "dark",
+    ),
+    Picture("usage-wide-light", "Usage by day, job and member, against the quota.", "/usage/"),
+    Picture(
+        "tokens-wide-light", "API tokens: shown once, with their last use.", "/settings/tokens/"
+    ),
+    Picture("audit-wide-dark", "The audit log.", "/settings/audit/", "dark"),
+    Picture("overview-phone-light", "On a phone: the overview.", "/", size="phone"),
+    Picture("job-phone-dark", "On a phone: a job.", "/jobs/{running}/", "dark", "phone"),
+    Picture("devices-phone-light", "On a phone: the devices.", "/devices/", size="phone"),
+    Picture("console-wide-light", "The operators' console.", "/admin/", console=True),
+    Picture(
+        "policy-wide-light",
+        "The sharing policy: its history, each row to be chosen again.",
+        "/admin/scheduling/sharingpolicy/",
+        console=True,
+    ),
+    Picture(
+        "waiting-wide-dark",
+        "Why each job waits, across all tenants.",
+        "/admin/scheduling/waitingjob/",
+        "dark",
+        console=True,
+    ),
 ]
-SIZES = {"wide": (1280, 860), "phone": (360, 740)}
 
 
 def main() -> None:
-    """Parse the command line and take the pictures."""
+    """Start the stage, take the pictures, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--user", required=True)
-    parser.add_argument("--job", help="id of the job to show; default: the first in progress")
-    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--out", type=Path, default=DOCS / "images")
     parser.add_argument("--only", help="one picture, such as job-wide-light")
-    parser.add_argument("--whole", action="store_true", help="the whole page, not one screen")
     given = parser.parse_args()
-    password = os.environ.get("PROPIUS_PASSWORD") or getpass.getpass(f"Password of {given.user}: ")
     given.out.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("PROPIUS_CHROMIUM", "/usr/bin/chromium"), args=FLAGS
-        )
-        for scheme in ("light", "dark"):
-            for size in SIZES:
-                shoot(browser, given, password, scheme, size)
-        browser.close()
+    expect.set_options(timeout=chromium.PATIENCE_MS)
+    with tempfile.TemporaryDirectory(prefix="propius-pictures-") as folder:
+        platform = RunningPlatform(Path(folder) / "home")
+        try:
+            stage = Stage(platform.start(), Path(folder))
+            with chromium.launched() as browser:
+                shoot(browser, stage.start(), given.out, given.only)
+            stage.stop()
+        finally:
+            platform.stop()
+            platform.remove()
+    if not given.only:
+        (DOCS / "gallery.md").write_text(gallery())
 
 
-def shoot(
-    browser: Browser, given: argparse.Namespace, password: str, scheme: str, size: str
-) -> None:
-    """Sign in with one colour scheme and size, and save each page."""
-    wanted = [f"{name}-{size}-{scheme}" for name in ("overview", "job", "devices", "jobs")]
-    if given.only and given.only not in wanted:
-        return
-    width, height = SIZES[size]
-    page = browser.new_page(
-        viewport={"width": width, "height": height},
-        device_scale_factor=2 if size == "phone" else 1,
-        color_scheme=scheme,  # type: ignore[arg-type]
+def shoot(browser: Browser, stage: Stage, out: Path, only: str | None) -> None:
+    """Take every picture, or one."""
+    stage.fleet.wait_for_round(stage.running, number=ROUNDS_SHOWN)
+    doors = {False: member(browser, stage), True: operator(browser, stage)}
+    for one in PICTURES:
+        if only in (None, one.name):
+            page = doors[one.console].new_page()
+            take(page, one, stage, out / f"{one.name}.webp")
+            page.close()
+
+
+def member(browser: Browser, stage: Stage) -> BrowserContext:
+    """Sign the tenant's owner in."""
+    context = browser.new_context()
+    chromium.sign_in(context.new_page(), stage.platform.url, stage.owner, PASSWORD)
+    return context
+
+
+def operator(browser: Browser, stage: Stage) -> BrowserContext:
+    """Sign the operator in."""
+    context = browser.new_context()
+    chromium.sign_in_to_console(context.new_page(), stage.platform.url, OPERATOR, PASSWORD)
+    return context
+
+
+def take(page: Page, one: Picture, stage: Stage, file: Path) -> None:
+    """Open a page, wait until it is live and drawn, and save what the window shows."""
+    page.set_viewport_size(chromium.PHONE if one.size == "phone" else chromium.WIDE)
+    page.emulate_media(color_scheme=one.scheme)  # type: ignore[arg-type]
+    path = one.path.format(
+        running=stage.running, finished=stage.finished[0], other=stage.finished[1]
     )
-    sign_in(page, given.url, given.user, password)
-    addresses = {"overview": "/", "jobs": "/jobs/", "devices": "/devices/"}
-    addresses["job"] = job_address(page, given)
-    for name, address in addresses.items():
-        picture = f"{name}-{size}-{scheme}"
-        if given.only in (None, picture):
-            page.goto(given.url + address)
-            settle(page)
-            page.screenshot(path=given.out / f"{picture}.png", full_page=given.whole)
-            print(given.out / f"{picture}.png")
-    page.close()
-
-
-def sign_in(page: Page, url: str, user: str, password: str) -> None:
-    """Sign in through the form."""
-    page.goto(f"{url}/sign-in/")
-    page.fill("#id_username", user)
-    page.fill("#id_password", password)
-    page.click("button.main")
-    page.wait_for_url(f"{url}/")
-
-
-def job_address(page: Page, given: argparse.Namespace) -> str:
-    """Return the path of the job to show."""
-    if given.job:
-        return f"/jobs/{given.job}/"
-    page.goto(f"{given.url}/jobs/?state=active")
-    if not page.locator("#list a").count():
-        page.goto(f"{given.url}/jobs/")
-    return page.locator("#list th a").last.get_attribute("href") or "/jobs/"
-
-
-def settle(page: Page) -> None:
-    """Wait until the page is live and its charts are drawn."""
+    page.goto(stage.platform.url + path)
     if page.locator("[ws-connect]").count():
-        page.wait_for_selector("html[data-live]")
-    page.wait_for_timeout(600)
+        expect(page.locator("html[data-live]")).to_be_attached()
+    if one.at:
+        page.locator(one.at).evaluate("one => one.scrollIntoView()")
+    page.evaluate(chromium.DRAWN)
+    # WebP, which Playwright's own pictures cannot be: a third of a PNG's bytes.
+    session = page.context.new_cdp_session(page)
+    shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
+    file.write_bytes(base64.b64decode(shot["data"]))
+    print(f"{file} {file.stat().st_size // 1000} kB")
+
+
+def gallery() -> str:
+    """Return the page, a line for each picture."""
+    parts = [HEAD]
+    for one in PICTURES:
+        width = ' width="270"' if one.size == "phone" else ""
+        parts.append(f'{one.line}\n\n<img src="images/{one.name}.webp" alt="{one.line}"{width}>\n')
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

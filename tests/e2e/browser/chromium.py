@@ -23,6 +23,9 @@ FLAGS = [
 ]
 WIDE: ViewportSize = {"width": 1280, "height": 860}
 PHONE: ViewportSize = {"width": 360, "height": 740}
+PATIENCE_MS = 60_000
+"""Only a page that never comes ends a wait, however busy the machine is."""
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @contextmanager

@@ -10,16 +10,13 @@ from tests.e2e.browser import chromium
 from tests.e2e.browser.stage import OPERATOR, PASSWORD, Stage
 from tests.e2e.running import RunningPlatform
 
-PATIENCE_MS = 60_000
-"""Only a page that never comes ends a test, however busy the machine is."""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without a Chromium there is nothing to look with."""
     missing = pytest.mark.skip(reason="no chromium on the PATH; apt install chromium")
     for item in items:
         if "tests/e2e/browser" in str(item.path):
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(600))
             if chromium.PATH is None:
                 item.add_marker(missing)
 
@@ -35,7 +32,7 @@ def stage(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=chromium.PATIENCE_MS)
     with chromium.launched() as browser:
         yield browser
 
@@ -58,7 +55,7 @@ def operator(browser: Browser, stage: Stage) -> Iterator[BrowserContext]:
 
 def _context(browser: Browser, **options: Any) -> BrowserContext:
     context = browser.new_context(viewport=chromium.WIDE, **options)
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(chromium.PATIENCE_MS)
     return context
 
 

@@ -34,9 +34,7 @@ def of_tenants() -> list[str]:
 def address(route: str, stage: Stage) -> str:
     """The address of a page for tenants."""
     path = "/" + route
-    arguments = {
-        "<uuid:job_id>": stage.running,
-    }
+    arguments = {"<uuid:job_id>": stage.running, "<uuid:device_id>": stage.device}
     for name, value in arguments.items():
         path = path.replace(name, value)
     assert "<" not in path, f"{route}: say what stands for its argument"

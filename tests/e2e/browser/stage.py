@@ -30,13 +30,14 @@ class Stage:
         )  # fmt: skip
         platform.manage("provision", "--operator", OPERATOR, "--password", PASSWORD)
         self.fleet = Fleet(platform, folder, slug=SLUG, count=DEVICES)
-        self.finished = self._first("/jobs?status=completed")
+        self.finished = [str(one["id"]) for one in self._all("/jobs?status=completed")]
         self.parameters = self.fleet.client.upload_parameters(
             save({"weight": np.zeros(8, dtype=np.float32)})
         )
         for one in self._all("/jobs?status=submitted") + self._all("/jobs?status=running"):
             # What the seed leaves open asks for devices that are not there.
             self.call("POST", f"/jobs/{one['id']}/cancel")
+        self.device = str(self._all("/devices")[0]["id"])
         invited = self.call("POST", "/invitations", {"name": "Eve", "role": "viewer"})
         self.invitation = invited["link"].split("invitation=")[1]
         self.call("POST", "/tokens", {"name": "nightly"})
@@ -70,6 +71,3 @@ class Stage:
 
     def _all(self, path: str) -> list[dict[str, Any]]:
         return list(self.call("GET", path)["results"])
-
-    def _first(self, path: str) -> str:
-        return str(self._all(path)[0]["id"])

@@ -36,7 +36,6 @@ AXE = """async ([rules, tags, theirs]) => {
   }));
   return found.filter(one => one.at);
 }"""
-DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SIX_OF_EACH = """document.querySelectorAll(
   "tr:nth-child(n+7), tbody:nth-of-type(n+7), li:nth-child(n+7)").forEach(one => one.remove())"""
 """Rows of a table or list are alike: six tell what a hundred do, in a hundredth of the time."""
@@ -77,7 +76,7 @@ class Looker:
         page.evaluate(AXE_SCRIPT)
         for size in (chromium.PHONE, chromium.WIDE):
             page.set_viewport_size(size)
-            page.evaluate(DRAWN)
+            page.evaluate(chromium.DRAWN)
             across = page.evaluate("document.documentElement.scrollWidth")
             if size == chromium.PHONE and across > size["width"]:
                 wrong.append(f"{across} px wide at {size['width']} px")

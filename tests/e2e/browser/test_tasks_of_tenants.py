@@ -86,7 +86,7 @@ def test_a_job_is_watched_live_and_its_model_taken_along(page: Page, stage: Stag
 
 
 def test_a_job_is_drawn_over_another(page: Page, stage: Stage) -> None:
-    page.goto(f"{stage.platform.url}/jobs/{stage.finished}/")
+    page.goto(f"{stage.platform.url}/jobs/{stage.finished[0]}/")
     chosen = page.get_by_label("Compare with")
     other = chosen.locator("option").first.inner_text().split(" · ")[0]
     page.get_by_role("button", name="Draw over it").click()
