@@ -169,7 +169,7 @@ async def measure(
     (during, beside), true = await asyncio.gather(
         bench.paced(*pace), dashboards.watched(options.changes)
     )
-    sent = {key: value - sent[key] for key, value in _sums(dashboards).items()}
+    sent = _sums(dashboards) - sent
     await asyncio.gather(*(page.close() for page in dashboards.all()))
     after, again = await bench.paced(*pace)
     for one in fleet:
@@ -194,7 +194,7 @@ async def measure(
 def _share(figures: Figures, process: str) -> float:
     """CPU seconds of a process by second."""
     ms_a_bind: float = figures["by_process"].get(process, 0.0)
-    return round(ms_a_bind * figures["binds_per_s"] / 1e3, 3)
+    return round(ms_a_bind * float(figures["binds_per_s"]) / 1e3, 3)
 
 
 def _sums(dashboards: Dashboards) -> Counter[str]:
