@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 
+from jobs import constraints
 from jobs.models import Artifact, Job
 from propius import codec
-from propius.adaptive import allowed_codecs
 from propius.strategies import CONTROL
 from propius.tensors import TensorInfo
 
@@ -49,8 +49,7 @@ def controls(model: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
 
 def codecs(job: Job) -> list[str]:
     """Return the codecs that updates of ``job`` may be in, its own first."""
-    adaptive = job.spec["workload"].get("adaptive") or {}
-    return allowed_codecs(job.spec["codec"], adaptive.get("codecs", []))
+    return constraints.codecs(job.spec)
 
 
 def given(job: Job) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from core import hints, knobs
 from core.errors import PropiusError
 from core.ids import uuid7
 from gateway import offers
-from gateway.details import Details, assignment
+from gateway.details import Details, of_held
 from gateway.events import Bound, NothingToBind
 from gateway.idle import UNTRIED
 from gateway.leases import Leases
@@ -268,7 +268,11 @@ def _committed(
         for one in bindings
         if done.outcomes[one.assignment_id] == "assigned"
     }
-    told = details.of_new(assigned, done.windows, now=now)
+    workloads = {
+        one.assignment_id: grant.ask.one.profile.workloads
+        for grant, one in zip(grants, bindings, strict=True)
+    }
+    told = details.of_new(assigned, done.windows, workloads, now=now)
     leaves.refresh(now=now)
     settlements = []
     for grant, one in zip(grants, bindings, strict=True):
@@ -278,7 +282,7 @@ def _committed(
             # Bound by an earlier try of this very commit, or to a session that broke off.
             held = jobs.selectors.assignment_for_device(one.device_id)
             if held is not None:
-                told[identifier] = assignment(held, now=now)
+                told[identifier] = of_held(held, workloads[one.assignment_id], now=now)
                 outcome = "assigned" if held.id == one.assignment_id else "busy"
         if identifier in told:
             who = grant.ask.one

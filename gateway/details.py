@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -12,12 +12,15 @@ import aggregation.selectors
 import jobs.selectors
 from aggregation import tickets
 from core import knobs
+from jobs import constraints
 from jobs.models import Round
 from jobs.selectors import AssignmentDetail
 from jobs.services import Window
 from propius import wire
 
 MAX_ROUNDS = 1_000
+Workloads = Mapping[str, list[str]]
+"""What a device's hello says that it can run, by kind."""
 
 
 class Details:
@@ -28,12 +31,17 @@ class Details:
     """
 
     def __init__(self) -> None:
-        self._rounds: dict[UUID, tuple[wire.Assignment, float, int]] = {}
+        self._rounds: dict[UUID, tuple[wire.Assignment, float, int, list[str]]] = {}
 
     def of_new(
-        self, assigned: Mapping[UUID, UUID], windows: Mapping[UUID, Window], *, now: datetime
+        self,
+        assigned: Mapping[UUID, UUID],
+        windows: Mapping[UUID, Window],
+        workloads: Mapping[UUID, Workloads],
+        *,
+        now: datetime,
     ) -> dict[str, wire.Assignment]:
-        """Return the messages of new assignments, given by their rounds."""
+        """Return the messages of new assignments, given by their rounds; each to its device's."""
         missing = {
             key: one
             for key, one in assigned.items()
@@ -46,7 +54,8 @@ class Details:
         for identifier, round_id in assigned.items():
             if round_id not in self._rounds:
                 continue  # deleted since
-            alike, execution_s, _ = self._rounds[round_id]
+            alike, execution_s, _, codecs = self._rounds[round_id]
+            alike = in_codec_of(alike, codecs, workloads[identifier])
             if round_id not in lefts:
                 lefts[round_id] = _left_s(windows[round_id], execution_s, now)
             told[str(identifier)] = msgspec.structs.replace(
@@ -65,7 +74,8 @@ class Details:
         for row in rows.values():
             alike = assignment(row, now=now)
             execution_s = row.spec["rounds"]["deadline_s"]
-            self._rounds[row.round_id] = (alike, execution_s, row.base_version)
+            codecs = constraints.codecs(row.spec)
+            self._rounds[row.round_id] = (alike, execution_s, row.base_version, codecs)
 
 
 def _left_s(window: Window, execution_s: float, now: datetime) -> float:
@@ -73,6 +83,33 @@ def _left_s(window: Window, execution_s: float, now: datetime) -> float:
     if window.status == Round.Status.SELECTING:
         left_s += execution_s
     return max(0.0, left_s)
+
+
+def in_codec_of(
+    told: wire.Assignment, codecs: Sequence[str], workloads: Workloads
+) -> wire.Assignment:
+    """Return the message in the first of the job's codecs that a device knows.
+
+    One that says nothing of codecs is told the job's own: if it does not know that, it declines.
+    """
+    said = workloads.get(constraints.CODECS)
+    if said is None:
+        return told
+    known = {*said, constraints.EVERYONES}
+    chosen = next((one for one in codecs if one in known), told.codec)
+    adaptive = told.workload.get("adaptive")
+    workload = told.workload
+    if adaptive and not known.issuperset(adaptive["codecs"]):
+        spoken = [one for one in adaptive["codecs"] if one in known]
+        workload = {**workload, "adaptive": {**adaptive, "codecs": spoken}}
+    if chosen == told.codec and workload is told.workload:
+        return told
+    return msgspec.structs.replace(told, codec=chosen, workload=workload)
+
+
+def of_held(detail: AssignmentDetail, workloads: Workloads, *, now: datetime) -> wire.Assignment:
+    """Return the message of what a device holds already."""
+    return in_codec_of(assignment(detail, now=now), constraints.codecs(detail.spec), workloads)
 
 
 def assignment(detail: AssignmentDetail, *, now: datetime) -> wire.Assignment:

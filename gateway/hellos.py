@@ -7,7 +7,6 @@ import json
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.utils import timezone
 
@@ -40,7 +39,7 @@ class Hellos:
         self._connecting = Gathering[clients.services.Hello, Found](
             lambda many: threads.rows(lambda: _connected(many), patience_s=10.0)
         )
-        self.held = Gathering[UUID, wire.Assignment | None](
+        self.held = Gathering[clients.services.Connected, wire.Assignment | None](
             lambda many: threads.rows(lambda: _held(many))
         )
 
@@ -83,7 +82,7 @@ async def check(one: Connection, do: todo.Verify) -> None:
         older = hub.registry.enter(one)
         if older is not None:
             await older.settled()
-        held = await hub.hellos.held.ask(known.device_id)
+        held = await hub.hellos.held.ask(known)
         await hub.software.known()
     except PropiusError as error:
         one.feed(ev.HelloRefused(error.code, error.detail, error.errors))
@@ -122,7 +121,12 @@ def _connected(
     return clients.services.connect_many(hellos=hellos, now=timezone.now())
 
 
-def _held(device_ids: Sequence[UUID]) -> list[wire.Assignment | None]:
+def _held(devices: Sequence[clients.services.Connected]) -> list[wire.Assignment | None]:
     now = timezone.now()
-    found = jobs.selectors.assignments_for_devices(device_ids)
-    return [details.assignment(found[one], now=now) if one in found else None for one in device_ids]
+    found = jobs.selectors.assignments_for_devices([one.device_id for one in devices])
+    return [
+        details.of_held(found[one.device_id], one.workloads, now=now)
+        if one.device_id in found
+        else None
+        for one in devices
+    ]

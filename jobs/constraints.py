@@ -13,8 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from propius import constraints
+from propius import adaptive, constraints
 
+CODECS = "codec"
+"""The kind of workload under which a device names the codecs that it knows."""
+EVERYONES = "fp32"
+"""The codec that every device knows: tensors as they are."""
 PROGRAM_FORMAT = "1"
 WITH_FROZEN = PROGRAM_FORMAT + "+frozen"
 """What a device says that can keep tensors beside the parameters, by digest."""
@@ -51,12 +55,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All jobs with equal public constraints, workload requirement and pools."""
+    """All jobs with equal public constraints, workload requirement, pools and codecs.
+
+    Of ``codecs`` a device must know one; without any, those that all devices know will do.
+    """
 
     id: str
     conditions: Mapping[str, Any]
     workload: tuple[str, str]
     pools: frozenset[str]
+    codecs: frozenset[str] = frozenset()
     _parsed: constraints.Constraint = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +76,13 @@ class Group:
         return (
             profile.pool_id in self.pools
             and name in profile.workloads.get(kind, ())
+            and self._can_send(profile.workloads.get(CODECS))
             and constraints.matches(self._parsed, profile.attributes)
         )
+
+    def _can_send(self, known: list[str] | None) -> bool:
+        # A device of an older kind says nothing of codecs, and declines what it does not know.
+        return not self.codecs or known is None or not self.codecs.isdisjoint(known)
 
     @staticmethod
     def of(effective: Mapping[str, Any]) -> Group:
@@ -80,6 +93,7 @@ class Group:
             conditions=effective["conditions"],
             workload=(kind, name),
             pools=frozenset(effective["pools"]),
+            codecs=frozenset(effective.get("codecs", ())),
         )
 
 
@@ -98,11 +112,19 @@ def effective(spec: Mapping[str, Any], pools: Iterable[str]) -> dict[str, Any]:
         needs = ["program", _program_format(spec)]
     else:
         needs = [workload["kind"], workload["handler"]]
-    return {
+    found = {
         "conditions": dict(spec["constraints"]["public"]),
         "workload": needs,
         "pools": sorted(pools),
     }
+    allowed = codecs(spec)
+    return found if EVERYONES in allowed else found | {"codecs": sorted(allowed)}
+
+
+def codecs(spec: Mapping[str, Any]) -> list[str]:
+    """Return the codecs that a job's updates may be in, its own first and then the best first."""
+    adapted = (spec["workload"].get("adaptive") or {}).get("codecs", [])
+    return adaptive.allowed_codecs(spec["codec"], [*spec.get("codec_fallbacks", []), *adapted])
 
 
 def _program_format(spec: Mapping[str, Any]) -> str:

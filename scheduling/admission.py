@@ -138,10 +138,16 @@ def judge(job: Job, found: Eligible, quota: TenantQuota | None, *, now: datetime
             bound = {"used": over.used, "allowed": over.allowed}
             return Verdict(numbers | bound, code=over.code, text=over.text)
     if found.day < least:
-        some = f"{found.day} devices that meet the constraints were there in the last day"
+        codecs = job.spec["effective"].get("codecs")
+        fit = "meet the constraints"
+        advice = "Relax the constraints"
+        if codecs:
+            fit += f" and know one of the job's codecs ({', '.join(codecs)})"
+            advice = "Allow more in codec_fallbacks, relax the constraints"
         text = (
-            f"{some} ({found.known} known, {found.online} online now); each round asks for "
-            f"at least {least}. Relax the constraints or lower rounds.demand or rounds.min_demand"
+            f"{found.day} devices that {fit} were there in the last day ({found.known} known, "
+            f"{found.online} online now); each round asks for at least {least}. {advice} or lower "
+            "rounds.demand or rounds.min_demand"
         )
         return Verdict(numbers, code=FLEET[found.known > 0], text=text)
     return Verdict(numbers, demand=granted)

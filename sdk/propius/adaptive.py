@@ -176,16 +176,24 @@ def faults(adaptive: Adaptive, *, codec: str, known: Sequence[str], batch_size: 
     """Return what is wrong with a job's block, by field below it; ``known`` are all codecs."""
     if adaptive.min_batch is not None and adaptive.min_batch > batch_size:
         return {"min_batch": f"{adaptive.min_batch} is above train.batch_size ({batch_size})"}
-    alike = [one for one in known if sends_differences(one) == sends_differences(codec)]
+    fit = alike(codec, known)
     for index, name in enumerate(adaptive.codecs):
-        if name not in alike:
-            return {
-                f"codecs.{index}": (
-                    f"{name!r} cannot stand beside the codec {codec!r}; allowed, since they are"
-                    f" alike in sending differences or not: {', '.join(alike)}"
-                )
-            }
+        if name not in fit:
+            return {f"codecs.{index}": unlike(name, codec, fit)}
     return {}
+
+
+def alike(codec: str, known: Sequence[str]) -> list[str]:
+    """Return the codecs that may stand beside ``codec``: one sum holds the updates of both."""
+    return [one for one in known if sends_differences(one) == sends_differences(codec)]
+
+
+def unlike(name: str, codec: str, allowed: Sequence[str]) -> str:
+    """Say that one codec may not stand beside the other."""
+    return (
+        f"{name!r} cannot stand beside the codec {codec!r}; allowed, since they are"
+        f" alike in sending differences or not: {', '.join(allowed)}"
+    )
 
 
 def normalise(workload: dict[str, Any], *, corrects: bool) -> None:

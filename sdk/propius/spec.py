@@ -55,7 +55,8 @@ class JobSpec(Section, frozen=True, kw_only=True):
     """One job, as submitted.
 
     ``frozen`` are parameters that the program needs too and that no device trains (the base of a
-    LoRA): a device fetches them once and keeps them by their digest.
+    LoRA): a device fetches them once and keeps them by their digest. A device that does not know
+    ``codec`` uses the first of ``codec_fallbacks`` that it knows, or is not offered the job.
     """
 
     schema: Literal[1]
@@ -68,6 +69,7 @@ class JobSpec(Section, frozen=True, kw_only=True):
     constraints: Constraints = Constraints()
     strategy: AnyStrategy = FedAvg()
     codec: CodecName = "fp32"
+    codec_fallbacks: Annotated[list[CodecName], Meta(max_length=9)] = []
     privacy: Privacy | None = None
     retention: Retention = Retention()
     pools: Annotated[list[Name], Meta(max_length=50)] = []
@@ -110,6 +112,8 @@ def normalised(spec: JobSpec) -> dict[str, Any]:
     if isinstance(spec.strategy, Scaffold):
         plain["workload"]["train"]["control_variates"] = True
     adaptive.normalise(plain["workload"], corrects=isinstance(spec.strategy, FedProx | FedNova))
+    if not spec.codec_fallbacks:
+        del plain["codec_fallbacks"]
     # What older SDKs do not know is told only where it is used.
     unsaid = {"decay": 1.0, "schedule": "constant", "control_variates": False}
     for name, default in unsaid.items():
@@ -138,6 +142,10 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
     errors |= _check_controls(spec)
     if spec.frozen is not None and not isinstance(spec.workload, ProgramWorkload):
         errors["frozen"] = "it needs workload.kind program, which says what is trained"
+    alike = adaptive.alike(spec.codec, get_args(CodecName))
+    for index, name in enumerate(spec.codec_fallbacks):
+        if name not in alike:
+            errors[f"codec_fallbacks.{index}"] = adaptive.unlike(name, spec.codec, alike)
     if spec.driven:
         errors |= _check_driven(spec)
     if isinstance(spec.strategy, FedBuff):
@@ -160,6 +168,7 @@ def _check_query(spec: JobSpec) -> dict[str, str]:
     told = {
         "strategy.name": (spec.strategy == FedAvg(), "answers are summed; leave strategy out"),
         "codec": (spec.codec == "fp32", "answers are sent as they are; leave codec out"),
+        "codec_fallbacks": (not spec.codec_fallbacks, "answers are sent as they are; leave it out"),
         "privacy": (spec.privacy is None, "noise is for training only"),
         "evaluation.every": (spec.evaluation.every == 0, "there is no model to evaluate"),
     }
@@ -226,6 +235,7 @@ def _check_controls(spec: JobSpec) -> dict[str, str]:
             f"{chosen.population}; at least rounds.demand ({spec.rounds.demand}) is allowed",
         ),
         "codec": (spec.codec == "fp32", f"{spec.codec}; fp32 is allowed"),
+        "codec_fallbacks": (not spec.codec_fallbacks, "every device knows fp32; leave it out"),
         "max_update_norm": (spec.max_update_norm is None, "updates are two groups; leave it out"),
         "workload.adaptive": (workload.adaptive is None, "work is not planned; leave it out"),
         "workload.train.optimizer": (train.optimizer == "sgd", f"{train.optimizer}; allowed: sgd"),

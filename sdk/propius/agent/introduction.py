@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 from propius import __version__, wire
 from propius.agent import attributes, identity
 from propius.agent.device import Device
+from propius.sections import CodecName
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,6 @@ def of(device: Device, overrides: Mapping[str, wire.Scalar]) -> Introduction:
         device=device.enrolment.device,
         sdk=f"propius-python/{__version__}",
         attributes=attributes.collect(device.home, schema, overrides),
-        workloads=device.workloads.offered(),
+        workloads=device.workloads.offered() | {"codec": list(get_args(CodecName))},
         sign=identity.load_key(device.home).sign,
     )

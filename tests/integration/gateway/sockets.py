@@ -86,6 +86,7 @@ class FakeDevice:
         self.application = application
         self.key = key
         self.id = identifier
+        self.workloads = {"handler": ["train"]}
 
     def hello(self, challenge: wire.Challenge, **changes: Any) -> wire.Hello:
         fields = {
@@ -94,7 +95,7 @@ class FakeDevice:
             "signature": self.key.sign(wire.proof(challenge.nonce, self.id)).hex(),
             "sdk": "test 1",
             "attributes": {"cpu_score": 3},
-            "workloads": {"handler": ["train"]},
+            "workloads": self.workloads,
         }
         return wire.Hello(**(fields | changes))
 

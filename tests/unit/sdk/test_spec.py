@@ -253,10 +253,24 @@ def test_what_cannot_adapt_is_named(block: dict[str, Any], field: str, words: st
     assert words in found[f"workload.adaptive.{field}"]
 
 
+def test_fallbacks_of_the_codec_are_alike_and_only_kept_where_they_are_used() -> None:
+    raw = changed("codec_fallbacks", ["bf16", "fp32"])
+    raw["codec"] = "int8"
+    assert spec.normalised(spec.parse(raw))["codec_fallbacks"] == ["bf16", "fp32"]
+    raw["codec"] = "delta-int8"
+    found = faults(raw)
+    assert list(found) == ["codec_fallbacks.0", "codec_fallbacks.1"]
+    assert (
+        "'bf16' cannot stand beside the codec 'delta-int8'; allowed" in found["codec_fallbacks.0"]
+    )
+    assert "codec_fallbacks" not in spec.normalised(spec.parse(JOB))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
         ("strategy", {"name": "median"}, "of a query: answers are summed"),
+        ("codec_fallbacks", ["fp16"], "of a query: answers are sent as they are"),
         ("codec", "fp16", "of a query: answers are sent as they are"),
         ("evaluation", {"every": 1}, "of a query: there is no model"),
     ],
