@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frontend import words
+from frontend import explanation, words
 from scheduling.dry_run import DryRun
 from scheduling.eligibility import Fitting
 
@@ -24,6 +24,9 @@ def facts(found: DryRun) -> list[tuple[str, str]]:
     shown.append(("Devices that fit", eligible(fits)))
     if found.decision in ("admitted", "invalid"):
         shown.append(("First round", _first_round(found)))
+    if found.refusals:
+        of = "Of your jobs that ask for the same data, in the last three hours: "
+        shown.append(("Refused", of + explanation.refused(found.refusals)))
     return shown
 
 

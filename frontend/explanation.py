@@ -38,7 +38,7 @@ def facts(found: Explanation) -> list[tuple[str, str]]:
         return []
     shown = [("Devices", _devices(found)), ("Place", _place(found)), ("Likely", _likely(found))]
     if found.refusals:
-        shown.insert(1, ("Refused", _refused(found.refusals)))
+        shown.insert(1, ("Refused", refused(found.refusals)))
     if found.tenant is not None:
         shown.append(("Your share", _share(found.tenant)))
     return shown
@@ -54,7 +54,8 @@ def _devices(found: Explanation) -> str:
     )
 
 
-def _refused(refusals: Sequence[Refusal]) -> str:
+def refused(refusals: Sequence[Refusal]) -> str:
+    """Say why devices refused, and how many."""
     parts = []
     for one in refusals[:SHOWN]:
         many = "a few devices" if one.devices is None else words.count(one.devices, "device")

@@ -18,12 +18,14 @@ from core.errors import Unprocessable
 from jobs import services as job_services
 from jobs.constraints import Group, Profile
 from jobs.models import Assignment, Job
-from scheduling import admission, census, eligibility, quotas, supply
+from scheduling import admission, census, eligibility, explaining, quotas, refusals, supply
 from scheduling.admission import FLEET, QUOTA, Verdict
 from scheduling.eligibility import Fitting
+from scheduling.explaining import Refusal
 from tenants.scopes import system_scope
 
 RATE_WINDOW_S = 3_600
+JOBS_LOOKED_AT = 50
 Decision = Literal["invalid", "admitted", "queued", "rejected"]
 
 
@@ -34,6 +36,8 @@ class DryRun:
     ``fitting`` is None where the constraints themselves cannot be read. ``granted`` devices a
     round may ask for, ``target`` would be bound; ``fill_s`` is the time until that many are
     there, if nobody goes first; None if no device that fits has checked in during the last hour.
+    ``refusals`` tell how devices found their data when the tenant's newest jobs asked for the same:
+    what is on a device is judged there, so nobody knows before one has been asked.
     """
 
     decision: Decision
@@ -45,6 +49,7 @@ class DryRun:
     granted: int = 0
     target: int = 0
     fill_s: float | None = None
+    refusals: tuple[Refusal, ...] = ()
 
 
 def rehearse(
@@ -78,6 +83,7 @@ def rehearse(
         granted=granted,
         target=target,
         fill_s=_fill_s(group, target - max(0, fits.online.least - busy)),
+        refusals=_refusals(job, now),
     )
 
 
@@ -128,6 +134,25 @@ def _of_fleet(verdict: Verdict, fits: Fitting) -> str:
         f"({fits.known.text} known, {fits.online.text} online now); each round asks for at least "
         f"{verdict.numbers['least']}"
     )
+
+
+def _refusals(job: Job, now: datetime) -> tuple[Refusal, ...]:
+    """Return why devices found of late that their data is not what this job needs."""
+    newest = Job.objects.filter(tenant_id=job.tenant_id).order_by("-id")[:JOBS_LOOKED_AT]
+    alike = [one.id for one in newest.only("id", "spec") if _asked(one) == _asked(job)]
+    try:
+        found = refusals.count(*alike, since=now - refusals.AT_MOST, now=now)
+    except redis.RedisError:
+        return ()
+    return explaining.told_refusals(
+        job, {code: devices for code, devices in found.items() if code.split(".")[0] == "dataset"}
+    )
+
+
+def _asked(job: Job) -> tuple[object, object]:
+    """Return what the job asks of a device's data."""
+    workload = job.spec["workload"]
+    return workload.get("dataset"), workload.get("needs")
 
 
 def _fill_s(group: Group, wanted: int) -> float | None:

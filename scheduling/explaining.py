@@ -156,7 +156,9 @@ def _for_devices(
         rounds_ahead=len(found) if ordered else 0,
         slots_ahead=slots if ordered else 0,
         ahead_by_priority=sum(one.rule == "priority" for one in found) if ordered else 0,
-        refusals=_refusals(job, round_, now, everything),
+        refusals=told_refusals(
+            job, refusals.count(job.id, since=round_.opened_at, now=now), everything=everything
+        ),
         named=tuple(one for one in found if everything or one.tenant == job.tenant.slug),
         policy=policy.name,
         rule=rule_of(policy.name, policy.parameters),
@@ -164,9 +166,10 @@ def _for_devices(
     )
 
 
-def _refusals(job: Job, round_: Round, now: datetime, everything: bool) -> tuple[Refusal, ...]:
+def told_refusals(
+    job: Job, found: Mapping[str, int], *, everything: bool = False
+) -> tuple[Refusal, ...]:
     """Return why devices refused, the most frequent reason first; small counts in no order."""
-    found = refusals.count(job.id, since=round_.opened_at, now=now)
     asked = set(job.spec["effective"]["pools"])
     own = {str(one.id) for one in client_selectors.pools_for(job.tenant_id) if not one.is_shared}
     open_ = everything or asked <= own

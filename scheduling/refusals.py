@@ -40,16 +40,25 @@ async def note(
         await pipe.execute()
 
 
-def count(job_id: UUID, *, since: datetime, now: datetime) -> Counter[str]:
-    """Return devices by code, since ``since``: for an hour at least, and for three at most."""
+def count(*job_ids: UUID, since: datetime, now: datetime) -> Counter[str]:
+    """Return devices by code, since ``since``: for an hour at least, and for three at most.
+
+    A device that refused several of the jobs by the same code counts once.
+    """
     since = max(now - AT_MOST, min(since, now - AT_LEAST))
     first, last = (int(one.timestamp()) // SLICE_S for one in (since, now))
     client = connections.soft_state()
-    listed: Any = client.smembers(keys.refusal_codes(str(job_id)))
-    codes = sorted(one.decode() for one in listed)
     with client.pipeline(transaction=False) as pipe:
+        for job_id in job_ids:
+            pipe.smembers(keys.refusal_codes(str(job_id)))
+        listed: list[Any] = pipe.execute()
+        codes = sorted({one.decode() for of_job in listed for one in of_job})
         for code in codes:
-            slices = [keys.refusals(str(job_id), code, one) for one in range(first, last + 1)]
+            slices = [
+                keys.refusals(str(job_id), code, one)
+                for job_id in job_ids
+                for one in range(first, last + 1)
+            ]
             pipe.pfcount(*slices)
         counts = pipe.execute()
     return Counter({code: found for code, found in zip(codes, counts, strict=True) if found})

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from core.errors import Invalid
 from scheduling import dry_run, eligibility
+from scheduling.api.serializers import RefusalSerializer
 from tenants import access
 from tenants.views import TenantView, caller
 
@@ -53,6 +54,13 @@ class DryRunSerializer(serializers.Serializer):  # type: ignore[type-arg]
         help_text=(
             "Until so many are there, as devices came in the last hour, if nobody goes first; "
             "null if none that fits came"
+        ),
+    )
+    refusals = RefusalSerializer(
+        many=True,
+        help_text=(
+            "Why devices refused the tenant's newest jobs that ask for the same data, in the last "
+            "three hours"
         ),
     )
 

@@ -7,10 +7,12 @@ from django.utils import timezone
 
 from clients.models import Device
 from jobs.models import Job
+from scheduling import refusals
 from scheduling.models import TenantQuota
 from tenants.models import AuditEntry
 from tenants.scopes import system_scope
 from tests.integration import factories
+from tests.integration.scheduling.test_planning import run
 
 TOML = """
 schema = 1
@@ -137,6 +139,38 @@ def test_it_says_what_admission_would_say(world, client):
         )
     assert rehearsed()["code"] == "quota_jobs"
     assert jobs() == 1
+
+
+def test_it_tells_how_devices_found_their_data_for_the_like(world, browse, client):
+    """What is on a device is judged there: only devices that were asked can have said."""
+    needs = {"x": {"dtype": "float32", "shape": [784]}}
+    asking = factories.job(world.tenant, workload__needs=needs)
+    other = factories.job(factories.tenant(), workload__needs=needs)
+    said = {
+        (str(asking.id), "dataset.x.shape"): {f"device {one}" for one in range(7)},
+        (str(asking.id), "dataset"): {"device 8"},
+        (str(asking.id), "consent"): {f"device {one}" for one in range(9)},
+        (str(world.job.id), "dataset.x.shape"): {f"device {one}" for one in range(20)},
+        (str(other.id), "dataset.x.shape"): {f"device {one}" for one in range(30)},
+    }
+    run(lambda door: refusals.note(door._redis, said, now=timezone.now()))
+
+    page = press(
+        browse(world.owner), "dry-run", json.dumps(factories.spec(workload__needs=needs))
+    ).content.decode()
+    assert "7 devices refused: their data set has another shape (dataset.x.shape)" in page
+    assert "a few devices refused: they do not have the data set" in page
+    assert "do not consent" not in page
+    answer = client.post(
+        "/api/v1/jobs/dry-run",
+        json.dumps(factories.spec(workload__needs=needs)),
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {factories.token(world.tenant)}"},
+    )
+    assert answer.json()["refusals"] == [
+        {"code": "dataset.x.shape", "devices": 7},
+        {"code": "dataset", "devices": None},
+    ]
 
 
 def test_it_tells_no_count_from_which_a_small_one_follows(world, client):
