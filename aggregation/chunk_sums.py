@@ -46,8 +46,12 @@ class ChunkSums:
         text = b"".join([*self._done, *last])
         place = beside(blob)
         draft = place.with_name(f"{place.name}.{os.getpid()}-{id(self)}")
-        draft.write_bytes(xxhash.xxh3_64_digest(text) + text)
-        draft.replace(place)
+        try:
+            draft.write_bytes(xxhash.xxh3_64_digest(text) + text)
+            draft.replace(place)
+        except OSError:
+            draft.unlink(missing_ok=True)  # of a full disk, nothing else would ever find it
+            raise
 
 
 def beside(blob: Path) -> Path:

@@ -141,6 +141,7 @@ def close(
                 )
                 check_finite(name, tensor)
                 for key in strategy.keeps:
+                    check_finite(f"{name}/{key}", after[key])
                     write_state(tensor_bytes(after[key].to(total.dtype)))
                 for file in files:
                     for one in (name, *_grouped(name, strategy.groups)):

@@ -7,6 +7,7 @@ held when it closes, and no longer than ``leaf_wait_s``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,6 +120,23 @@ def lose_rest(round_: Round, *, now: datetime) -> None:
             " the round closed without them",
             now=now,
         )
+
+
+def release(round_ids: Collection[UUID], *, now: datetime) -> None:
+    """End what is still held of rounds that have ended without a result, whose locks are held."""
+    held = Assignment.objects.filter(
+        round_id__in=round_ids, status=Assignment.Status.REPORTED, code=HELD
+    )
+    found = dict(held.order_by("id").select_for_update(no_key=True).values_list("id", "round_id"))
+    if not found:
+        return
+    Assignment.objects.filter(id__in=list(found)).update(
+        status=Assignment.Status.FAILED,
+        code=LOST,
+        message="its round ended before its leaf handed the update over",
+        ended_at=now,
+    )
+    slots.count_lost(Counter(found.values()))
 
 
 def _tell(round_: Round) -> None:

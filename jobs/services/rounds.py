@@ -214,6 +214,7 @@ def _end(found: list[Round], *, outcome: str, code: str, message: str, now: date
         finished_at=now,
     )
     slots.cancel_bound(ids, code=code, now=now)
+    leaves.release(ids, now=now)
     for round_ in found:
         opening.tell(f"round.{outcome}", round_, now, code=code)
     hints.send("scheduling.plan", queue="scheduling")

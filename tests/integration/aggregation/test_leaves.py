@@ -254,6 +254,20 @@ def test_a_silent_leafs_slots_are_open_again(leaf, taking):
     assert "it has not been heard for 15 s" in round_.reason["message"]
 
 
+def test_what_is_held_of_a_round_that_fails_has_failed_with_it(leaf, taking):
+    round_, bound = taking
+    ids = [one for one, _ in bound[:2]]
+    at.hold(leaf, round_.id, *ids)
+    with system_scope():
+        jobs.services.fail_round(round_id=round_.id, code="x", message="y", now=later(1))
+        found = Assignment.objects.filter(id__in=ids).values_list("status", "code", "message")
+        text = "its round ended before its leaf handed the update over"
+        assert list(found) == [("failed", "leaf_lost", text)] * 2
+    assert state_of(round_).lost == 2
+    with pytest.raises(jobs.services.RoundClosed):
+        at.commit(leaf, round_.id, 1.0, ids)
+
+
 def test_a_revoked_leaf_is_nobody(leaf):
     _, token = at.make("gone")
     with system_scope():

@@ -3,11 +3,14 @@
 import errno
 import hashlib
 import os
+import resource
+import signal
 import threading
 
 import pytest
 
 from aggregation import blobs
+from aggregation.chunk_sums import ChunkSums
 
 DATA = b"tensor" * 1000
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -104,3 +107,18 @@ def test_it_clears_what_was_begun_long_ago(store):
     os.utime(old, (1, 1))
     assert store.clear_incoming(older_s=86_400) == 1
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_full_disk_leaves_no_draft_of_sums(tmp_path):
+    sums = ChunkSums()
+    sums.update(b"some bytes")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            sums.save(tmp_path / "blob")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list(tmp_path.iterdir())

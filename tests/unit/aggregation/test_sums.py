@@ -129,6 +129,24 @@ def test_a_sum_that_left_single_precision_makes_no_version(tmp_path):
         closed(tmp_path, "new", base, [partial], 1e9, rules={"w": "mean"})
 
 
+def test_a_state_that_left_single_precision_makes_no_version(tmp_path):
+    base = write(tmp_path, "base", w=np.zeros(1, np.float32))
+    # The model takes the mean of both; their control variates overflow as they are added up.
+    large = {"w": np.ones(1, np.float32), "control.w": np.full(1, 3e38, np.float32)}
+    partials = [write(tmp_path, name, **large) for name in ("one", "two")]
+    with pytest.raises(sums.NotFinite, match="'w/control' of the new version"):
+        sums.close(
+            base=base,
+            partials=partials,
+            merged=sums.Merged(2, 2),
+            rules={"w": "mean"},
+            strategy=strategies.build("scaffold", {"population": 2}),
+            state=None,
+            write=lambda data: None,
+            write_state=lambda data: None,
+        )
+
+
 def test_mapped_tensors_are_views_of_the_file(tmp_path):
     path = write(tmp_path, "1", w=np.arange(3, dtype=np.float32), n=np.zeros((0, 4), np.float32))
     with MappedTensors(path) as file:
