@@ -48,6 +48,10 @@ class Told:
         """Return what is left without a part of it."""
         return Told(max(0, self.least - part.most), max(0, self.most - part.least))
 
+    def share(self, fraction: float) -> Told:
+        """Return about how many of them a share is."""
+        return Told(round(self.least * fraction), round(self.most * fraction))
+
     def and_also(self, other: Told) -> Told:
         """Return what two true accounts of one count tell together."""
         return Told(max(self.least, other.least), min(self.most, other.most))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clients.telling import Told
 from frontend import explanation, words
 from scheduling.dry_run import DryRun
 from scheduling.eligibility import Fitting
@@ -22,6 +23,8 @@ def facts(found: DryRun) -> list[tuple[str, str]]:
     if fits is None:
         return shown
     shown.append(("Devices that fit", eligible(fits)))
+    if found.training is not None and found.evaluation is not None:
+        shown.append(("Held out", _held_out(found.training, found.evaluation)))
     if found.decision in ("admitted", "invalid"):
         shown.append(("First round", _first_round(found)))
     if found.refusals:
@@ -35,6 +38,13 @@ def eligible(fits: Fitting) -> str:
     return (
         f"{fits.known.text} of {fits.devices.text} known; {fits.day.text} were there in the last "
         f"day, {fits.online.text} are online now."
+    )
+
+
+def _held_out(training: Told, evaluation: Told) -> str:
+    return (
+        f"About {evaluation.text} of those of the last day never train for this job, only evaluate "
+        f"it; about {training.text} are left to train."
     )
 
 

@@ -144,6 +144,9 @@ class Job(models.Model):
         null=True, help_text="Devices that a train round asks for, if fewer than its spec says"
     )
     constraint_group = models.CharField(max_length=16)
+    holdout_key = models.CharField(
+        max_length=32, blank=True, help_text="Says which devices are held out from training"
+    )
     version = models.PositiveIntegerField(default=0, help_text="Number of the newest model version")
     parameters_digest = models.CharField(max_length=64)
     parameters_size = models.PositiveBigIntegerField()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, Max
 
-from jobs import states
+from jobs import holdout, states
 from jobs.models import Artifact, Assignment, Job, Round
 
 
@@ -43,6 +43,7 @@ class OpenRound:
     effective: dict[str, Any] = field(repr=False)
     private: dict[str, Any] = field(repr=False)
     workload: dict[str, Any] = field(repr=False)
+    holdout: holdout.Rule | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,7 @@ def _open(row: Round) -> OpenRound:
         effective=spec["effective"],
         private=spec["constraints"]["private"],
         workload=spec["workload"],
+        holdout=holdout.rule_of(spec, row.job.holdout_key, kind=row.kind),
     )
 
 

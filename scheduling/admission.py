@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from core import knobs
 from core.errors import PropiusError
+from jobs import holdout
 from jobs import services as job_services
 from jobs.constraints import Group
 from jobs.models import Artifact, Job
@@ -113,10 +114,9 @@ def _stands(job: Job, fleet: Census) -> bool:
     """Tell at the cost of no query that a job is queued for devices that are still not there."""
     if job.reason.get("code") not in FLEET:
         return False
-    rules = job.spec["rounds"]
     found = fleet.eligible(Group.of(job.spec["effective"]))
     same = (found.known, found.day) == (job.reason.get("known"), job.reason.get("day"))
-    return same and found.day < (rules.get("min_demand") or rules["demand"])
+    return same and bool(_lack(job, found))
 
 
 def judge(job: Job, found: Eligible, quota: TenantQuota | None, *, now: datetime) -> Verdict:
@@ -137,20 +137,39 @@ def judge(job: Job, found: Eligible, quota: TenantQuota | None, *, now: datetime
         if over is not None:
             bound = {"used": over.used, "allowed": over.allowed}
             return Verdict(numbers | bound, code=over.code, text=over.text)
-    if found.day < least:
+    lack = _lack(job, found)
+    if lack:
         codecs = job.spec["effective"].get("codecs")
         fit = "meet the constraints"
-        advice = "Relax the constraints"
         if codecs:
             fit += f" and know one of the job's codecs ({', '.join(codecs)})"
-            advice = "Allow more in codec_fallbacks, relax the constraints"
         text = (
             f"{found.day} devices that {fit} were there in the last day ({found.known} known, "
-            f"{found.online} online now); each round asks for at least {least}. {advice} or lower "
-            "rounds.demand or rounds.min_demand"
+            f"{found.online} online now); {lack}"
         )
         return Verdict(numbers, code=FLEET[found.known > 0], text=text)
     return Verdict(numbers, demand=granted)
+
+
+def _lack(job: Job, found: Eligible) -> str:
+    """Say what devices lack for the job's rounds; nothing if there are enough."""
+    rules, fraction = job.spec["rounds"], holdout.fraction_of(job.spec)
+    least = rules.get("min_demand") or rules["demand"]
+    kept = found.share(fraction)
+    if found.day - kept.day < least:
+        but = f" and about {kept.day} of them are held out for evaluation" if fraction else ""
+        advice = "Relax the constraints"
+        if job.spec["effective"].get("codecs"):
+            advice = "Allow more in codec_fallbacks, relax the constraints"
+        return (
+            f"each round asks for at least {least}{but}. {advice} or lower rounds.demand or "
+            "rounds.min_demand"
+        )
+    judges = job_services.evaluation_quorum(job.spec)
+    if fraction and kept.day < judges:
+        but = f"about {kept.day} of them are held out for evaluation"
+        return f"{but}, which needs at least {judges}. Raise evaluation.fraction"
+    return ""
 
 
 def granted_demand(spec: Mapping[str, Any], found: Eligible, cap: int | None) -> int:
@@ -158,7 +177,7 @@ def granted_demand(spec: Mapping[str, Any], found: Eligible, cap: int | None) ->
     rules = spec["rounds"]
     demand: int = rules["demand"]
     least: int = rules.get("min_demand") or demand
-    bounds = [demand, found.day]
+    bounds = [demand, found.day - found.share(holdout.fraction_of(spec)).day]
     if cap is not None:
         # Over-selection binds more than the demand; where that is too many, it just binds fewer.
         bounds.append(cap)

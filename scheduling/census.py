@@ -34,6 +34,10 @@ class Eligible:
         """Add up."""
         return Eligible(self.known + other.known, self.day + other.day, self.online + other.online)
 
+    def share(self, fraction: float) -> Eligible:
+        """Return how many of them a share is; who is held out is by chance, so about so many."""
+        return Eligible(*(round(one * fraction) for one in (self.known, self.day, self.online)))
+
 
 @dataclass(frozen=True, slots=True)
 class Census:

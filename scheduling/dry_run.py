@@ -13,8 +13,10 @@ import redis
 from django.db.models import Count
 
 from clients.models import Device
+from clients.telling import Told
 from core import knobs
 from core.errors import Unprocessable
+from jobs import holdout
 from jobs import services as job_services
 from jobs.constraints import Group, Profile
 from jobs.models import Assignment, Job
@@ -38,6 +40,8 @@ class DryRun:
     there, if nobody goes first; None if no device that fits has checked in during the last hour.
     ``refusals`` tell how devices found their data when the tenant's newest jobs asked for the same:
     what is on a device is judged there, so nobody knows before one has been asked.
+    ``training`` and ``evaluation``: about how many of the fitting devices of the last day would be
+    left to train and be held out, if the job holds out any.
     """
 
     decision: Decision
@@ -50,6 +54,8 @@ class DryRun:
     target: int = 0
     fill_s: float | None = None
     refusals: tuple[Refusal, ...] = ()
+    training: Told | None = None
+    evaluation: Told | None = None
 
 
 def rehearse(
@@ -70,7 +76,12 @@ def rehearse(
     verdict = admission.judge(job, found, quotas.quota_of(tenant_id), now=now)
     granted = int(verdict.numbers["granted"])
     target = _target(job, granted)
+    fraction = holdout.fraction_of(job.spec)
+    evaluation = fits.day.share(fraction) if fraction else None
+    training = fits.day.share(1 - fraction) if fraction else None
     decision, reason = _decided(verdict, fits, job.spec["rounds"]["demand"])
+    if training is not None and evaluation is not None and verdict.code in FLEET:
+        reason += _of_held_out(training, evaluation, job)
     if fault is not None:
         decision, reason = "invalid", fault.detail
     return DryRun(
@@ -82,7 +93,11 @@ def rehearse(
         demand=job.spec["rounds"]["demand"],
         granted=granted,
         target=target,
-        fill_s=_fill_s(group, target - max(0, fits.online.least - busy)),
+        fill_s=_fill_s(
+            group, target - max(0, fits.online.share(1 - fraction).least - busy), 1 - fraction
+        ),
+        training=training,
+        evaluation=evaluation,
         refusals=_refusals(job, now),
     )
 
@@ -155,15 +170,24 @@ def _asked(job: Job) -> tuple[object, object]:
     return workload.get("dataset"), workload.get("needs")
 
 
-def _fill_s(group: Group, wanted: int) -> float | None:
+def _of_held_out(training: Told, evaluation: Told, job: Job) -> str:
+    return (
+        f"; about {training.text} of them would train and {evaluation.text} be held out for "
+        f"evaluation, which needs at least {job_services.evaluation_quorum(job.spec)}"
+    )
+
+
+def _fill_s(group: Group, wanted: int, share: float) -> float | None:
     """Return the time until so many check in as in the last hour, to two digits; 0 for none.
+
+    Only a ``share`` of those that fit counts.
 
     Rounded, so that it does not tell how many exactly are there already.
     """
     if wanted <= 0:
         return 0.0
     try:
-        rate = supply.rate_of(group, RATE_WINDOW_S)
+        rate = supply.rate_of(group, RATE_WINDOW_S) * share
     except redis.RedisError:
         return None
     if rate <= 0:

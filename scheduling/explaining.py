@@ -11,7 +11,7 @@ from uuid import UUID
 
 from clients import selectors as client_selectors
 from clients.selectors import SMALL
-from jobs import maintenance, quarantine
+from jobs import holdout, maintenance, quarantine
 from jobs import selectors as job_selectors
 from jobs.constraints import Group
 from jobs.models import Job, Round
@@ -147,7 +147,7 @@ def _for_devices(
         numbers=waiting.numbers,
         waited_s=(now - round_.opened_at).total_seconds(),
         # By the told count: from an exact one the time would tell what is hidden.
-        likely_s=None if part.is_full else _likely(job, slots + needed - (told or 0)),
+        likely_s=None if part.is_full else _likely(job, slots + needed, told or 0),
         window_s=max(0.0, (round_.selection_ends_at - now).total_seconds()),
         needed=needed,
         idle=told,
@@ -201,13 +201,15 @@ def _ahead(job: Job, slots: Mapping[UUID, int]) -> tuple[Ahead, ...]:
     )
 
 
-def _likely(job: Job, wanted: int) -> float | None:
+def _likely(job: Job, wanted: int, idle: int) -> float | None:
     """Return the time until that many fitting devices check in, as in the last hour; None if none.
 
-    Slots ahead may go to devices that do not fit this job, so it is rather too long.
+    Slots ahead may go to devices that do not fit this job, so it is rather too long. Of those that
+    fit, some may be held out from training.
     """
-    rate = supply.rate_of(Group.of(job.spec["effective"]), RATE_WINDOW_S)
-    return max(0, wanted) / rate if rate > 0 else None
+    trains = 1 - holdout.fraction_of(job.spec)
+    rate = supply.rate_of(Group.of(job.spec["effective"]), RATE_WINDOW_S) * trains
+    return max(0.0, wanted - idle * trains) / rate if rate > 0 else None
 
 
 def _part(job: Job, now: datetime) -> TenantPart:

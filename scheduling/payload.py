@@ -49,6 +49,8 @@ def change(told: Told, rounds: Sequence[PublishedRound]) -> dict[str, Any]:
             number = told.rounds[one.id] = told.next_round
             told.next_round += 1
             record = f"{one.id} {one.tenant} {one.group} {int(one.private)}"
+            if one.holdout:
+                record += f" {one.holdout}"
             new.append((number, one.id, record, json.dumps(one.info)))
         numbers.append(number)
         tenant_of.append(tenants.setdefault(one.tenant, len(tenants) + 1))

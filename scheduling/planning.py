@@ -131,6 +131,7 @@ def _published(rounds: Iterable[OpenRound]) -> Sequence[publishing.PublishedRoun
                 "workload": one.workload,
                 "private": one.private,
             },
+            holdout=one.holdout.record if one.holdout else "",
         )
         for one in rounds
     ]

@@ -56,7 +56,10 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class PublishedRound:
-    """A round as the scripts see it. ``free`` = target − assigned by its row."""
+    """A round as the scripts see it. ``free`` = target − assigned by its row.
+
+    ``holdout`` is the record of its job's rule, if it holds out devices.
+    """
 
     id: str
     tenant: str
@@ -64,6 +67,7 @@ class PublishedRound:
     private: bool
     free: int
     info: Mapping[str, Any] = field(repr=False)
+    holdout: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

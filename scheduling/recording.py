@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from core import connections
+from jobs import holdout
 from jobs.models import Round
 from scheduling import keys, selectors
 from scheduling.models import FleetMinute, PlanRecord, ProfileRecord
@@ -114,6 +115,7 @@ def _demand(at: datetime) -> dict[str, Any]:
                 "target": one.target,
                 "quorum": one.quorum,
                 "priority": one.job.priority,
+                "held_out": holdout.fraction_of(one.job.spec),
                 "selection_s": one.selection_s,
                 "deadline_s": one.deadline_s,
                 "after_s": round((one.opened_at - at).total_seconds(), 3),

@@ -189,6 +189,7 @@ def _jobs(minutes: Sequence[FleetMinute], since: datetime, now: datetime) -> lis
                 tenant=first["tenant"],
                 priority=first["priority"],
                 over_selection=max(1.0, first.get("target", 0) / first["demand"]),
+                held_out=first.get("held_out", 0.0),
             )
         )
     return sorted(jobs, key=lambda one: (one.arrival_s, one.id))

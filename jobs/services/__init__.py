@@ -51,7 +51,7 @@ from jobs.services.maintenance import (
     revert_maintenance,
     set_maintenance,
 )
-from jobs.services.opening import over_selected
+from jobs.services.opening import evaluation_quorum, over_selected
 from jobs.services.quarantines import (
     QuarantineInvalid,
     again,
@@ -119,6 +119,7 @@ __all__ = [
     "conditions",
     "count_held",
     "draft",
+    "evaluation_quorum",
     "exchange",
     "extend_leases",
     "fail_round",

@@ -11,7 +11,7 @@ from clients import selectors as client_selectors
 from clients.models import AttributeDefinition
 from core import knobs
 from core.errors import Unprocessable
-from jobs import constraints
+from jobs import constraints, holdout
 from jobs.models import Job
 from propius import constraints as job_constraints
 from propius import spec as job_spec
@@ -33,6 +33,7 @@ def draft(*, tenant_id: UUID, raw: Mapping[str, Any], submitted_by: str, now: da
         spec_raw=dict(raw),
         priority=spec["priority"],
         constraint_group=constraints.group_of(effective),
+        holdout_key=holdout.new_key() if holdout.fraction_of(spec) else "",
         submitted_by=submitted_by,
         submitted_at=now,
     )

@@ -28,7 +28,6 @@ def open_round(
     buffer = job.spec["strategy"].get("buffer_size")
     if buffer is not None and kind == Round.Kind.TRAIN:
         demand, target, concurrency = buffer, demand, demand
-    cohort = max(sizes["min_cohort"], knobs.get().min_cohort)
     opened = Round.objects.create(
         tenant_id=job.tenant_id,
         job=job,
@@ -37,7 +36,7 @@ def open_round(
         kind=kind,
         demand=demand,
         target=target,
-        quorum=min(demand, max(cohort, _whole(demand * sizes["quorum"]))),
+        quorum=_quorum(sizes, demand),
         concurrency=concurrency,
         base_version=job.version,
         base_digest=job.parameters_digest,
@@ -51,6 +50,16 @@ def open_round(
     tell("round.opened", opened, now)
     hints.send("scheduling.plan", hints.OPENED, queue="scheduling")
     return opened
+
+
+def evaluation_quorum(spec: Mapping[str, Any]) -> int:
+    """Return the reports that an evaluation round needs at least."""
+    return _quorum(spec["rounds"], spec["evaluation"]["demand"])
+
+
+def _quorum(sizes: Mapping[str, Any], demand: int) -> int:
+    cohort: int = max(sizes["min_cohort"], knobs.get().min_cohort)
+    return min(demand, max(cohort, _whole(demand * sizes["quorum"])))
 
 
 def tell(kind: str, round_: Round, now: datetime, **data: Any) -> None:

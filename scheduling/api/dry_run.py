@@ -63,6 +63,13 @@ class DryRunSerializer(serializers.Serializer):  # type: ignore[type-arg]
             "three hours"
         ),
     )
+    training = ToldSerializer(
+        allow_null=True,
+        help_text="About how many of fitting.day are left to train; null if none is held out",
+    )
+    evaluation = ToldSerializer(
+        allow_null=True, help_text="About how many of fitting.day are held out for evaluation"
+    )
 
 
 class EligibilityQuerySerializer(serializers.Serializer):  # type: ignore[type-arg]

@@ -98,11 +98,13 @@ local function bind(walk, device, assignment)
     if not has_slot(round) then
       -- Slots only become fewer within a call: nobody after us needs to look here again.
       if place == walk.first then walk.first = place + 1 end
-    elseif #candidates > 0 or round.private then
-      -- Only the device can judge the first one, so it ranks those behind it too.
-      if not seen(round, device) then candidates[#candidates + 1] = round.id end
-    elseif grant(round, device, assignment) then
-      return round.id
+    elseif admits(round, device) then
+      if #candidates > 0 or round.private then
+        -- Only the device can judge the first one, so it ranks those behind it too.
+        if not seen(round, device) then candidates[#candidates + 1] = round.id end
+      elseif grant(round, device, assignment) then
+        return round.id
+      end
     end
     place = place + 1
   end

@@ -13,7 +13,7 @@ local function choose(device, assignment, signature, first, last)
   for at = first, last do
     local round = find(ARGV[at])
     if round and string.find(signature, round.group, 1, true) and has_slot(round)
-      and grant(round, device, assignment) then
+      and admits(round, device) and grant(round, device, assignment) then
       return round.id
     end
   end

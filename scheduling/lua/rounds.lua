@@ -1,5 +1,5 @@
 -- In front of every script. ARGV[1] is the prefix of all keys; they share one hash slot.
--- plan:rounds    index -> "round tenant group private"     plan:numbers   round -> index
+-- plan:rounds    index -> "round tenant group private[ holdout]"   plan:numbers   round -> index
 -- plan:open      index -> slots neither bound nor granted  plan:room      tenant -> devices it may still take
 -- pending:ROUND  granted, not yet known to be a row        settled:ROUND  committed lately
 -- seen:ROUND     devices that had the round: never twice
@@ -16,8 +16,12 @@ local function round_at(index)
     local text = redis.call('HGET', P .. 'plan:rounds', index)
     round = false
     if text then
-      local id, tenant, group, private = string.match(text, '^(%S+) (%S+) (%S+) (%d)$')
-      round = { index = index, id = id, tenant = tenant, group = group, private = private == '1' }
+      local id, tenant, group, private, rest = string.match(text, '^(%S+) (%S+) (%S+) (%d)(.*)$')
+      local side, bound, key = string.match(rest, '^ ([+-]):(%d+):(%x+)$')
+      round = {
+        index = index, id = id, tenant = tenant, group = group, private = private == '1',
+        held_out = side == '+', bound = tonumber(bound), key = key,
+      }
     end
     rounds[index] = round
   end
@@ -38,6 +42,14 @@ local function has_slot(round)
     rooms[round.tenant] = room
   end
   return room >= 1
+end
+
+-- Whether the round may have the device: a job that holds out some trains on the others only, and
+-- is evaluated on those. The same rule as jobs/holdout.py.
+local function admits(round, device)
+  if not round.key then return true end
+  local hash = tonumber(string.sub(redis.sha1hex(round.key .. device), 1, 8), 16)
+  return (hash < round.bound) == round.held_out
 end
 
 local function seen(round, device)

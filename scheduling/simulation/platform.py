@@ -124,6 +124,7 @@ class Platform:
         samples = self.fleet.samples
         return (
             one.id not in session.seen
+            and job.trains_on(session.device)
             and (self.holdings is None or self.holdings.may(job.tenant))
             and (samples is None or samples[session.place] >= job.min_samples)
             and self.now + job.workload_s + TRANSFER_S <= session.ends_at

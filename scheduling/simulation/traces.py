@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.holdout import is_held_out
+
 PERIOD_S = 432_000.0
 """Length of the session files' span; the next repeat of the sessions is this much later."""
 EXTENDED_S = 80.0
@@ -80,7 +82,8 @@ class SimulatedJob:
 
     ``workload_s`` is what a task takes on the typical device, ``deadline_s`` what a round may
     take from its opening. Under platform rules ``over_selection`` × ``participants`` are bound at
-    most, and a device serves only with ``min_samples``: a private constraint.
+    most, and a device serves only with ``min_samples``: a private constraint. The share of devices
+    ``held_out`` never serves: these are its training rounds.
     """
 
     id: str
@@ -94,6 +97,11 @@ class SimulatedJob:
     priority: int = 0
     over_selection: float = 1.0
     min_samples: int = 0
+    held_out: float = 0.0
+
+    def trains_on(self, device: int) -> bool:
+        """Tell whether a device is not held out from the job's training."""
+        return not self.held_out or not is_held_out(self.id, str(device), self.held_out)
 
 
 def load_fleet(sessions: Path, capacity: Path, eligibility: Path) -> Fleet:

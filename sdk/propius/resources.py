@@ -200,11 +200,13 @@ class Job(Resource):
         """Yield its rounds, newest first."""
         return self._client.rounds(self.id)
 
-    def metrics(
-        self, kind: Literal["train", "evaluate", "query"] = "train"
-    ) -> dict[str, list[Any]]:
-        """Return the finished rounds of a kind as columns; see :func:`columns`."""
-        return columns([one for one in self.rounds() if one.kind == kind])
+    def metrics(self, kind: Kind | None = None) -> dict[str, list[Any]]:
+        """Return the finished rounds of a kind as columns; see :func:`columns`.
+
+        Without a kind, what the model is judged by; see :func:`curve`.
+        """
+        found = list(self.rounds())
+        return columns(curve(found) if kind is None else [one for one in found if one.kind == kind])
 
     def versions(self) -> Iterator[Version]:
         """Yield its kept model versions."""
@@ -220,6 +222,16 @@ class Job(Resource):
 
 
 COLUMNS = ("number", "attempt", "outcome", "demand", "reported", "opened_at", "finished_at")
+
+
+def curve(rounds: list[Round]) -> list[Round]:
+    """Return the rounds that a model is judged by: evaluations if any has measured it.
+
+    Else what the devices measured while they trained.
+    """
+    evaluated = any(one.kind == "evaluate" and one.metrics for one in rounds)
+    kinds = ("evaluate",) if evaluated else ("train", "query")
+    return [one for one in rounds if one.kind in kinds]
 
 
 def columns(rounds: list[Round]) -> dict[str, list[Any]]:

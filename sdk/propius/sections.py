@@ -88,10 +88,15 @@ class Rounds(Section, frozen=True, kw_only=True):
 
 
 class Evaluation(Section, frozen=True, kw_only=True):
-    """Evaluation rounds on devices' validation splits; ``every`` = 0 means none."""
+    """Evaluation rounds on devices' validation splits; ``every`` = 0 means none.
+
+    With a ``fraction``, about that share of the devices is held out: they never train for this
+    job, and only they evaluate it.
+    """
 
     every: Annotated[int, Meta(ge=0, le=100_000)] = 0
     demand: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    fraction: Annotated[float, Meta(gt=0, le=0.5)] | None = None
 
 
 class Constraints(Section, frozen=True, kw_only=True):

@@ -119,6 +119,8 @@ def normalised(spec: JobSpec) -> dict[str, Any]:
     for name, default in unsaid.items():
         if plain["workload"].get("train", {}).get(name) == default:
             del plain["workload"]["train"][name]
+    if spec.evaluation.fraction is None:
+        del plain["evaluation"]["fraction"]
     return plain
 
 
@@ -139,7 +141,7 @@ def _cross_check(spec: JobSpec) -> dict[str, str]:
             "no round could ever be released"
         )
     errors |= _check_least(spec.rounds) | _check_strategy(spec) | _check_privacy(spec)
-    errors |= _check_controls(spec)
+    errors |= _check_controls(spec) | _check_held_out(spec)
     if spec.frozen is not None and not isinstance(spec.workload, ProgramWorkload):
         errors["frozen"] = "it needs workload.kind program, which says what is trained"
     alike = adaptive.alike(spec.codec, get_args(CodecName))
@@ -250,6 +252,20 @@ def _check_controls(spec: JobSpec) -> dict[str, str]:
         ),
     }
     return {field: f"of scaffold: {words}" for field, (fits, words) in told.items() if not fits}
+
+
+def _check_held_out(spec: JobSpec) -> dict[str, str]:
+    """Devices that are held out are there to evaluate, and have trained nothing of their own."""
+    fraction = spec.evaluation.fraction
+    if fraction is None:
+        return {}
+    if not spec.evaluation.every:
+        text = f"{fraction:g} of the devices would be held out for nothing; set evaluation.every"
+        return {"evaluation.fraction": text}
+    if not isinstance(spec.workload, QueryWorkload) and spec.workload.local:
+        text = f"{fraction:g}; held-out devices never train, so they have no tensors of their own"
+        return {"evaluation.fraction": f"{text}: leave out this or workload.local"}
+    return {}
 
 
 def _check_driven(spec: JobSpec) -> dict[str, str]:

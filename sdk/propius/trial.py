@@ -166,6 +166,8 @@ async def run(
 ) -> AsyncIterator[Round]:
     """Run a normalised job's rounds; the newest parameters are in ``folder/model.safetensors``.
 
+    Of the devices, those that the job holds out do not train.
+
     Raises
     ------
     TrialError
@@ -178,10 +180,11 @@ async def run(
     model.write_bytes(files.parameters.read_bytes())
     chance = np.random.default_rng(job["seed"])
     timeout_s = 2 * job["rounds"]["deadline_s"]
+    training = len(data) - round(len(data) * (job["evaluation"].get("fraction") or 0))
+    demand = min(job["rounds"]["demand"], training)
     for number in range(1, job["rounds"]["count"] + 1):
-        demand = min(job["rounds"]["demand"], len(data))
         reports = []
-        for device in sorted(chance.choice(len(data), demand, replace=False).tolist()):
+        for device in sorted(chance.choice(training, demand, replace=False).tolist()):
             work = _work(job, files, data[device], folder, number, device, "train")
             done = await trainer.run(work, timeout_s=timeout_s, progress=_ignore)
             if work.remembered is not None and work.remembered.exists():

@@ -20,6 +20,15 @@ from propius_site.embedded import postgres
 from tests.e2e.running import BASE_DIR, RunningPlatform
 
 
+def rows(platform: RunningPlatform, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """Ask a platform's Postgres, as the system role."""
+    where = postgres.conninfo(
+        platform.paths, user="propius_system", database=embedded_paths.DATABASE
+    )
+    with psycopg.connect(**where) as connection:
+        return connection.execute(query, arguments).fetchall()
+
+
 class Fleet:
     """``count`` agents of tenant ``slug``'s shared pool; device i holds i % 3 + 1 examples of i."""
 
@@ -121,11 +130,7 @@ class Fleet:
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Ask the platform's Postgres, as the system role."""
-        where = postgres.conninfo(
-            self.platform.paths, user="propius_system", database=embedded_paths.DATABASE
-        )
-        with psycopg.connect(**where) as connection:
-            return connection.execute(query, arguments).fetchall()
+        return rows(self.platform, query, *arguments)
 
     def wait_for_round(self, job: str, *, number: int, timeout_s: float = 60) -> None:
         """Wait until round ``number`` (or a later one) has devices at work."""

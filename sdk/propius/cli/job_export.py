@@ -17,7 +17,7 @@ from propius.cli import profile
 from propius.cli.job_ids import JobArgument
 from propius.cli.words import Output, OutputOption, UsageError, explained, show_one
 from propius.client import Client
-from propius.resources import Job, Round
+from propius.resources import Job, Round, columns, curve
 
 Table = dict[str, list[Any]]
 ROUND_COLUMNS = (
@@ -37,6 +37,7 @@ def export(
 ) -> None:
     """Write a job's manifest, its rounds, metrics and events, and if asked its models.
 
+    The curve is what the model is judged by: evaluation rounds if there are any, else training.
     Tables are CSV, and Parquet too where pyarrow is installed.
     """
     if to.exists() and not to.is_dir():
@@ -47,7 +48,12 @@ def export(
         rounds = sorted(found.rounds(), key=lambda one: (one.number, one.attempt, one.kind))
         written = [_write_json(to / "manifest.json", manifest(client, found))]
         written.append(_write_events(to / "events.jsonl", found))
-        for name, table in (("rounds", _rounds(rounds)), ("metrics", _metrics(rounds))):
+        tables = {
+            "rounds": _rounds(rounds),
+            "metrics": _metrics(rounds),
+            "curve": columns(curve(rounds)),
+        }
+        for name, table in tables.items():
             written += _write_table(to / name, table)
         if models:
             for version in found.versions():

@@ -33,6 +33,7 @@ demand = 8                          # devices in a round
 [evaluation]
 every = 5                           # rounds; on the devices' x_val and y_val. 0 for none
 demand = 8
+# fraction = 0.2                    # of the devices: they never train, and only they evaluate
 
 # [strategy]
 # name = "fedavg"                   # fedadam, fedprox, median, krum, ...: docs/strategies.md

@@ -127,12 +127,20 @@ def test_it_says_what_admission_would_say(world, client):
     found = rehearsed(rounds__over_selection=1.25)
     assert (found["decision"], found["target"], found["fill_s"]) == ("admitted", 8, 0)
     assert found["fitting"]["online"] == {"least": 8, "most": 8}
+    assert found["training"] is found["evaluation"] is None
     found = rehearsed(rounds__demand=20)
     assert found["decision"] in ("queued", "rejected")
     assert found["code"] == "too_few_devices"
     assert "each round asks for at least 20" in found["reason"]
     found = rehearsed(rounds__demand=20, rounds__min_demand=6)
     assert (found["decision"], found["granted"]) == ("admitted", 8)
+    held_out = {"every": 1, "demand": 5, "fraction": 0.25}
+    found = rehearsed(evaluation=held_out)
+    assert found["training"] == {"least": 6, "most": 6}
+    assert found["evaluation"] == {"least": 2, "most": 2}
+    assert found["reason"].endswith(
+        "about 6 of them would train and 2 be held out for evaluation, which needs at least 5"
+    )
     with system_scope():
         TenantQuota.objects.create(
             tenant=world.tenant, jobs=0, reason="x", updated_by="x", updated_at=timezone.now()

@@ -18,7 +18,9 @@ def round_id(number: int) -> str:
     return str(UUID(int=number))
 
 
-def round_(number: int, *, free: int, tenant="acme", group="aa", private=False) -> PublishedRound:
+def round_(
+    number: int, *, free: int, tenant="acme", group="aa", private=False, holdout=""
+) -> PublishedRound:
     info = {
         "job_id": round_id(number + 1000),
         "job_name": f"job {number}",
@@ -27,7 +29,7 @@ def round_(number: int, *, free: int, tenant="acme", group="aa", private=False) 
         "workload": {},
         "private": {"classes": {"min": 2}} if private else {},
     }
-    return PublishedRound(round_id(number), tenant, group, private, free, info)
+    return PublishedRound(round_id(number), tenant, group, private, free, info, holdout)
 
 
 def publish(

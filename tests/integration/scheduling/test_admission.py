@@ -321,3 +321,33 @@ def test_while_sweeps_are_regular_a_silent_device_loses_its_lease():
     )
     services.sweep(now=later(11))
     assert Assignment.objects.get(device=device).status == Assignment.Status.EXPIRED
+
+
+HELD_OUT = {"every": 1, "demand": 5, "fraction": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("devices", "fraction", "told"),
+    [
+        (7, 0.25, "each round asks for at least 6 and about 2 of them are held out"),
+        (16, 0.25, "about 4 of them are held out for evaluation, which needs at least 5"),
+        (20, 0.25, ""),
+        (12, 0.5, ""),
+    ],
+)
+def test_held_out_devices_are_no_devices_for_training(devices, fraction, told):
+    a_fleet(devices)
+    job = submitted(evaluation=HELD_OUT | {"fraction": fraction})
+    assert decide(job) == ("queued" if told else "admitted")
+    if told:
+        assert told in selectors.waiting(job).message
+        a_fleet(20 - devices)
+        admission.admit_queued(now=NOW)
+        assert Job.objects.get(id=job.id).status == Job.Status.RUNNING
+
+
+def test_a_partial_admission_leaves_out_those_that_are_held_out():
+    a_fleet(20)
+    job = submitted(rounds__demand=100, rounds__min_demand=6, evaluation=HELD_OUT)
+    assert decide(job) == "admitted"
+    assert job.granted_demand == 15

@@ -13,7 +13,7 @@ import pytest
 from propius import events
 from propius.calls import Calls
 from propius.http_errors import ApiError
-from propius.resources import Round, columns
+from propius.resources import Round, columns, curve
 
 Answer = httpx.Response | Exception
 
@@ -167,3 +167,12 @@ def test_metrics_are_columns_oldest_first() -> None:
     assert table["number"] == [1, 2]
     assert table["loss"] == [None, 0.5]
     assert (table["reported"], table["metric_reported"]) == ([5, 5], [None, 1.0])
+
+
+def test_the_curve_is_of_evaluations_if_any_has_measured() -> None:
+    trained = Round("r1", 1, "train", "finished", metrics={"loss": 2.0})
+    abandoned = Round("r2", 1, "evaluate", "finished", outcome="abandoned", metrics={})
+    evaluated = Round("r3", 2, "evaluate", "finished", metrics={"loss": 1.0})
+    assert curve([trained, abandoned]) == [trained]
+    assert curve([trained, abandoned, evaluated]) == [abandoned, evaluated]
+    assert curve([]) == []

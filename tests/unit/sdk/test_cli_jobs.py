@@ -94,6 +94,9 @@ def test_export_writes_manifest_and_tables(signed_in: Ending, tmp_path: Path) ->
     assert [one["number"] for one in made["versions"]] == [9, 10]
     metrics = (tmp_path / "out" / "metrics.csv").read_text().splitlines()
     assert metrics == ["round,number,attempt,kind,metric,value", "r1,1,1,train,loss,0.25"]
+    curve = (tmp_path / "out" / "curve.csv").read_text().splitlines()
+    assert curve[0].endswith(",loss")
+    assert curve[1].endswith(",0.25")
     (tmp_path / "file").touch()
     assert "wants a folder" in run(
         "job", "export", JOB_ID, "--to", str(tmp_path / "file"), status=2

@@ -308,3 +308,17 @@ def test_several_faults_of_constraints_come_together() -> None:
         "constraints.private.b",
         "constraints.private.c",
     }
+
+
+def test_a_share_of_devices_is_held_out_only_where_it_can_evaluate() -> None:
+    job = changed("evaluation", {"every": 2, "fraction": 0.25})
+    assert spec.normalised(spec.parse(job))["evaluation"]["fraction"] == 0.25
+    # Older SDKs do not know the field: it is told only where it is used.
+    assert "fraction" not in spec.normalised(spec.parse(JOB))["evaluation"]
+    for fraction in (0, 0.51):
+        told = faults(changed("evaluation", {"every": 2, "fraction": fraction}))
+        assert "allowed" in told["evaluation.fraction"]
+    told = faults(changed("evaluation", {"fraction": 0.25}))
+    assert "set evaluation.every" in told["evaluation.fraction"]
+    job["workload"]["local"] = ["bn*"]
+    assert "leave out this or workload.local" in faults(job)["evaluation.fraction"]

@@ -143,3 +143,10 @@ def test_what_cannot_be_tried_is_said(tmp_path: Path, changes: Any, words: str) 
     done = tried(tmp_path)
     assert done.exit_code == 1
     assert words in done.output.replace("\n", " ")
+
+
+def test_what_the_job_holds_out_does_not_train(tmp_path: Path) -> None:
+    written(tmp_path, evaluation={"every": 1, "fraction": 0.3})
+    done = tried(tmp_path, "--rounds", "1")
+    assert done.exit_code == 0, done.output
+    assert "round 1: 2 devices" in done.output

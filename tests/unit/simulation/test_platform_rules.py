@@ -69,6 +69,15 @@ def test_a_device_short_of_samples_is_never_bound():
     assert one.bound == 2
 
 
+def test_devices_that_a_job_holds_out_never_train_for_it():
+    given = fleet(*[(0.0, 1e6)] * 100, (9_000.0, 1e6))
+    able = sum(map(job(held_out=0.3).trains_on, range(100)))
+    assert 55 < able < 85
+    asked = {"rounds": 1, "participants": able + 1}
+    one, other = run(Platform, given, job(held_out=0.3, **asked), job("b", **asked))
+    assert (one.bound, other.bound) == (able, able + 1)
+
+
 def test_ceilings_and_lending_limits_bound_what_a_tenant_holds_at_once():
     given = fleet(*[(0.0, 1e6)] * 8, (9_000.0, 1e6))
     most = {"now": 0}

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from propius import wire
+from propius.agent import conditions, watch
 from propius.agent.agent import Agent, AgentOptions
+from propius.agent.conditions import Readings
 from propius.agent.connection import AgentStopped
 from propius.agent.trainer import TrainingError
 from tests.unit.sdk.agent.scripted import (
@@ -379,8 +381,61 @@ async def declined_by_data(peer: Peer) -> None:
     assert (await peer.expect(wire.Decline)).code == "probe_limit"
 
 
-async def test_no_private_name_or_value_ever_leaves(home: Path) -> None:
+CONDITIONS = """
+charging = true
+unmetered = true
+hours = ["03:17-03:18"]
+cpu_load_max = 0.1357
+temperature_max_c = 24.68
+memory_free_min_mb = 1048575
+disk_free_min_mb = 2097151
+seconds_a_day = 86399
+bytes_a_day = 987654321
+grace_s = 0
+"""
+BUSY = Readings(
+    charging=False, metered=True, load=0.86429, temperature_c=91.37, memory_free_mb=43219,
+    disk_free_mb=76543, minute=12 * 60 + 34,
+)  # fmt: skip
+
+
+class Machine:
+    """A machine whose owner lets it work, until he does not."""
+
+    def __init__(self) -> None:
+        self.now = Readings(
+            metered=False, memory_free_mb=1 << 22, disk_free_mb=1 << 22, minute=3 * 60 + 17
+        )
+
+    def read(self) -> Readings:
+        return self.now
+
+
+async def given_back_and_declined_by_conditions(
+    peer: Peer, trainer: EchoTrainer, machine: Machine
+) -> None:
+    """Let the owner's conditions cease to hold at work, and ask the device for more."""
+    trainer.error, trainer.hold = None, asyncio.Event()
+    before = len(trainer.started)
+    await peer.send(assignment("e1", job="j5"))
+    await peer.expect(wire.Accept)  # it has the model since the last one
+    while len(trainer.started) == before:
+        await asyncio.sleep(0.01)
+    machine.now = BUSY
+    assert (await peer.expect(wire.Fail)).code == "condition"
+    await peer.send(wire.Offer(offer="o2", candidates=[candidate("r9")], answer_s=5.0))
+    assert (await peer.expect(wire.Choose)).refused == {"r9": "condition"}
+    await peer.send(assignment("e2", job="j6"))
+    assert (await peer.expect(wire.Decline)).code == "condition"
+
+
+async def test_no_private_name_or_value_ever_leaves(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Search every byte sent in a session of offers, refusals, failures and results."""
+    monkeypatch.setattr(watch, "EVERY_S", 0.02)
+    (home / "conditions.toml").write_text(CONDITIONS)
+    machine = Machine()
     (home / "consent.toml").write_text(
         '[tenants.globex]\nkinds = []\ndatasets = ["digits"]\n[probes]\nper_job = 1\n'
     )
@@ -419,8 +474,10 @@ async def test_no_private_name_or_value_ever_leaves(home: Path) -> None:
         await peer.send(assignment("c1", job="j3"))
         await peer.expect(wire.Accept)
         assert (await peer.expect(wire.Fail)).code == "task_failed"
+        await given_back_and_declined_by_conditions(peer, trainer, machine)
 
-    async with gateway(script) as one, running(home, one, trainer) as agent:
+    options = AgentOptions(backoff_base_s=0.02, backoff_cap_s=0.05, meter=machine)
+    async with gateway(script) as one, running(home, one, trainer, options) as agent:
         await one.finished()
     private = agent.device.datasets.private_attributes("digits")
     assert private == {
@@ -434,4 +491,11 @@ async def test_no_private_name_or_value_ever_leaves(home: Path) -> None:
     # A signature is random hex, new at each run: any three digits stand in it now and then.
     heard = re.sub(rb'"signature":"[0-9a-f]{128}"', b"", heard)
     for secret in (*private, "oncology-west-7", "137", ":41", ": 41", "8675", "digits.npz"):
+        assert secret.encode() not in heard, secret
+    unmet = conditions.unmet(agent.device.conditions, BUSY)
+    assert len(unmet) == 7
+    asked = re.findall(r"^\w+", CONDITIONS, flags=re.MULTILINE)
+    numbers = re.findall(r"\d{4,}|\d\d[.:]\d\d", CONDITIONS)
+    readings = ("0.864", "86%", "91.37", "91 °C", "43219", "76543", "12:34", "battery", "metered")
+    for secret in (*asked, *numbers, *readings, *(one.words for one in unmet)):
         assert secret.encode() not in heard, secret
