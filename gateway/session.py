@@ -165,9 +165,6 @@ class Session:
         else:
             self._out.do(ChangeAttributes(message.attributes))
 
-    def _attributes_changed(self, _: AttributesChanged) -> None:
-        self._out.do(RequestBind())
-
     def _attributes_refused(self, event: AttributesRefused) -> None:
         self._out.move(State.FREE)
         self._out.refuse("bad_attributes", event.message, None, event.errors)
@@ -265,7 +262,7 @@ _EVENTS: dict[type, Callable[[Session, Any], None]] = {
     Verified: Session._verified,
     Noticed: lambda session, event: session._notices.take(event),
     HelloRefused: Session._hello_refused,
-    AttributesChanged: Session._attributes_changed,
+    AttributesChanged: lambda session, _: session._out.do(RequestBind()),
     AttributesRefused: Session._attributes_refused,
     DemandOpened: Session._demand_opened,
     Bound: Session._bound,

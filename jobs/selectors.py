@@ -16,10 +16,7 @@ from jobs.models import Artifact, Assignment, Job, Round
 
 @dataclass(frozen=True, slots=True)
 class OpenRound:
-    """A round that asks for devices.
-
-    ``remaining`` = target − assigned, slots not yet bound; 0 while the operator holds the job.
-    """
+    """A round that asks for devices; ``remaining`` = target − assigned, 0 if its job is held."""
 
     id: UUID
     job_id: UUID
@@ -260,7 +257,6 @@ def _open(row: Round) -> OpenRound:
         target=row.target,
         assigned=row.assigned,
         reported=row.reported,
-        # A round of a held job stays known, so that what is on its way is counted.
         remaining=0 if row.job.held else row.target - row.assigned,
         quorum=row.quorum,
         opened_at=row.opened_at,

@@ -165,7 +165,8 @@ def _is_unfinished(target: str) -> bool:
 def _audit(action: str, row: Quarantine, author: str, now: datetime) -> None:
     tenant_id = None
     if row.kind == Quarantine.Kind.JOB:
-        tenant_id = Job.objects.values_list("tenant_id", flat=True).get(id=row.target)
+        jobs = Job.objects.filter(id=row.target).values_list("tenant_id", flat=True)
+        tenant_id = jobs.first()  # it may be gone by the time that it is lifted
     tenant_services.audit(
         tenant_id=tenant_id, actor=author, action=action, target=row.target, now=now,
         kind=row.kind, reason=row.reason,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -215,7 +216,8 @@ def test_the_console_is_the_operators_alone(world):
     wrong = []
     paths = {
         one.replace("<path:object_id>", "1").replace("<int:content_type_id>", "1")
-        .replace("<path:object_id>", "1").replace("<id>", "1")
+        .replace("<path:object_id>", "1").replace("<id>", "1").replace("<int:row_id>", "1")
+        .replace("<uuid:preview_id>", str(UUID(int=1)))
         for one in routes()
         if one.startswith(CONSOLE) and "(?P" not in one
     }  # fmt: skip
