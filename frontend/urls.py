@@ -3,6 +3,7 @@ from django.urls import path
 
 from frontend.views import (
     accounts,
+    device,
     devices,
     eligibility,
     jobs,
@@ -30,6 +31,9 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/versions/<int:number>/pin/", jobs.pin, name="version-pin"),
     path("devices/", devices.devices, name="devices"),
     path("devices/eligible/", eligibility.explore, name="eligible"),
+    path("devices/of/<uuid:assignment_id>/", device.device_of, name="device-of"),
+    path("devices/<uuid:device_id>/", device.device, name="device"),
+    path("devices/<uuid:device_id>/revoke/", device.revoke, name="device-revoke"),
     path("devices/pools/", devices.create_pool, name="create-pool"),
     path("devices/tokens/", devices.create_token, name="create-token"),
     path("devices/tokens/<uuid:token_id>/revoke/", devices.revoke_token, name="revoke-token"),

@@ -188,17 +188,25 @@ def _own(tenant_id: UUID, now: datetime) -> list[OwnDevice]:
         ).values_list("device_id", flat=True)
     )
     return [
-        OwnDevice(row.id, row.name, row.pool.name, _state(row, bound, now), row.sdk, row.seen_at)
+        OwnDevice(
+            row.id,
+            row.name,
+            row.pool.name,
+            state_of(row, is_bound=row.id in bound, now=now),
+            row.sdk,
+            row.seen_at,
+        )
         for row in rows
     ]
 
 
-def _state(row: Device, bound: set[UUID], now: datetime) -> str:
+def state_of(row: Device, *, is_bound: bool, now: datetime) -> str:
+    """Say in one word what a device does."""
     if row.status == Device.Status.REVOKED:
         return "revoked"
     if row.seen_at is None or row.seen_at <= now - ONLINE_WITHIN:
         return "offline"
-    return "working" if row.id in bound else "idle"
+    return "working" if is_bound else "idle"
 
 
 def _tokens(tenant_id: UUID, now: datetime) -> list[Token]:

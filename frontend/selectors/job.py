@@ -25,8 +25,9 @@ DEVICES_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class DeviceLine:
-    """One device of an open round."""
+    """One device of an open round; ``id`` is its task's."""
 
+    id: UUID
     name: str
     kind: str
     status: str
@@ -184,6 +185,7 @@ def _device(tenant_id: UUID, one: Assignment, kind: str, told: Told | None) -> D
     if one.message and not bound:
         doing = f"{doing}: {one.message}"
     return DeviceLine(
+        id=one.id,
         name=pseudonym(tenant_id, one.device_id),
         kind=kind,
         status=one.status,

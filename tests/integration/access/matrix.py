@@ -219,6 +219,9 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     },
     "devices/": {"GET": page("viewer", 200, stranger=200)},
     "devices/eligible/": {"GET": page("viewer", 200, stranger=200)},
+    "devices/of/<uuid:assignment_id>/": {"GET": page("viewer", 200, stranger=404)},
+    "devices/<uuid:device_id>/": {"GET": page("viewer", 200, stranger=404)},
+    "devices/<uuid:device_id>/revoke/": {"POST": page("admin", 302, stranger=404)},
     "devices/pools/": {"POST": page("admin", 302, stranger=302, body=form(name="new"))},
     "devices/tokens/": {
         "POST": page(

@@ -108,6 +108,7 @@ def world(db, monkeypatch):
                 "<str:digest>": trained.job.parameters_digest,
                 "<uuid:invitation_id>": invitation.id, "<int:member_id>": member_id,
                 "<uuid:webhook_id>": webhook.id,
+                "<uuid:assignment_id>": trained.job.assignment_set.first().id,
             },
             invitation=invitation_secret,
             secrets={

@@ -146,7 +146,7 @@ def test_it_shows_devices_of_the_open_round_by_pseudonym(world, browse):
         Round.objects.filter(id=world.round.id).update(assigned=1)
     page = browse(world.viewer).get(reverse("frontend:job", args=[world.job.id])).content.decode()
     assert "1 of 6 devices bound" in page
-    assert re.search(r"<code>d-[0-9a-f]{8}</code><span>Training</span>", page)
+    assert re.search(r"<code>d-[0-9a-f]{8}</code></a><span>Training</span>", page)
     assert 'value="40"' in page
     assert device.name not in page
     assert str(device.id) not in page
