@@ -18,7 +18,7 @@ from core.errors import NotFound, PropiusError
 from frontend.access import member_page
 from frontend.selectors import devices as device_selectors
 from frontend.views.forms import tell
-from frontend.views.pages import page
+from frontend.views.pages import page, shown_once
 from tenants.access import READ_DEVICES, WRITE_DEVICES, Principal
 
 
@@ -93,9 +93,7 @@ def create_token(request: HttpRequest, principal: Principal) -> HttpResponse:
     except PropiusError as error:
         tell(form, error)
         return _page(request, principal, token_form=form, status=422)
-    response = _page(request, principal, new_token=token, secret=secret)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return shown_once(_page(request, principal, new_token=token, secret=secret))
 
 
 @require_POST

@@ -49,6 +49,12 @@ def page(
     return render(request, template, {**frame, **shown}, status=status)
 
 
+def shown_once(answer: HttpResponse) -> HttpResponse:
+    """Have nobody keep an answer that holds a secret."""
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
 def _memberships(request: HttpRequest) -> list[Member]:
     """Return the tenants to switch between: all of this user's own, hence across walls."""
     if request.user.pk is None:

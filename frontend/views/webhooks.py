@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from core.errors import NotFound, PropiusError
 from frontend.access import member_page
 from frontend.selectors import settings as settings_selectors
 from frontend.views.forms import tell
-from frontend.views.pages import page
+from frontend.views.pages import page, shown_once
 from tenants import services
 from tenants.access import READ_TENANT, WRITE_TENANT, Principal
 from tenants.webhooks.kinds import KINDS
@@ -58,32 +59,38 @@ def create(request: HttpRequest, principal: Principal) -> HttpResponse:
     except PropiusError as error:
         tell(form, error)
         return _page(request, principal, form=form, status=422)
-    answer = _page(request, principal, made=webhook, secret=secret)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return shown_once(_page(request, principal, made=webhook, secret=secret))
 
 
 @require_POST
 @member_page(WRITE_TENANT)
 def delete(request: HttpRequest, principal: Principal, webhook_id: UUID) -> HttpResponse:
     """Send nothing there any more."""
-    try:
-        services.delete_webhook(webhook_id=webhook_id, actor=principal.name, now=timezone.now())
-    except NotFound:
-        raise Http404 from None
-    messages.success(request, "Deleted: nothing is sent there any more.")
-    return redirect("frontend:settings-webhooks")
+    told = "Deleted: nothing is sent there any more."
+    return _act(request, principal, webhook_id, services.delete_webhook, told)
 
 
 @require_POST
 @member_page(WRITE_TENANT)
 def test(request: HttpRequest, principal: Principal, webhook_id: UUID) -> HttpResponse:
     """Queue a delivery that tells nothing."""
+    told = "A test is on its way; the log below tells what came back."
+    return _act(request, principal, webhook_id, services.try_webhook, told)
+
+
+def _act(
+    request: HttpRequest,
+    principal: Principal,
+    webhook_id: UUID,
+    service: Callable[..., object],
+    told: str,
+) -> HttpResponse:
+    """Do it to a webhook of this tenant, and say what came of it."""
     try:
-        services.try_webhook(webhook_id=webhook_id, actor=principal.name, now=timezone.now())
+        service(webhook_id=webhook_id, actor=principal.name, now=timezone.now())
     except NotFound:
         raise Http404 from None
-    messages.success(request, "A test is on its way; the log below tells what came back.")
+    messages.success(request, told)
     return redirect("frontend:settings-webhooks")
 
 

@@ -1,4 +1,4 @@
-"""Settings of a tenant: its people, its API tokens, its audit."""
+"""The people of a tenant: members, their roles, and invitations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import Forbidden, NotFound, PropiusError
-from frontend import words
 from frontend.access import member_page
 from frontend.selectors import settings as settings_selectors
 from frontend.views.forms import tell
-from frontend.views.pages import page
+from frontend.views.pages import page, shown_once
 from tenants import access, services
 from tenants.access import READ_TENANT, WRITE_TENANT, Principal
 from tenants.models import Role
@@ -34,22 +33,6 @@ class InvitationForm(forms.Form):
     days = forms.IntegerField(
         min_value=1, max_value=30, initial=7, label="Days", help_text="Until the link expires"
     )
-
-
-class TokenForm(forms.Form):
-    """A new API token."""
-
-    name = forms.CharField(max_length=100, label="Name", help_text="What it is for")
-    scopes = forms.MultipleChoiceField(
-        choices=[(one, one) for one in access.ALL_SCOPES],
-        widget=forms.CheckboxSelectMultiple,
-        initial=list(access.ALL_SCOPES),
-        label="May",
-    )
-    days = forms.IntegerField(
-        min_value=1, max_value=3650, required=False, label="Days",
-        help_text="Until it expires; never if empty",
-    )  # fmt: skip
 
 
 @require_safe
@@ -81,9 +64,7 @@ def invite(request: HttpRequest, principal: Principal) -> HttpResponse:
         tell(form, error)
         return _people(request, principal, form=form, status=422)
     link = request.build_absolute_uri(invitation_path(secret))
-    answer = _people(request, principal, invited=made, link=link)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return shown_once(_people(request, principal, invited=made, link=link))
 
 
 @require_POST
@@ -130,61 +111,6 @@ def set_member(request: HttpRequest, principal: Principal, member_id: int) -> Ht
     return redirect("frontend:settings")
 
 
-@require_safe
-@member_page(READ_TENANT)
-def tokens(request: HttpRequest, principal: Principal) -> HttpResponse:
-    """Show API tokens: what each may, until when, and when it was last used."""
-    return _tokens(request, principal)
-
-
-@require_POST
-@member_page(WRITE_TENANT)
-def create_token(request: HttpRequest, principal: Principal) -> HttpResponse:
-    """Create an API token and show its secret, in this answer only."""
-    form = TokenForm(request.POST)
-    if not form.is_valid():
-        return _tokens(request, principal, form=form, status=422)
-    given, now = form.cleaned_data, timezone.now()
-    made, secret = services.create_token(
-        tenant_id=principal.tenant_id,
-        name=given["name"],
-        scopes=given["scopes"],
-        created_by=principal.name,
-        expires_at=now + timedelta(days=given["days"]) if given["days"] else None,
-        now=now,
-    )
-    answer = _tokens(request, principal, new_token=made, secret=secret)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
-
-
-@require_POST
-@member_page(WRITE_TENANT)
-def revoke_token(request: HttpRequest, principal: Principal, token_id: UUID) -> HttpResponse:
-    """Revoke an API token at once."""
-    try:
-        services.revoke_token(
-            tenant_id=principal.tenant_id,
-            token_id=token_id,
-            actor=principal.name,
-            now=timezone.now(),
-        )
-    except NotFound:
-        raise Http404 from None
-    messages.success(request, "Revoked: its next request is refused.")
-    return redirect("frontend:settings-tokens")
-
-
-@require_safe
-@member_page(READ_TENANT)
-def audit(request: HttpRequest, principal: Principal) -> HttpResponse:
-    """Show who changed what, when and from where."""
-    asked, action = (words.searched(request.GET.get(one, "")) for one in ("q", "action"))
-    found = settings_selectors.audit(asked=asked, action=action, number=request.GET.get("page"))
-    shown = {"audit": found, "asked": asked, "action": action}
-    return page(request, principal, "frontend/settings/audit.html", shown)
-
-
 def _people(
     request: HttpRequest, principal: Principal, *, status: int = 200, **shown: Any
 ) -> HttpResponse:
@@ -195,14 +121,3 @@ def _people(
         "may_write": principal.may(WRITE_TENANT),
     }
     return page(request, principal, "frontend/settings/people.html", shown, status=status)
-
-
-def _tokens(
-    request: HttpRequest, principal: Principal, *, status: int = 200, **shown: Any
-) -> HttpResponse:
-    shown.setdefault("form", TokenForm())
-    shown |= {
-        "tokens": settings_selectors.tokens(now=timezone.now()),
-        "may_write": principal.may(WRITE_TENANT),
-    }
-    return page(request, principal, "frontend/settings/tokens.html", shown, status=status)
