@@ -34,7 +34,11 @@ def of_tenants() -> list[str]:
 def address(route: str, stage: Stage) -> str:
     """The address of a page for tenants."""
     path = "/" + route
-    arguments = {"<uuid:job_id>": stage.running, "<uuid:device_id>": stage.device}
+    arguments = {
+        "<uuid:job_id>": stage.running,
+        "<uuid:device_id>": stage.device,
+        "<uuid:assignment_id>": stage.task,
+    }
     for name, value in arguments.items():
         path = path.replace(name, value)
     assert "<" not in path, f"{route}: say what stands for its argument"

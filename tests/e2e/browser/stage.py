@@ -38,6 +38,9 @@ class Stage:
             # What the seed leaves open asks for devices that are not there.
             self.call("POST", f"/jobs/{one['id']}/cancel")
         self.device = str(self._all("/devices")[0]["id"])
+        of_shared = "SELECT id FROM clients_device WHERE tenant_id IS NULL"
+        task = f"SELECT id FROM jobs_assignment WHERE device_id IN ({of_shared}) LIMIT 1"
+        self.task = str(self.fleet.rows(task)[0][0])
         invited = self.call("POST", "/invitations", {"name": "Eve", "role": "viewer"})
         self.invitation = invited["link"].split("invitation=")[1]
         self.call("POST", "/tokens", {"name": "nightly"})
