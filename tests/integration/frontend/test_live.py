@@ -162,16 +162,16 @@ async def test_it_shows_how_far_each_transfer_is_at_first_and_live(world, browse
     with told as moving:
         page = await database_sync_to_async(Page)(world.viewer, f"/ws{address}")
         async with page as socket:
-            while "0.5 of 2.0 MB at 0 B/s" not in await socket.receive(timeout=6):
+            while "0.5 of 2.0 MB at 0 B/s" not in await socket.receive(timeout=30):
                 pass
             moving.reached(1_500_000)
-            while 'value="75"' not in (news := await socket.receive(timeout=6)):
+            while 'value="75"' not in (news := await socket.receive(timeout=30)):
                 pass
             assert "1.5 of 2.0 MB at " in news
             first = await database_sync_to_async(html)(browse, world.viewer, address)
             assert "Downloading the model</span>" in first
             assert "1.5 of 2.0 MB at " in first
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "Downloading" in await database_sync_to_async(html)(browse, world.viewer, address):
             await asyncio.sleep(0.1)
 
