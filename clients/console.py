@@ -138,7 +138,8 @@ class SdkRequirementAdmin(ReadTogether, KeptAsHistory, Revertible, OperatorAdmin
     form = SdkRequirementForm
     fields = ["pool", "software", "minimum", "percent", "grace_days", "reason"]
     list_display = [
-        "asked", "where", "state", "devices", "back", "reason", "author", "created_at",
+        "asked", "where", "state", "meet", "below", "chosen", "back", "reason", "author",
+        "created_at",
     ]  # fmt: skip
     list_filter = ["software", "pool"]
     list_select_related = ["pool"]
@@ -175,16 +176,20 @@ class SdkRequirementAdmin(ReadTogether, KeptAsHistory, Revertible, OperatorAdmin
         text = f"{row.percent:g} % by {due:%Y-%m-%d %H:%M} UTC"
         return f"paused at {text}" if row.paused else text
 
-    @admin.display(description="Devices of the last 7 days")
-    def devices(self, row: Any) -> str:
-        """Count those that meet it, those that do not, and to how many of them it has come."""
-        found = row.reach
-        if found is None:
-            return ""
-        return (
-            f"{found.meet} meet it; {found.below} are too old and would be shut out at 100 %, "
-            f"{found.chosen} of them are asked now"
-        )
+    @admin.display(description="New enough")
+    def meet(self, row: Any) -> str:
+        """Count the devices of the last 7 days that run what is required."""
+        return "" if row.reach is None else str(row.reach.meet)
+
+    @admin.display(description="Out at 100 %")
+    def below(self, row: Any) -> str:
+        """Count those that are too old: at 100 % all of them are shut out."""
+        return "" if row.reach is None else str(row.reach.below)
+
+    @admin.display(description="Asked now")
+    def chosen(self, row: Any) -> str:
+        """Count those of them to whom it has come."""
+        return "" if row.reach is None else str(row.reach.chosen)
 
     def buttons(self, row: Any) -> dict[str, str]:
         """Move on what is in force; choose again what was."""
