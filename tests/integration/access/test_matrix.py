@@ -212,7 +212,7 @@ def test_a_read_without_a_body_has_a_head_with_the_same_status(world):
                 assert status == rows["GET"].expected[persona], (route, persona)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_console_is_the_operators_alone(world):
     wrong = []
     paths = {
