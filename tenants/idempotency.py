@@ -7,18 +7,16 @@ changed nothing, so it is not kept, and the same key may try again.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from cryptography.fernet import Fernet
-from django.conf import settings
 
 from core import knobs
 from core.errors import Conflict
+from tenants import keys
 from tenants.models import StoredAnswer
 
 MAX_KEY = 100
@@ -40,15 +38,14 @@ class Key:
 
     def digest(self) -> str:
         """Return under what the answer is stored."""
-        return self._mac("key").hex()
+        return keys.mac(self._use("key")).hex()
 
     def cipher(self) -> Fernet:
         """Return what the stored answer is encrypted with."""
-        return Fernet(base64.urlsafe_b64encode(self._mac("answer")))
+        return keys.cipher(self._use("answer"))
 
-    def _mac(self, purpose: str) -> bytes:
-        text = "\0".join((purpose, str(self.tenant_id), self.caller, self.text))
-        return hmac.digest(settings.SECRET_KEY.encode(), text.encode(), hashlib.sha256)
+    def _use(self, purpose: str) -> bytes:
+        return "\0".join((purpose, str(self.tenant_id), self.caller, self.text)).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import hmac
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from cryptography.fernet import InvalidToken, MultiFernet
+
+from tenants import keys
 
 HEADER = "Propius-Signature"
+USE = b"webhook secrets"
 
 
 def signature(secret: str, *, at: int, body: bytes) -> str:
@@ -29,13 +30,13 @@ class SecretSealed(Exception):
 
 def sealed(secret: str) -> bytes:
     """Encrypt a webhook's secret: we must know it to sign, a copy of the rows must not."""
-    return _ciphers()[0].encrypt(secret.encode())
+    return keys.cipher(USE).encrypt(secret.encode())
 
 
 def opened(stored: bytes) -> str:
     """Return the secret that :func:`sealed` encrypted. Raises SecretSealed."""
     try:
-        return MultiFernet(_ciphers()).decrypt(stored).decode()
+        return MultiFernet(keys.ciphers(USE)).decrypt(stored).decode()
     except InvalidToken:
         raise SecretSealed(
             "the secret was encrypted under another PROPIUS_SECRET_KEY; make the webhook anew"
@@ -44,17 +45,10 @@ def opened(stored: bytes) -> str:
 
 def renewed(stored: bytes) -> bytes | None:
     """Encrypt anew what a key that is being replaced has encrypted; None for all else."""
-    ciphers = _ciphers()
+    ciphers = keys.ciphers(USE)
     with contextlib.suppress(InvalidToken):
         ciphers[0].decrypt(stored)
         return None
     with contextlib.suppress(InvalidToken):
         return MultiFernet(ciphers).rotate(stored)
     return None
-
-
-def _ciphers() -> list[Fernet]:
-    """Return the cipher of today's key, then those of keys that are being replaced."""
-    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    keys = [hmac.digest(one.encode(), b"webhook secrets", hashlib.sha256) for one in secrets]
-    return [Fernet(base64.urlsafe_b64encode(key)) for key in keys]
