@@ -46,6 +46,7 @@ class Knobs:
     request_body_s: float = 30.0
     api_requests_per_minute: int = 1200
     enrolments_per_minute: int = 600
+    strangers_per_address: int = 1000
     sign_ins: int = 10
     sign_ins_per_account: int = 100
     sign_ins_per_address: int = 200

@@ -79,11 +79,19 @@ class Gateway:
             )
             await _say(send, later, 1013)
             return
+        most = knobs.get().strangers_per_address
+        stranger = hub.strangers.enter(scope, most=most)
+        if stranger is None:
+            text = f"{most} connections from your address have not said who they are yet"
+            crowd = wire.Retry(after_s=hub.hellos.turn(), code="busy", message=text)
+            await _say(send, crowd, 1013)
+            return
         hub.sockets += 1
         SOCKETS.inc()
         try:
-            await Connection(hub, receive, send, sockets.of(scope)).run()
+            await Connection(hub, receive, send, sockets.of(scope), stranger).run()
         finally:
+            stranger.known()
             hub.sockets -= 1
             SOCKETS.dec()
 

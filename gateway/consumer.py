@@ -33,6 +33,7 @@ from gateway.line import Line, Send
 from gateway.session import Session
 from gateway.sockets import Shortcut
 from gateway.states import State
+from gateway.strangers import Stranger
 from gateway.threads import BROKEN
 from gateway.uploads import Upload
 from jobs.constraints import Profile
@@ -76,14 +77,21 @@ class Connection:
         "session",
         "session_id",
         "signature",
+        "stranger",
         "tried",
         "upload",
     )
 
     def __init__(
-        self, hub: Hub, receive: Receive, send: Send, socket: Shortcut | None = None
+        self,
+        hub: Hub,
+        receive: Receive,
+        send: Send,
+        socket: Shortcut | None = None,
+        stranger: Stranger | None = None,
     ) -> None:
         self.hub = hub
+        self.stranger = stranger or Stranger()
         self._receive = receive
         self._socket = socket
         self.line = Line(send, self._stuck, None if socket is None else socket.write)

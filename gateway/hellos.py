@@ -79,6 +79,7 @@ async def check(one: Connection, do: todo.Verify) -> None:
             return
         one.device, one.pool_id = str(known.device_id), str(known.pool_id)
         one.sdk = hello.sdk
+        one.stranger.known()
         older = hub.registry.enter(one)
         if older is not None:
             await older.settled()

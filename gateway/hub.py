@@ -26,6 +26,7 @@ from gateway.registry import Registry
 from gateway.signing import Signer
 from gateway.software import Software
 from gateway.states import HOLDING
+from gateway.strangers import Strangers
 from gateway.threads import Threads
 from gateway.uploads import Desk
 from jobs.constraints import Profile
@@ -60,6 +61,7 @@ class Hub:
         self.transfers = Transfers()
         self._connected: list[tuple[str, str]] = []
         self.sockets = 0
+        self.strangers = Strangers()
         self.is_draining = False
         self._new: dict[str, Profile] = {}
         self._check_ins: Counter[str] = Counter()

@@ -23,11 +23,20 @@ class Closed(Exception):
 class Socket:
     """One websocket: what the server would do between the wire and the application."""
 
-    def __init__(self, application: Any, *, subprotocols: tuple[str, ...] = (wire.SUBPROTOCOL,)):
+    def __init__(
+        self,
+        application: Any,
+        *,
+        subprotocols: tuple[str, ...] = (wire.SUBPROTOCOL,),
+        address: str = "192.0.2.1",
+    ):
         self._to: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._to.put_nowait({"type": "websocket.connect"})
-        scope = {"type": "websocket", "path": "/device/v1", "subprotocols": list(subprotocols)}
+        scope = {
+            "type": "websocket", "path": "/device/v1", "subprotocols": list(subprotocols),
+            "client": (address, 50_000),
+        }  # fmt: skip
         self._task = asyncio.create_task(application(scope, self._to.get, self._send))
 
     async def _send(self, message: dict[str, Any]) -> None:

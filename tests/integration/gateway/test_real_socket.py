@@ -17,8 +17,8 @@ SIDE = 900  # 3.1 MiB: more than three windows
 
 
 @asynccontextmanager
-async def served(application, ws: str = "websockets-sansio") -> AsyncIterator[str]:
-    config = uvicorn.Config(application, port=0, ws=ws, lifespan="off", log_config=None)
+async def served(application, ws: str = "websockets-sansio", **more) -> AsyncIterator[str]:
+    config = uvicorn.Config(application, port=0, ws=ws, lifespan="off", log_config=None, **more)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
