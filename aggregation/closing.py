@@ -5,7 +5,6 @@ Importing this imports torch: workers only.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,8 +31,9 @@ from aggregation import (
     sums,
     sweeping,
 )
+from aggregation import recipe as recipe_of
 from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
-from aggregation.recipes import Recipe
+from aggregation.recipe import Recipe
 from aggregation.strategies import AllUpdates, StrategyError, WeightedSum
 from core import hints, knobs
 from jobs.models import Round
@@ -149,6 +149,7 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
             state_digest=made.state_digest,
             reports=count,
             metrics=metrics,
+            made_with=recipe_of.made_with(),
             created_at=now,
         )
         claims.done(Closing, round_.pk, now=now)
@@ -169,7 +170,9 @@ def _make(round_: Round, partials: list[Partial], cohort: int, now: datetime) ->
     scalars = sums.merge_metrics(partial.metrics for partial in partials)
     if isinstance(recipe.strategy, AllUpdates):
         return _gather(round_, recipe, recipe.strategy, sums.means(scalars, cohort=cohort), now)
-    merged = _merged(recipe.strategy, partials, scalars)
+    merged = recipe_of.merged(
+        recipe.strategy, ((one.weight, one.count) for one in partials), scalars
+    )
     if recipe.mechanism is None:
         metrics = sums.means(scalars, cohort=cohort)
         # A buffer's partials hold changes.
@@ -195,17 +198,6 @@ def _from_changes(weight: float) -> sums.Settle:
         total.add_(base, alpha=weight)
 
     return settle
-
-
-def _merged(strategy: WeightedSum, partials: list[Partial], scalars: sums.Metrics) -> sums.Merged:
-    merged = sums.Merged(
-        weight=sum(partial.weight for partial in partials),
-        count=sum(partial.count for partial in partials),
-    )
-    if strategy.by_steps:
-        steps, examples, _ = scalars[recipes.STEPS]
-        return dataclasses.replace(merged, examples=examples, steps=steps / examples)
-    return merged
 
 
 def _sum(

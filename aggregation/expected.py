@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
 
+from aggregation import rules as ruling
+from aggregation.rules import controls as controls
 from jobs import constraints
 from jobs.models import Artifact, Job
-from propius import codec
-from propius.strategies import CONTROL
 from propius.tensors import TensorInfo
-
-MEAN, SERVER, LOCAL = "mean", "server", "local"
 
 
 def rules(job: Job) -> dict[str, str]:
-    """Return how each tensor of a job's model becomes the next version's.
-
-    ``local`` tensors, by the job's patterns, are each device's own, and like ``server`` ones stay
-    as they are here. Of the rest a program says ``mean`` or ``server`` itself. Without one, floats
-    are averaged, and integers (counters, lookup tables), of which a mean means nothing, stay the
-    server's.
-    """
+    """Return how each tensor of a job's model becomes the next version's; see ``rules.ruled``."""
     return {name: rule for name, (_, rule) in _tensors(job).items()}
 
 
 def averaged(job: Job) -> dict[str, TensorInfo]:
     """Return the tensors that updates are about: of a job's model, and their control variates."""
-    model = {name: info for name, (info, rule) in _tensors(job).items() if rule == MEAN}
+    model = ruling.averaged(_tensors(job))
     return model | controls(model) if has_controls(job) else model
 
 
 def has_controls(job: Job) -> bool:
     """Tell whether an update has a second group of tensors, the changes of control variates."""
     return bool(job.spec["workload"].get("train", {}).get("control_variates"))
-
-
-def controls(model: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-    """Return the control variates of a model's tensors: as wide as they are summed."""
-    return {
-        f"{CONTROL}.{name}": TensorInfo("F64" if info.dtype == "F64" else "F32", info.shape)
-        for name, info in model.items()
-    }
 
 
 def codecs(job: Job) -> list[str]:
@@ -68,27 +51,21 @@ def as_json(
     }
 
 
-def _tensors(job: Job) -> dict[str, tuple[TensorInfo, str]]:
+def _tensors(job: Job) -> ruling.Ruled:
     workload = job.spec["workload"]
-    found = _read(job.tenant_id, job.spec["parameters"], workload.get("program") or "")
-    patterns = workload.get("local", ())
-    return {
-        name: (info, LOCAL if any(fnmatchcase(name, one) for one in patterns) else rule)
-        for name, (info, rule) in found.items()
-    }
+    given, said = _read(job.tenant_id, job.spec["parameters"], workload.get("program") or "")
+    return ruling.ruled(given, said, workload.get("local", ()))
 
 
 # Artifacts are named by content and valid ones never change, so what was read stays true.
 @functools.lru_cache(maxsize=256)
-def _read(tenant_id: UUID, parameters: str, program: str) -> dict[str, tuple[TensorInfo, str]]:
+def _read(
+    tenant_id: UUID, parameters: str, program: str
+) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     valid = Artifact.objects.filter(tenant_id=tenant_id, status=Artifact.Status.VALID)
     given = valid.get(kind=Artifact.Kind.PARAMETERS, digest=parameters).tensors
     said: Mapping[str, Any] = {}
     if program:
         said = valid.get(kind=Artifact.Kind.PROGRAM, digest=program).tensors
-    tensors = {}
-    for name, one in given.items():
-        info = TensorInfo(one["dtype"], tuple(one["shape"]))
-        rule = said.get(name, {}).get("rule") or (MEAN if info.dtype in codec.FLOATS else SERVER)
-        tensors[name] = (info, rule)
-    return tensors
+    tensors = {name: TensorInfo(one["dtype"], tuple(one["shape"])) for name, one in given.items()}
+    return tensors, {name: one["rule"] for name, one in said.items() if one.get("rule")}

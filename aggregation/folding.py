@@ -6,17 +6,16 @@ Importing this imports torch: workers only.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
-from aggregation import blobs, changes, claims, ownership, privacy, recipes, rot, sums, sweeping
+from aggregation import blobs, claims, ownership, recipes, rot, sums, sweeping
 from aggregation.models import Batch, Partial, Update
-from aggregation.recipes import Recipe
-from aggregation.strategies import AllUpdates, StrategyError
+from aggregation.recipe import Recipe, Report, fold
+from aggregation.strategies import StrategyError
 from jobs.models import Round
 from propius.tensors import TensorError
 
@@ -29,14 +28,6 @@ class AlreadyFolded(Exception):
 
 class Incomplete(RuntimeError):
     """The rows of a batch are not what its numbers say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scalars:
-    """What a partial holds beside its tensors: the sum of weights, and of each metric."""
-
-    weight: float
-    metrics: sums.Metrics
 
 
 BROKEN = (
@@ -125,11 +116,9 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial | None:
             raise AlreadyFolded(f"batch {batch.number} of round {batch.round_id}")
         return None
     recipe = recipes.of(batch.round)
+    reports = _reports(recipe, updates, batch.round.base_version)
     with blobs.store().writer() as writer:
-        if recipe.by_staleness:
-            scalars = _write_changes(recipe, updates, batch.round.base_version, writer)
-        else:
-            scalars = _write(recipe, updates, writer)
+        scalars = fold(recipe, reports, writer.write)
         digest = writer.commit()
     partial = Partial(
         tenant_id=batch.tenant_id,
@@ -146,44 +135,20 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial | None:
     return partial
 
 
-def _write(recipe: Recipe, updates: list[Update], writer: blobs.Writer) -> Scalars:
-    """Write the batch's sum."""
-    paths = [blobs.store().path(update.digest) for update in updates]
-    if recipe.mechanism is not None:
-        below = privacy.fold(paths, recipe.mechanism.norm, recipe.encoding, writer.write)
-        count = len(updates)
-        # No metrics: means without noise would tell what the noise on the model hides.
-        return Scalars(count, {privacy.UNCLIPPED: (below, count, count)})
-    weights = [recipe.weight(update.weight, update.metrics) for update in updates]
-    encoding = recipe.encoding
-    if isinstance(recipe.strategy, AllUpdates):
-        # Its updates are read one by one at the close; this partial holds their scalars.
-        encoding = replace(encoding, tensors={})
-        paths = []
-    sums.fold(paths, weights[: len(paths)], encoding, writer.write)
-    metrics = sums.sum_metrics((one.weight, recipe.metrics(one.metrics)) for one in updates)
-    return Scalars(sum(weights), metrics)
-
-
-def _write_changes(
-    recipe: Recipe, updates: list[Update], version: int, writer: blobs.Writer
-) -> Scalars:
-    """Write the sum of the batch's changes, each of the version that its device began from."""
+def _reports(recipe: Recipe, updates: list[Update], version: int) -> list[Report]:
     store = blobs.store()
-    behind = [version - (one.assignment.base_version or 0) for one in updates]
-    weights = [recipe.weight(one.weight, one.metrics) for one in updates]
-    changes.fold(
-        [store.path(one.digest) for one in updates],
-        [store.path(one.assignment.base_digest) for one in updates],
-        [weight * s for weight, s in zip(weights, recipe.discounts(behind), strict=True)],
-        recipe.encoding,
-        writer.write,
-    )
-    metrics = sums.sum_metrics(
-        (one.weight, {**recipe.metrics(one.metrics), recipes.STALENESS: float(steps)})
-        for one, steps in zip(updates, behind, strict=True)
-    )
-    return Scalars(sum(weights), metrics)
+    if not recipe.by_staleness:
+        return [Report(store.path(one.digest), one.weight, one.metrics) for one in updates]
+    return [
+        Report(
+            store.path(one.digest),
+            one.weight,
+            one.metrics,
+            base=store.path(one.assignment.base_digest),
+            behind=version - (one.assignment.base_version or 0),
+        )
+        for one in updates
+    ]
 
 
 @transaction.atomic

@@ -53,6 +53,11 @@ class ModelVersion(models.Model):
     reports = models.PositiveIntegerField(default=0)
     metrics = models.JSONField(default=dict, help_text="Weighted means over the round's reports")
     evaluation = models.JSONField(default=dict, help_text="The same, of its evaluation round")
+    made_with = models.JSONField(
+        default=dict,
+        db_default={},  # for workers of the release before, while they still run
+        help_text="Releases of the platform and of its libraries, by name",
+    )
     pinned = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, help_text="When retention let its tensors go")

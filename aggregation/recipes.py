@@ -5,8 +5,6 @@ Importing this imports torch: workers only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,51 +13,9 @@ from aggregation import blobs, expected, privacy, queries, strategies
 from aggregation.decoding import Encoding
 from aggregation.models import ModelVersion
 from aggregation.privacy import Mechanism
-from aggregation.strategies import AllUpdates, Strategy, WeightedSum
+from aggregation.recipe import Recipe
 from jobs.models import Job, Round
 from propius.privacy import Privacy
-
-STEPS = "local_steps"
-"""The metric in which a device says how many steps it took."""
-STALENESS = "staleness"
-"""The metric of how many versions the updates of an asynchronous job were behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What folding and closing a round need beside the bytes.
-
-    ``state`` is the file of what the version before left behind, ``mechanism`` what makes the
-    round differentially private.
-    """
-
-    strategy: Strategy
-    encoding: Encoding
-    rules: Mapping[str, str]
-    state: Path | None
-    mechanism: Mechanism | None
-
-    def weight(self, weight: float, metrics: Mapping[str, float]) -> float:
-        """Return the factor of an update in the sum."""
-        if isinstance(self.strategy, AllUpdates):
-            return 1.0
-        return self.strategy.fold_weight(weight, metrics.get(STEPS, 1.0))
-
-    @property
-    def by_staleness(self) -> bool:
-        """Whether each update counts by the version that it began from."""
-        return isinstance(self.strategy, WeightedSum) and self.strategy.by_staleness
-
-    def discounts(self, staleness: Sequence[int]) -> list[float]:
-        """Return the factors of updates that began so many versions ago."""
-        assert isinstance(self.strategy, WeightedSum)
-        return [self.strategy.discount(one) for one in staleness]
-
-    def metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return an update's scalars, with those that the strategy cannot do without."""
-        if isinstance(self.strategy, WeightedSum) and self.strategy.by_steps:
-            return {**metrics, STEPS: max(1.0, metrics.get(STEPS, 1.0))}
-        return dict(metrics)
 
 
 def of(round_: Round) -> Recipe:

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.generics import GenericAPIView
+
+from propius.manifest import Manifest
 
 EXAMPLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("api_examples.json").read_text(encoding="utf-8")
@@ -62,6 +65,10 @@ def complete(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str,
     """Add to each call its headers, its refusals and an example."""
     schemas = result["components"]["schemas"]
     schemas["Problem"] = _PROBLEM_SCHEMA
+    # A type of the SDK's, which no serializer knows.
+    schemas |= msgspec.json.schema_components(
+        [Manifest], ref_template="#/components/schemas/{name}"
+    )[1]
     for name in ("JobOutcome", "RoundOutcome"):
         schemas[name]["enum"].append("")  # until it has ended
     for path in result["paths"].values():

@@ -62,6 +62,23 @@ def active_policy() -> ActivePolicy:
     return ActivePolicy(row.name, row.parameters, row.reason, row.author, row.created_at)
 
 
+def policies_between(since: datetime, until: datetime) -> list[tuple[int, ActivePolicy]]:
+    """Return the policies in force at some time between two, oldest first, with their versions.
+
+    Version 0 is the default, from before anybody chose.
+    """
+    rows = SharingPolicy.objects.filter(created_at__lte=until).order_by("id")
+    before = rows.filter(created_at__lte=since).last()
+    if before is None:
+        found = [(0, ActivePolicy(DEFAULT_POLICY, {}))]
+    else:
+        found, rows = [], rows.filter(id__gte=before.id)
+    return found + [
+        (one.id, ActivePolicy(one.name, one.parameters, one.reason, one.author, one.created_at))
+        for one in rows
+    ]
+
+
 def constraint_groups(bounds: tiers.Bounds = ()) -> GroupSet:
     """Return the groups of every job that has not finished, waiting and paused ones too.
 

@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
+import msgspec
 
-from propius import events, resources
+from propius import events, manifest, resources
 from propius.calls import FEW, MANY, Calls
 from propius.http_errors import ApiError
+from propius.manifest import Manifest
 from propius.resources import Caller, Device, Job, Policy, Program, Round, Version
 
 if TYPE_CHECKING:
@@ -204,6 +206,18 @@ class Client:
         """Yield a job's kept model versions, with number, digest and metrics."""
         for raw in self._calls.pages(f"jobs/{job}/versions"):
             yield resources.read(Version, raw, self)
+
+    def manifest(self, job: str) -> Manifest:
+        """Return how a job's model came to be; see :mod:`propius.manifest`."""
+        raw = self._calls.get(f"jobs/{job}/manifest", retries=MANY)
+        while (after := raw["next"]) is not None:
+            more = self._calls.get(f"jobs/{job}/manifest", params={"after": after}, retries=MANY)
+            raw = manifest.joined(raw, more)
+        try:
+            return manifest.convert(raw)
+        except msgspec.ValidationError as error:
+            detail = f"{self.url} answered with another kind of manifest ({error})"
+            raise ApiError(0, "not_understood", detail, fix="update propius-sdk") from error
 
     def download(self, job: str, version: int | Literal["latest"], path: str | Path) -> Path:
         """Save a model version as safetensors; return the path. A half file is never left there.

@@ -20,6 +20,7 @@ from propius.http_errors import ApiError
 if TYPE_CHECKING:
     from propius.client import Client
     from propius.events import Event
+    from propius.manifest import Manifest
 
 Json = dict[str, Any]
 Kind = Literal["train", "evaluate", "query"]
@@ -207,6 +208,10 @@ class Job(Resource):
         """
         found = list(self.rounds())
         return columns(curve(found) if kind is None else [one for one in found if one.kind == kind])
+
+    def manifest(self) -> Manifest:
+        """Return how its model came to be; see :mod:`propius.manifest`."""
+        return self._client.manifest(self.id)
 
     def versions(self) -> Iterator[Version]:
         """Yield its kept model versions."""

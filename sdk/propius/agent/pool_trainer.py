@@ -75,9 +75,7 @@ def _task(
         "output_path": output if train else None,
     }
     if one.workload.get("kind") == "program":
-        config = msgspec.convert(one.workload.get("train", {}), TrainConfig)
-        rate = config.learning_rate * config.decay ** (one.number - 1)
-        config = msgspec.structs.replace(config, learning_rate=rate)
+        config = msgspec.convert(one.workload.get("train", {}), TrainConfig).in_round(one.number)
         common["frozen_path"] = str(work.frozen) if work.frozen else None
         common["correction_path"] = str(correction) if correction else None
         if work.plan is not None:

@@ -60,6 +60,9 @@ def simulate(
     handlers: Annotated[Path | None, typer.Option(help="handlers.toml, for real.")] = None,
     data: Annotated[Path | None, typer.Option(help="An npz to share out, for real.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Note here who did what, for propius job rerun.")
+    ] = None,
 ) -> None:
     """Run a fleet; says every few seconds how it goes, and at the end what it saw."""
     from propius.fleet import simulation
@@ -68,7 +71,7 @@ def simulate(
         url=url, token=token, devices=devices, seed=seed, trace=trace.value,
         compute=compute.value, passes=passes, speed_up=speed_up, start_s=start * 3600,
         seconds=seconds, per_s=per_s, dropout=dropout, data=data, handlers=handlers,
-        handler_names=tuple(handler or ()),
+        handler_names=tuple(handler or ()), journal=journal,
     )  # fmt: skip
     try:
         report = asyncio.run(_run(options))

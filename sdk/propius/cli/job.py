@@ -10,7 +10,7 @@ import typer
 
 from propius import spec
 from propius.calls import MANY
-from propius.cli import following, job_export, job_init, profile
+from propius.cli import following, job_export, job_init, job_rerun, profile
 from propius.cli.job_files import read_and_upload, read_file
 from propius.cli.job_ids import JobArgument
 from propius.cli.words import Output, OutputOption, UsageError, explained, show_one, show_rows
@@ -155,6 +155,7 @@ def download(
 
 
 app.command()(job_export.export)
+app.command()(job_rerun.rerun)
 
 
 def _change(text: str) -> tuple[str, Any]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from propius import __version__
+from propius import manifest as manifests
 from propius.calls import MANY
 from propius.cli import profile
 from propius.cli.job_ids import JobArgument
 from propius.cli.words import Output, OutputOption, UsageError, explained, show_one
-from propius.client import Client
 from propius.resources import Job, Round, columns, curve
 
 Table = dict[str, list[Any]]
@@ -46,7 +44,7 @@ def export(
     with profile.client(retries=MANY) as client:
         found = client.job(job)
         rounds = sorted(found.rounds(), key=lambda one: (one.number, one.attempt, one.kind))
-        written = [_write_json(to / "manifest.json", manifest(client, found))]
+        written = [_write_manifest(to / "manifest.json", found)]
         written.append(_write_events(to / "events.jsonl", found))
         tables = {
             "rounds": _rounds(rounds),
@@ -66,22 +64,6 @@ def export(
             typer.echo(f"wrote {one} ({one.stat().st_size} bytes)")
 
 
-def manifest(client: Client, job: Job) -> dict[str, Any]:
-    """Return what made the job what it was, as far as the platform tells a tenant."""
-    versions = [dict(one) for one in job.versions()]
-    return {
-        "schema": 1,
-        "exported_at": datetime.now(UTC).isoformat(),
-        "server": client.url,
-        "sdk": __version__,
-        "job": {name: value for name, value in job.items() if name != "spec"},
-        "spec": job.spec,
-        "seed": job.spec.get("seed", 0),
-        "policy_now": dict(client.policy()),
-        "versions": sorted(versions, key=lambda one: int(one["number"])),
-    }
-
-
 def _rounds(rounds: list[Round]) -> Table:
     return {name: [one.get(name) for one in rounds] for name in ROUND_COLUMNS}
 
@@ -98,8 +80,8 @@ def _metrics(rounds: list[Round]) -> Table:
     return {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
-def _write_json(path: Path, value: Any) -> Path:
-    path.write_text(json.dumps(value, indent=2) + "\n")
+def _write_manifest(path: Path, job: Job) -> Path:
+    path.write_bytes(manifests.encode(job.manifest()))
     return path
 
 

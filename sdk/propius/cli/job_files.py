@@ -52,6 +52,17 @@ def files(raw: dict[str, Any], folder: Path) -> dict[tuple[str, ...], Path]:
     return found
 
 
+def named(folder: Path, digest: str, field: str) -> Path:
+    """Find the file of a folder whose content a job names. Raises :class:`UsageError`."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in SUFFIXES and path.is_file() and _digest(path) == digest:
+            return path
+    raise UsageError(
+        f"{field}: no file in {folder} ({', '.join(SUFFIXES)}) has SHA-256 {digest};"
+        " put the one that was exported there"
+    )
+
+
 def _read(path: Path) -> dict[str, Any]:
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib
 import os
 import sys
@@ -18,11 +17,9 @@ from propius import spec, trial
 from propius.agent import datasets
 from propius.agent.trainer import TrainingError
 from propius.app import App
-from propius.cli.job_files import read_file
+from propius.cli.job_files import named, read_file
 from propius.cli.words import Output, UserError, show_one
 from propius.training.pool import TrainerPool
-
-SUFFIXES = (".safetensors", ".program", ".zip")
 
 
 def run(
@@ -96,9 +93,9 @@ def _words(metrics: dict[str, float]) -> str:
 
 def _files(job: dict[str, Any], folder: Path, app: str) -> trial.Files:
     workload = job["workload"]
-    parameters = _named(folder, job["parameters"], "parameters")
+    parameters = named(folder, job["parameters"], "parameters")
     if workload["kind"] == "program":
-        return trial.Files(parameters, _named(folder, workload["program"], "workload.program"))
+        return trial.Files(parameters, named(folder, workload["program"], "workload.program"))
     if not app:
         raise UserError("a handler's functions are needed: --app module:name of its propius.App")
     functions = _references(app).get(workload["handler"], {})
@@ -119,19 +116,6 @@ def _references(reference: str) -> dict[str, dict[str, str]]:
     if not isinstance(found, App):
         raise UserError(f"{reference!r} is a {type(found).__name__}; a propius.App is needed")
     return found.references()
-
-
-def _named(folder: Path, digest: str, field: str) -> Path:
-    """Find the file beside the job file whose content the job names."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix in SUFFIXES and path.is_file():
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() == digest:
-                    return path
-    raise UserError(
-        f"{field}: no file in {folder} ({', '.join(SUFFIXES)}) has SHA-256 {digest};"
-        " put the one that was exported beside the job file"
-    )
 
 
 def _data(path: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -135,10 +135,19 @@ class BadFleet(ValueError):
     """Options that do not go together; the text says which and what to do."""
 
 
+Working = AbstractAsyncContextManager[Compute]
+
+
+@asynccontextmanager
+async def idle(shelf: Shelf, clock: Clock, *, passes: float = 0.0) -> AsyncIterator[Compute]:
+    """Let devices send back what they were given; see :class:`Idle`."""
+    yield Idle(shelf, clock, passes=passes)
+
+
 @asynccontextmanager
 async def real(
     shelf: Shelf, workloads: Workloads, *, data: Path | None, handlers: Path | None, seed: int
-) -> AsyncIterator[Real]:
+) -> AsyncIterator[Compute]:
     """Start children that train. Raises :class:`BadFleet`."""
     from propius.training.pool import TrainerPool
 

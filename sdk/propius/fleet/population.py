@@ -70,6 +70,16 @@ class Phone:
         }
 
 
+def chance(seed: int, number: int) -> random.Random:
+    """Return what the phone with this number, and its days, are drawn from."""
+    return random.Random(f"{seed} {number}")
+
+
+def name_of(number: int) -> str:
+    """Return what the device with this number is called."""
+    return f"virtual-{number}"
+
+
 def draw(rng: random.Random) -> Phone:
     """Return a phone.
 

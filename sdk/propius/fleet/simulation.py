@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from propius import __version__
 from propius.agent import workloads
 from propius.agent.introduction import Introduction
 from propius.agent.workloads import WITH_CONTROL, Workloads
-from propius.fleet import compute, population
+from propius.fleet import compute, journal, population
 from propius.fleet.availability import TRACES, Trace, TraceName
 from propius.fleet.clock import Clock
-from propius.fleet.compute import BadFleet, Compute, ComputeName, Idle
+from propius.fleet.compute import BadFleet, ComputeName
 from propius.fleet.enrolling import Enroller, default_file, key_of
 from propius.fleet.record import Record
 from propius.fleet.shelf import Shelf
@@ -59,6 +57,8 @@ class Options:
         For ``real``: an npz to share out, and a ``handlers.toml``.
     handler_names
         For ``sleep`` and ``none``: handlers that the devices say they have.
+    journal
+        A file to note each assignment in that was done; see :mod:`propius.fleet.journal`.
     """
 
     url: str
@@ -77,6 +77,7 @@ class Options:
     handlers: Path | None = None
     handler_names: tuple[str, ...] = ()
     kept: Path | None = None
+    journal: Path | None = None
 
     def shown(self) -> dict[str, Any]:
         """Return them for the report, without the token."""
@@ -109,7 +110,13 @@ async def run(
     file = options.kept or default_file(options.url, options.token, options.seed)
     enroller = Enroller(options.url, options.token, seed=options.seed, file=file, told=say)
     lives: set[asyncio.Task[None]] = set()
-    with tempfile.TemporaryDirectory(prefix="propius-fleet-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="propius-fleet-") as folder,
+        journal.kept(
+            options.journal, seed=options.seed, compute=options.compute, data=options.data,
+            handlers=options.handlers,
+        ) as keeper,
+    ):  # fmt: skip
         shelf = Shelf(Path(folder))
         offered = _workloads(options)
         async with _compute(options, shelf, clock, offered) as work:
@@ -117,7 +124,8 @@ async def run(
             def world() -> World:
                 return World(
                     gateway=enroller.known.gateway, clock=clock, compute=work, record=record,
-                    shelf=shelf, trace=trace or TRACES[options.trace], dropout=options.dropout,
+                    shelf=shelf, trace=trace or TRACES[options.trace], journal=keeper,
+                    dropout=options.dropout,
                 )  # fmt: skip
 
             filling = asyncio.create_task(_fill(options, enroller, offered, world, lives))
@@ -149,7 +157,7 @@ async def _fill(
 def _device(
     number: int, options: Options, enroller: Enroller, offered: Workloads, world: World
 ) -> VirtualDevice:
-    rng = random.Random(f"{options.seed} {number}")
+    rng = population.chance(options.seed, number)
     phone = population.draw(rng)
     told = {one.name for one in enroller.known.attributes_schema}
     introduction = Introduction(
@@ -159,7 +167,7 @@ def _device(
         workloads=_without_memory(offered.offered()),
         sign=key_of(options.seed, number).sign,
     )
-    return VirtualDevice(f"virtual-{number}", phone, introduction, world, rng)
+    return VirtualDevice(number, phone, introduction, world, rng)
 
 
 def _without_memory(offered: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -216,19 +224,12 @@ def _workloads(options: Options) -> Workloads:
     return Workloads(handlers, programs=True)
 
 
-@asynccontextmanager
-async def _compute(
-    options: Options, shelf: Shelf, clock: Clock, offered: Workloads
-) -> AsyncIterator[Compute]:
-    async with AsyncExitStack() as stack:
-        if options.compute == "real":
-            yield await stack.enter_async_context(
-                compute.real(
-                    shelf, offered, data=options.data, handlers=options.handlers, seed=options.seed
-                )
-            )
-        else:
-            yield Idle(shelf, clock, passes=options.passes if options.compute == "sleep" else 0.0)
+def _compute(options: Options, shelf: Shelf, clock: Clock, offered: Workloads) -> compute.Working:
+    if options.compute == "real":
+        return compute.real(
+            shelf, offered, data=options.data, handlers=options.handlers, seed=options.seed
+        )
+    return compute.idle(shelf, clock, passes=options.passes if options.compute == "sleep" else 0.0)
 
 
 def _make_room(devices: int) -> None:

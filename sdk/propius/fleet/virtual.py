@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from propius import constraints, wire
 from propius.agent import connection as line
@@ -21,7 +21,8 @@ from propius.fleet import compute
 from propius.fleet.availability import Trace
 from propius.fleet.clock import Clock
 from propius.fleet.compute import Compute
-from propius.fleet.population import Phone
+from propius.fleet.journal import Keeper
+from propius.fleet.population import Phone, name_of
 from propius.fleet.record import Record, Sight
 from propius.fleet.shelf import Shelf
 from propius.fleet.transfers import Downloads
@@ -43,6 +44,7 @@ class World:
     shelf: Shelf
     trace: Trace
     dropout: float = 0.0
+    journal: Keeper = field(default_factory=Keeper)
 
 
 class VirtualDevice:
@@ -50,14 +52,20 @@ class VirtualDevice:
 
     __slots__ = (
         "_backoff", "_connection", "_downloads", "_leaving", "_retry_after_s", "_session",
-        "_stopped", "_timer", "_uploads", "_working", "introduction", "name", "phone", "rng",
-        "seen", "world",
+        "_stopped", "_timer", "_uploads", "_working", "introduction", "name", "number", "phone",
+        "rng", "seen", "world",
     )  # fmt: skip
 
     def __init__(
-        self, name: str, phone: Phone, introduction: Introduction, world: World, rng: random.Random
+        self,
+        number: int,
+        phone: Phone,
+        introduction: Introduction,
+        world: World,
+        rng: random.Random,
     ) -> None:
-        self.name = name
+        self.number = number
+        self.name = name_of(number)
         self.phone = phone
         self.introduction = introduction
         self.world = world
@@ -267,6 +275,7 @@ class VirtualDevice:
         try:
             done = await world.compute.run(self.name, phone, assignment)
             outcome = done.finished
+            world.journal.done(assignment.id, self.number, done.finished.digest)
             if done.update is not None:
                 world.shelf.keep(assignment.id, done.update, is_own=done.is_own)
         except Exception as error:  # noqa: BLE001 - told to the platform and counted

@@ -48,3 +48,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     control_variates: bool = False
+
+    def in_round(self, number: int) -> TrainConfig:
+        """Return it with the learning rate of round ``number``."""
+        rate = self.learning_rate * self.decay ** (number - 1)
+        return msgspec.structs.replace(self, learning_rate=rate)

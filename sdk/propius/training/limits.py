@@ -80,5 +80,7 @@ def frugal(threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        # The same bits wherever in memory a matrix begins: a job can be run again.
+        "MKL_CBWR": "AUTO,STRICT",
         "MALLOC_ARENA_MAX": "2",
     }

@@ -157,6 +157,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/resume": {"POST": rest("submitter", 409, stranger=404)},  # it is not paused
     f"{_JOB}/clone": {"POST": rest("submitter", 201, stranger=404)},
     f"{_JOB}/events": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/manifest": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/rounds": {
         "GET": rest("viewer", 200, stranger=404),
         # It is not driven, as of the two below.

@@ -19,6 +19,18 @@ config, server, signed_in = test_cli.config, test_cli.server, test_cli.signed_in
 EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
 
 
+EXAMPLES_OF_API = Path(__file__).resolve().parents[3] / "propius_site" / "api_examples.json"
+
+
+def manifest_page(number: int) -> dict[str, Any]:
+    """What the server answers for a job of two rounds, one in each answer."""
+    found: dict[str, Any] = json.loads(EXAMPLES_OF_API.read_text())["Manifest"]
+    policy = found["policies"][0] | {"version": 0 if number == 1 else 3}
+    one = found["rounds"][0] | {"id": f"r{number}", "policies": [policy["version"]]}
+    more = "r1" if number == 1 else None
+    return found | {"policies": [policy], "rounds": [one], "next": more}
+
+
 class Ending(Server):
     """Its job has an end of choice, or none."""
 
@@ -34,6 +46,8 @@ class Ending(Server):
             return status, found
         if name == "me":
             return 200, {"tenant": "acme", "name": "token ci", "scopes": list(self.scopes)}
+        if name.startswith(f"jobs/{JOB_ID}/manifest"):
+            return 200, manifest_page(2 if "after=r1" in name else 1)
         if name == "policy":
             return 200, {"name": "fair", "parameters": {}}
         if name.startswith(f"jobs/{JOB_ID}/events"):
@@ -87,11 +101,12 @@ def test_steering_and_logs(signed_in: Ending) -> None:
 
 
 def test_export_writes_manifest_and_tables(signed_in: Ending, tmp_path: Path) -> None:
-    signed_in.job = {**JOB, "spec": {"seed": 5}}
     run("job", "export", JOB_ID, "--to", str(tmp_path / "out"))
     made = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert (made["seed"], made["policy_now"]["name"]) == (5, "fair")
-    assert [one["number"] for one in made["versions"]] == [9, 10]
+    # Two answers of the server, joined.
+    assert (made["seed"], made["next"]) == (0, None)
+    assert [one["id"] for one in made["rounds"]] == ["r1", "r2"]
+    assert [one["version"] for one in made["policies"]] == [0, 3]
     metrics = (tmp_path / "out" / "metrics.csv").read_text().splitlines()
     assert metrics == ["round,number,attempt,kind,metric,value", "r1,1,1,train,loss,0.25"]
     curve = (tmp_path / "out" / "curve.csv").read_text().splitlines()

@@ -126,7 +126,7 @@ async def test_a_virtual_device_sends_its_update_to_the_gateway_where_there_is_a
             record=record.Record(1), shelf=shelf, trace=always,
         )  # fmt: skip
         living = asyncio.create_task(
-            VirtualDevice("v0", PHONES[0], ME, world, random.Random(0)).live()
+            VirtualDevice(0, PHONES[0], ME, world, random.Random(0)).live()
         )
         async with asyncio.timeout(10):
             await one.finished()

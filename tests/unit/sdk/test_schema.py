@@ -1,9 +1,11 @@
-"""docs/protocol/messages.schema.json is what the types say."""
+"""The schemas in docs/protocol are what the types say."""
 
 import json
 from pathlib import Path
 
-from propius import wire
+import jsonschema
+
+from propius import manifest, wire
 from propius.wire import schema
 
 FILE = Path(__file__).resolve().parents[3] / "docs" / "protocol" / "messages.schema.json"
@@ -21,3 +23,14 @@ def test_it_has_every_message_with_its_name_and_refuses_unknown_fields():
         one = found[message.__name__]
         assert one["properties"]["type"] == {"enum": [message.__struct_config__.tag]}
         assert one["additionalProperties"] is False
+
+
+def test_the_manifests_schema_is_current_and_takes_the_example_of_the_api():
+    file = FILE.with_name("manifest.schema.json")
+    assert file.read_text() == manifest.text(), (
+        f".venv/bin/python -m propius.manifest > {file.relative_to(Path.cwd())}"
+    )
+    examples = Path(__file__).resolve().parents[3] / "propius_site" / "api_examples.json"
+    example = json.loads(examples.read_text())["Manifest"]
+    jsonschema.validate(example, json.loads(file.read_text()))
+    assert manifest.convert(example).rounds[0].batches[0].last == 6
