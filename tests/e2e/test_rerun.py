@@ -5,7 +5,6 @@ Its programs are trained in real children, its rounds folded by the platform's o
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ import pytest
 import torch
 from safetensors.numpy import save
 from torch import nn
+from typer.testing import CliRunner, Result
 
 from propius import manifest as manifests
+from propius.cli import app
 from propius.client import Client
 from propius.fleet import simulation
 from propius.manifest import Manifest
@@ -90,26 +91,24 @@ async def simulated(
         stopping.set()
         await running
     assert ended.outcome == "completed", ended.waiting
-    done = propius(folder, "job", "export", job.id, "--to", str(folder), url=platform.url,
-                   token=token)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROPIUS_URL", platform.url)
+        patch.setenv("PROPIUS_TOKEN", token)
+        done = propius("job", "export", job.id, "--to", str(folder))
+    assert done.exit_code == 0, done.stderr
     return folder
 
 
-def propius(folder: Path, *args: str, url: str = "", token: str = "") -> Any:
-    found = {name: one for name, one in os.environ.items() if not name.startswith("PROPIUS_")}
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("propius")), *args],
-        cwd=folder, capture_output=True, text=True, timeout=110, check=False,
-        env=found | {"PROPIUS_URL": url, "PROPIUS_TOKEN": token},
-    )  # fmt: skip
+def propius(*args: str) -> Result:
+    """Run the command line here: torch, which folds, takes long to load."""
+    return CliRunner().invoke(app, list(args), catch_exceptions=False)
 
 
-def rerun(folder: Path, *args: str) -> tuple[int, dict[str, Any]]:
-    done = propius(folder, "job", "rerun", "manifest.json", "--platform", str(BASE_DIR),
-                   "--output", "json", *args)  # fmt: skip
+def rerun(folder: Path) -> tuple[int, dict[str, Any]]:
+    where = (str(folder / "manifest.json"), "--platform", str(BASE_DIR))
+    done = propius("job", "rerun", *where, "--output", "json")
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.exit_code, json.loads(done.stdout)
 
 
 def tampered(folder: Path, change: Any) -> None:
@@ -118,22 +117,18 @@ def tampered(folder: Path, change: Any) -> None:
     (folder / "manifest.json").write_text(json.dumps(raw))
 
 
-async def test_a_trained_job_comes_out_the_same_and_a_change_is_found_where_it_was_made(
+def test_a_trained_job_comes_out_the_same_and_a_change_is_found_where_it_was_made(
     platform: RunningPlatform, tenant: tuple[Client, str, str], tmp_path: Path
 ) -> None:
     spec = model(tmp_path, tenant[0]) | {"strategy": {"name": "fedadam"}, "codec": "delta-int8"}
     spec |= {"evaluation": {"every": 2, "demand": 5}}
-    folder = await simulated(
-        platform, tenant, tmp_path, spec, compute="real", data=data(tmp_path / "data.npz")
-    )
+    training = {"compute": "real", "data": data(tmp_path / "data.npz")}
+    folder = asyncio.run(simulated(platform, tenant, tmp_path, spec, **training))
     status, found = rerun(folder)
     assert (status, found["same"]) == (0, True), found["rounds"][-1]["detail"]
     assert [one["number"] for one in found["rounds"]] == [1, 2, 3]
 
-    kept = manifests.decode((folder / "manifest.json").read_bytes())
-    check(kept)
-    told = propius(folder, "job", "rerun", "manifest.json", "--platform", str(BASE_DIR))
-    assert told.stdout.splitlines() == [f"round {one}: same bits" for one in (1, 2, 3)]
+    check(manifests.decode((folder / "manifest.json").read_bytes()))
 
     def other_seed(raw: dict[str, Any]) -> None:
         trained(raw)[1]["seed"] += 1
@@ -172,27 +167,26 @@ def check(kept: Manifest) -> None:
     assert all(one.policies for one in kept.rounds)
 
 
-@pytest.mark.parametrize(
-    ("change", "number", "words"),
-    [
-        (lambda one: one[2]["version"].update(digest="0" * 64), 3, "version 3 is"),
-        (lambda one: one[1]["cohort"].reverse(), 2, ""),
-        (lambda one: one[1]["batches"][0].update(partial="0" * 64), 2, "the sum of batch 0 is"),
-        (lambda one: one[2].update(base_digest="0" * 64), 3, "began from version 2"),
-        (lambda one: one[1]["batches"].pop(), 2, "batches hold the reports"),
-        (lambda one: one[0]["sent"].update(codec="fp16"), 1, "devices were told"),
-    ],
-)
-def test_each_change_is_found_in_its_round(
-    change: Any, number: int, words: str, ran: Path, tmp_path: Path
-) -> None:
-    for name in ("manifest.json", "journal.jsonl", "start.safetensors"):
+CHANGES: list[tuple[Any, int, str]] = [
+    (lambda one: one[2]["version"].update(digest="0" * 64), 3, "version 3 is"),
+    (lambda one: one[1]["cohort"].pop(), 2, "its batches hold the reports"),
+    (lambda one: one[1]["batches"][0].update(partial="0" * 64), 2, "the sum of batch 0 is"),
+    (lambda one: one[2].update(base_digest="0" * 64), 3, "began from version 2"),
+    (lambda one: one[1]["version"].update(state="0" * 64), 2, "the strategy's state is"),
+    (lambda one: one[0]["sent"].update(codec="fp16"), 1, "devices were told"),
+]
+
+
+def test_each_change_is_found_in_its_round(ran: Path, tmp_path: Path) -> None:
+    for name in ("journal.jsonl", "start.safetensors"):
         (tmp_path / name).write_bytes((ran / name).read_bytes())
-    tampered(tmp_path, lambda raw: change(trained(raw)))
-    status, found = rerun(tmp_path)
-    assert (status, found["same"]) == (1, False)
-    assert [one["same"] for one in found["rounds"]] == [True] * (number - 1) + [False]
-    assert words in found["rounds"][-1]["detail"]
+    for change, number, words in CHANGES:
+        (tmp_path / "manifest.json").write_bytes((ran / "manifest.json").read_bytes())
+        tampered(tmp_path, lambda raw, change=change: change(trained(raw)))  # type: ignore[misc]
+        status, found = rerun(tmp_path)
+        assert (status, found["same"]) == (1, False), words
+        assert [one["same"] for one in found["rounds"]] == [True] * (number - 1) + [False], words
+        assert words in found["rounds"][-1]["detail"]
 
 
 @pytest.fixture(scope="module")
@@ -213,39 +207,59 @@ def ran(
 
 
 def test_what_cannot_be_run_again_is_said_in_a_sentence(ran: Path, tmp_path: Path) -> None:
-    def says(*args: str) -> str:
-        done = propius(tmp_path, "job", "rerun", *args)
-        assert done.returncode == 2, done.stdout
-        return str(done.stderr)
-
-    assert "there is no file none.json" in says("none.json")
-    (tmp_path / "odd.json").write_text('{"schema": 1}')
-    assert "is no manifest of a job" in says("odd.json")
     for name in ("manifest.json", "start.safetensors"):
         (tmp_path / name).write_bytes((ran / name).read_bytes())
-    where = ("manifest.json", "--platform", str(BASE_DIR))
-    assert "a job of real devices cannot be run again" in says(*where)
+
+    def says(name: str = "manifest.json", platform: Path = BASE_DIR) -> str:
+        done = propius("job", "rerun", str(tmp_path / name), "--platform", str(platform))
+        assert done.exit_code == 2, done.stdout
+        return done.stderr
+
+    assert "propius job export writes it" in says("none.json")
+    (tmp_path / "odd.json").write_text('{"schema": 1}')
+    assert "is no manifest of a job" in says("odd.json")
+    assert "a job of real devices cannot be run again" in says()
     lines = (ran / "journal.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "journal.jsonl").write_text("".join(lines[:1]))
-    assert "5 of 5 devices are not in the journal" in says(*where)
-    (tmp_path / "journal.jsonl").write_text("nothing\n")
-    assert "is no journal of a fleet" in says(*where)
+    for journal, words in (
+        ("".join(lines[:1]), "5 of 5 devices are not in the journal"),
+        ("nothing\n", "is no journal of a fleet"),
+        (lines[0].replace('"schema":1', '"schema":2'), "has schema 2; 1 is what is known here"),
+        (lines[0].replace('"compute":"none"', '"compute":"real"') + "".join(lines[1:]),
+         "the devices' data are needed"),
+    ):  # fmt: skip
+        (tmp_path / "journal.jsonl").write_text(journal)
+        assert words in says()
     (tmp_path / "journal.jsonl").write_text("".join(lines))
-    assert "name a checkout of the platform" in says("manifest.json")
-    (tmp_path / "start.safetensors").unlink()
-    assert "parameters: no file in" in says(*where)
-
-    def private(raw: dict[str, Any]) -> None:
-        raw["spec"]["privacy"] = {"noise_multiplier": 1.0}
-
-    (tmp_path / "start.safetensors").write_bytes((ran / "start.safetensors").read_bytes())
-    tampered(tmp_path, private)
-    assert "noise that nobody can draw again" in says(*where)
+    kept = (tmp_path / "manifest.json").read_bytes()
+    for part, words in (
+        ({"privacy": {"noise_multiplier": 1.0}}, "noise that nobody can draw again"),
+        ({"driven": True}, "driven by a program"),
+        ({"strategy": {"name": "fedbuff"}}, "in which rounds its devices began"),
+        ({"strategy": {"name": "scaffold", "population": 9}}, "keep no control variates"),
+    ):
+        tampered(tmp_path, lambda raw, part=part: raw["spec"].update(part))  # type: ignore[misc]
+        assert words in says()
+        (tmp_path / "manifest.json").write_bytes(kept)
     tampered(tmp_path, lambda raw: raw.update(schema=2))
-    assert "schema 2; 1 is what is known here" in says(*where)
+    assert "schema 2; 1 is what is known here" in says()
+    (tmp_path / "manifest.json").write_bytes(kept)
+    (tmp_path / "start.safetensors").unlink()
+    assert "parameters: no file in" in says()
 
 
-def test_the_manifest_survives_being_written(ran: Path) -> None:
+def test_without_the_platforms_code_it_says_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c",
+         "import pathlib; from propius import rerun; rerun.engine(pathlib.Path())"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert "name a checkout of the platform" in done.stderr
+
+
+def test_a_job_that_learnt_nothing_is_the_same_too(ran: Path) -> None:
+    where = (str(ran / "manifest.json"), "--platform", str(BASE_DIR))
+    told = propius("job", "rerun", *where)
+    assert told.stdout.splitlines() == [f"round {one}: same bits" for one in (1, 2, 3)]
     text = (ran / "manifest.json").read_bytes()
     assert manifests.encode(manifests.decode(text)) == text
     assert msgspec.to_builtins(manifests.decode(text))["rounds"][0]["cohort"]
