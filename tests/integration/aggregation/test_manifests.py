@@ -13,6 +13,7 @@ from jobs.models import Round
 from propius import manifest as sdk
 from tenants.scopes import system_scope
 from tests.integration import factories
+from tests.integration.aggregation.test_rot import rotted
 from tests.integration.aggregation.test_rounds import finish
 from tests.integration.aggregation.worlds import make_world, send
 from tests.integration.factories import NOW
@@ -121,3 +122,20 @@ def test_it_comes_in_parts_that_fit_together(ask, monkeypatch, django_assert_max
     refused = ask(world, after="x")
     assert refused.status_code == 400
     assert "the id of a round is allowed" in refused.json()["errors"]["after"]
+
+
+def test_an_update_that_rotted_is_not_of_the_cohort(ask):
+    world = make_world()
+    round_ = world.round()
+    bound = world.bind(round_)
+    for number, (assignment, device) in enumerate(bound):
+        send(assignment, device, number + 1.25)  # no sum of two is another: equal bytes heal
+    with system_scope():
+        rotted(round_, 3)
+        assert any(finish(round_.id) for _ in range(3))
+    found = sdk.convert(ask(world).json()).rounds[0]
+    kept = [str(assignment) for number, (assignment, _) in enumerate(bound) if number != 2]
+    assert [one.assignment for one in found.cohort] == kept
+    assert [(one.number, one.first, one.last) for one in found.batches] == [
+        (0, 1, 2), (1, 3, 3), (2, 4, 5),
+    ]  # fmt: skip
