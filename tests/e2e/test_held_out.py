@@ -66,7 +66,8 @@ def fleet(
     command = [
         str(Path(sys.executable).with_name("propius")), "fleet", "simulate", "--url", platform.url,
         "--token", tenant["enrolment_token"], "--devices", str(DEVICES), "--seed", "23",
-        "--compute", "real", "--data", "d.npz", "--handlers", "handlers.toml", "--save", "report.json",
+        "--compute", "real", "--data", "d.npz", "--handlers", "handlers.toml",
+        "--save", "report.json",
     ]  # fmt: skip
     with (tmp_path / "fleet.log").open("wb") as log:
         running = subprocess.Popen(
