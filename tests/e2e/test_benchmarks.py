@@ -12,7 +12,7 @@ from benchmarks import report
 ROOT = Path(__file__).resolve().parent.parent.parent
 ALL = """
 import argparse, uvloop
-from benchmarks import bind, idle, process_set, result, transfer
+from benchmarks import bind, dashboard, idle, process_set, result, transfer
 binds = argparse.Namespace(
     sockets=20, rounds=60, seconds=0.6, per_s=20.0, burst_devices=12, burst="5,5", bursts=1,
     warm_up_s=0.2,
@@ -23,6 +23,11 @@ with process_set.running() as platform:
     print(result.line("bind", figures, bind.TARGETS))
     figures = uvloop.run(idle.measure(platform, idles, "idle"))
     print(result.line("idle", figures, idle.TARGETS))
+    pages = argparse.Namespace(
+        pages=12, sockets=20, per_s=20.0, seconds=0.6, warm_up_s=0.2, changes=1
+    )
+    figures = uvloop.run(dashboard.measure(platform, pages, "dashboard"))
+    print(result.line("dashboard", figures, dashboard.TARGETS))
     figures = transfer.run(platform, 1, 1)
     print(result.line("transfer", figures, transfer.TARGETS))
 """
@@ -39,7 +44,7 @@ def bench() -> dict[str, str]:
     return {json.loads(line)["benchmark"]: line for line in done.stdout.splitlines()}
 
 
-@pytest.mark.parametrize("name", ["bind", "idle", "transfer"])
+@pytest.mark.parametrize("name", ["bind", "idle", "dashboard", "transfer"])
 def test_the_last_line_is_one_json_object_with_figures_and_targets(bench, name):
     found = json.loads(bench[name])
     assert found["benchmark"] == name
@@ -67,6 +72,13 @@ def test_all_idle_devices_are_bound_as_far_as_demanded_and_come_back_after_a_kil
     figures = json.loads(bench["idle"])["figures"]
     assert figures["bound"] == figures["demand"] == 25
     assert figures["back_s"] >= figures["first_back_s"] > 0
+
+
+def test_every_open_page_tells_of_each_change(bench):
+    figures = json.loads(bench["dashboard"])["figures"]
+    assert (figures["changes"], figures["pages_untrue"]) == (2, 0)
+    assert figures["true_s_max"] > 0
+    assert figures["pushes_a_page"] > 0
 
 
 def test_transfers_are_set_against_a_bare_server(bench):
