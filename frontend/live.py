@@ -28,9 +28,13 @@ logger = logging.getLogger(__name__)
 
 COLLECT_S = 0.5
 """Changes within this time are one update, so that a page gets at most two a second."""
+SLICE_S = 0.5
+"""Devices come and go all the time: pages get their counts in slices of this length, so that a
+change of state waits for one slice at most, and counting never fills a processor."""
+STEADY = "assignment."
 SWEEP_S = 2.0
 SWEEP_SHARE = 4
-"""A sweep that took t waits at least this often t, so that looking never fills a processor."""
+"""After slices that took t in all a sweep waits at least this often t."""
 LISTEN_S = 1.0
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -53,6 +57,7 @@ class Relay:
         self.shown: dict[Topic, dict[str, str]] = {}
         self.opening: dict[Topic, asyncio.Task[dict[str, str]]] = {}
         self.dirty: set[Topic] = set()
+        self.steady: dict[Topic, None] = {}  # in the order in which they are looked at
         self.tasks: list[asyncio.Task[None]] = []
 
     async def join(self, topic: Topic, subscriber: Subscriber) -> None:
@@ -73,6 +78,7 @@ class Relay:
             self.subscribers.pop(topic, None)
             self.shown.pop(topic, None)
             self.dirty.discard(topic)
+            self.steady.pop(topic, None)
         if not self.subscribers:
             tasks, self.tasks = self.tasks, []
             for task in tasks:
@@ -95,11 +101,15 @@ class Relay:
         tenant_id, job_id = (
             UUID(message[key]) if message.get(key) else None for key in ("tenant", "job")
         )
-        self.dirty |= {
+        concerned = [
             topic
             for topic in self.subscribers
             if topic.concerns(tenant_id=tenant_id, job_id=job_id)
-        }
+        ]
+        if message.get("kind", "").startswith(STEADY):
+            self.steady |= dict.fromkeys(concerned)
+        else:
+            self.dirty.update(concerned)
 
     async def _listen(self) -> None:
         """Hear of changes; come back by itself after Redis was away."""
@@ -125,19 +135,30 @@ class Relay:
             failures += 1
 
     async def _work(self) -> None:
-        """Render and push what is marked; from time to time, everything on a screen."""
-        next_sweep = time.monotonic() + SWEEP_S
+        """Render and push what is marked, then a slice of what moves; at times everything shown."""
+        next_sweep, spent = time.monotonic() + SWEEP_S, 0.0
         while self._is_current():
             await asyncio.sleep(COLLECT_S)
-            sweeping = time.monotonic() >= next_sweep
-            topics = set(self.subscribers) if sweeping else set(self.dirty)
-            self.dirty -= topics
-            began = time.monotonic()
-            for topic in topics:
+            if time.monotonic() >= next_sweep:
+                self.steady |= dict.fromkeys(self.subscribers)
+                next_sweep, spent = time.monotonic() + max(SWEEP_S, SWEEP_SHARE * spent), 0.0
+            told, self.dirty = self.dirty, set()
+            for topic in told:
+                self.steady.pop(topic, None)
                 await self._refresh(topic)
-            if sweeping:
-                took = time.monotonic() - began
-                next_sweep = time.monotonic() + max(SWEEP_S, SWEEP_SHARE * took)
+            spent += await self._look_at_steady()
+
+    async def _look_at_steady(self) -> float:
+        """Refresh what moves for a slice of time, the longest unseen first; return how long."""
+        began, later = time.monotonic(), self.steady
+        # What is marked from now on comes after, so that no page gets more than two a second.
+        self.steady = {}
+        while later and time.monotonic() - began < SLICE_S:
+            topic = next(iter(later))
+            del later[topic]
+            await self._refresh(topic)
+        self.steady = later | self.steady
+        return time.monotonic() - began
 
     def _is_current(self) -> bool:
         # A cancellation may be lost in a library's call, so it is not enough to end a task.

@@ -10,6 +10,7 @@ from aggregation import under_way
 from core import connections, events
 from core.ids import uuid7
 from frontend import live
+from frontend.fragments import Topic
 from jobs import services as job_services
 from jobs.models import Job, Round
 from tenants.models import Member
@@ -60,6 +61,27 @@ async def test_it_pushes_at_most_two_updates_a_second(world):
             await database_sync_to_async(change)(world.job, assigned=number)
         await asyncio.sleep(1.2)
         assert 1 <= socket.from_app.qsize() <= 3
+
+
+async def test_a_change_of_state_goes_before_the_counts_of_devices(world, monkeypatch):
+    seen = []
+    relay = live.Relay()
+    few, many = (Topic("job", world.tenant.id, uuid7()) for _ in range(2))
+    relay.subscribers = {few: set(), many: set()}
+
+    async def refreshed(topic):
+        seen.append(topic)
+        if topic == few:  # what comes meanwhile has its turn in the next slice
+            relay.note(note | {"job": str(few.job_id), "kind": "assignment.bound"})
+
+    monkeypatch.setattr(relay, "_refresh", refreshed)
+    note = {"tenant": str(world.tenant.id)}
+    relay.note(note | {"job": str(many.job_id), "kind": "job.paused"})
+    relay.note(note | {"job": str(few.job_id), "kind": "assignment.bound"})
+    assert (relay.dirty, list(relay.steady)) == ({many}, [few])
+    await relay._look_at_steady()
+    assert seen == [few]
+    assert list(relay.steady) == [few]
 
 
 async def test_it_renders_once_for_all_who_see_the_same(world, monkeypatch):
