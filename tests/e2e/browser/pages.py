@@ -17,6 +17,8 @@ NO_PAGES = {
     "admin/search/": "a fragment of the theme's search",
     "admin/jsi18n/": "a script",
     "admin/r/<path:content_type_id>/<path:object_id>/": "sends on to another page",
+    "admin/scheduling/sharingpolicy/preview-first/": "sends on to the form",
+    "admin/scheduling/sharingpolicy/preview/<uuid:preview_id>/": "looked at once it is asked for",
     "admin/auth/user/<id>/password/": "Django's form, as of the other users' passwords",
 }
 CONSOLE_APPS = ("", "auth", "tenants", "clients", "jobs", "scheduling", "aggregation")

@@ -130,3 +130,13 @@ def test_the_pages_of_an_app_in_the_console(app: str, stage: Stage, for_operator
         if asked.status not in (403, 405):  # not offered for this model; a button's address
             wrong[address] = for_operators.look(address, most_bytes=BYTES_OF_CONSOLE)
     assert {address: found for address, found in wrong.items() if found} == {}
+
+
+def test_a_preview_of_both_sides(stage: Stage, for_operators: Looker) -> None:
+    page = for_operators.page
+    page.goto(f"{stage.platform.url}/admin/scheduling/sharingpolicy/preview/")
+    page.get_by_label("Policy").select_option("fifo")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#preview")).to_contain_text("Both sides")
+    address = urlsplit(page.url).path
+    assert for_operators.look(address, most_bytes=BYTES_OF_CONSOLE) == []
