@@ -104,6 +104,18 @@ PICTURES = [
         console=True,
     ),
     Picture(
+        "preview-wide-light",
+        "Preview: a proposed policy, to be replayed over the last hours before it is applied.",
+        "/admin/scheduling/sharingpolicy/preview/",
+        console=True,
+    ),
+    Picture(
+        "rollout-wide-light",
+        "A version of the devices' software, asked of some of them first.",
+        "/admin/clients/sdkrequirement/add/",
+        console=True,
+    ),
+    Picture(
         "waiting-wide-dark",
         "Why each job waits, across all tenants.",
         "/admin/scheduling/waitingjob/",
