@@ -1,19 +1,18 @@
-"""Charts as geometry: series in, lines and ticks out, in hundredths of the drawing's sides. Pure.
-
-A template writes them as SVG, so that they are there without a script, and a section with a chart
-is pushed like any other.
-"""
+"""Metrics by round or by time as charts: series in, lines and ticks out. Pure."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from frontend import metric_words
+from frontend import axes, metric_words, words
 from frontend.asked import TIME
+from frontend.axes import Axis
+from frontend.plots import Plot, Reading, Row
 from frontend.selectors.measures import KINDS, Point, Series
 
 DOTS_MAX = 30
@@ -36,14 +35,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on an axis: where, and what it says."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Dot:
     """One point of a line, and its value in words."""
 
@@ -56,7 +47,7 @@ class Dot:
 class Line:
     """One series of one job. ``tone`` names its colour; ``points`` is ready for a polyline.
 
-    ``values`` are (place on the axis, value, round).
+    ``values`` are (place on the axis, value in words, round).
     """
 
     letter: str
@@ -64,70 +55,19 @@ class Line:
     kind: str
     tone: str
     points: str
-    values: list[tuple[float, float, int]]
+    values: list[tuple[float, str, int]]
     dots: list[Dot]
     end: Dot
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(Plot):
     """One chart: a metric of some jobs."""
 
     name: str
-    number: int
     title: str
-    x_title: str
-    y_title: str
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
     lines: list[Line]
     labels: list[Line]
-    by: str
-    ends: tuple[tuple[float, float], tuple[float, float]]
-
-    @property
-    def summary(self) -> str:
-        """The newest value of each line, in words."""
-        return "; ".join(f"{line.label}: {line.end.text}" for line in self.lines)
-
-    @property
-    def data(self) -> dict[str, object]:
-        """What a script needs to read values off the chart."""
-        return {
-            "by": self.by,
-            "share": metric_words.is_share(self.name),
-            "x": self.ends[0],
-            "y": self.ends[1],
-            "lines": [
-                {"label": one.label, "tone": one.tone, "kind": one.kind, "points": one.values}
-                for one in self.lines
-            ],
-        }
-
-    @property
-    def data_id(self) -> str:
-        """The id of the element that holds the points for a script."""
-        return f"plot-data-{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """The ends of an axis and its ticks, in the values' own unit."""
-
-    low: float
-    high: float
-    step: float
-    unit: float = 1.0
-    title: str = ""
-
-    def at(self, value: float) -> float:
-        """Return where a value lies, from 0 to 100."""
-        return 100 * (value - self.low) / (self.high - self.low)
-
-    def values(self) -> list[float]:
-        first = math.ceil(self.low / self.step - 1e-9)
-        last = math.floor(self.high / self.step + 1e-9)
-        return [index * self.step for index in range(first, last + 1)]
 
 
 def panel(name: str, number: int, sources: Sequence[Source], *, by: str) -> Panel | None:
@@ -141,24 +81,26 @@ def panel(name: str, number: int, sources: Sequence[Source], *, by: str) -> Pane
     if not found:
         return None
     places = [_places(points, source, by) for source, _, points in found]
-    x = _x_axis(max(max(line) for line in places), by)
+    x, unit, x_title = _x_axis(max(max(line) for line in places), by)
     y = _y_axis(name, [point.value for *_, points in found for point in points])
     lines = [
         _line(name, source, kind, points, xs, x, y, alone=len(sources) == 1)
         for (source, kind, points), xs in zip(found, places, strict=True)
     ]
+    title = metric_words.title(name)
+    newest = "; ".join(f"{line.label}: {line.end.text}" for line in lines)
     return Panel(
-        name=name,
-        number=number,
-        title=metric_words.title(name),
-        x_title=x.title,
+        key=str(number),
+        words=f"{title} by {by}. Newest: {newest}",
+        x_title=x_title,
         y_title=metric_words.axis(name),
-        x_ticks=[Tick(round(x.at(at), 2), figure(at / x.unit)) for at in x.values()],
-        y_ticks=[Tick(round(100 - y.at(at), 2), _y_text(name, at, y.step)) for at in y.values()],
+        x_ticks=x.across(lambda value: axes.figure(value / unit)),
+        y_ticks=y.upwards(functools.partial(_y_text, name, step=y.step)),
+        reading=_reading(lines, x, by),
+        name=name,
+        title=title,
         lines=lines,
         labels=_apart(lines) if len(sources) > 1 else [],
-        by=by,
-        ends=((x.low, x.high), (y.low, y.high)),
     )
 
 
@@ -169,34 +111,61 @@ def elapsed(source: Source, point: Point) -> float:
 
 def _places(points: Iterable[Point], source: Source, by: str) -> list[float]:
     if by == TIME:
-        return [elapsed(source, point) for point in points]
+        return [round(elapsed(source, point), 3) for point in points]
     return [float(point.number) for point in points]
 
 
-def _x_axis(high: float, by: str) -> _Axis:
+def _x_axis(high: float, by: str) -> tuple[Axis, float, str]:
+    """Return the axis, the size of the unit that its ticks count, and its title."""
     if by != TIME:
         high = max(5.0, high)
-        return _Axis(0.0, high, max(1.0, nice(high / TICKS)), title="Round")
+        return Axis(0.0, high, max(1.0, axes.nice(high / TICKS))), 1, "Round"
     high = max(1.0, high)
     size, unit = next(one for one in _TIME_UNITS if high >= 2 * one[0] or one[0] == 1)
-    step = size * nice(high / size / TICKS)
-    return _Axis(0.0, high, step, unit=size, title=f"Time since the job started ({unit})")
+    step = size * axes.nice(high / size / TICKS)
+    return Axis(0.0, high, step), size, f"Time since the job started ({unit})"
 
 
-def _y_axis(name: str, values: Sequence[float]) -> _Axis:
+def _y_axis(name: str, values: Sequence[float]) -> Axis:
     low, high = min(values), max(values)
-    if low >= 0 and low < 0.6 * high and not metric_words.is_share(name):
+    is_share = metric_words.is_share(name)
+    if low >= 0 and low < 0.6 * high and not is_share:
         low = 0.0
-    span = high - low or abs(high) or 1.0
-    step = nice(span / TICKS)
-    low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    axis = axes.around(low, high, ticks=TICKS)
+    if not is_share:
+        return axis
+    low, high, step = max(0.0, axis.low), min(1.0, axis.high), axis.step
     if high <= low:
-        low, high = low - step, low + step
-    if metric_words.is_share(name):
-        low, high = max(0.0, low), min(1.0, high)
-        if high <= low:
-            low, high = (0.0, step) if high <= 0 else (1.0 - step, 1.0)
-    return _Axis(low, high, step)
+        low, high = (0.0, step) if high <= 0 else (1.0 - step, 1.0)
+    return Axis(low, high, step)
+
+
+def _reading(lines: Sequence[Line], x: Axis, by: str) -> Reading:
+    """Return what is read off: by round the same round of all jobs.
+
+    By time, two jobs have no round at the same second: what is near enough stands for it.
+    """
+    is_time = by == TIME
+    places = {place for line in lines for place, *_ in line.values}
+    rows = [
+        Row(
+            label=line.label,
+            mark=f"{line.kind} {line.tone}",
+            texts=[
+                (place, f"{text} (round {number})" if is_time else text)
+                for place, text, number in line.values
+            ],
+        )
+        for line in lines
+    ]
+    return Reading(
+        ends=(x.low, x.high),
+        titles={
+            one: f"After {words.duration(one)}" if is_time else f"Round {one:.0f}" for one in places
+        },
+        rows=rows,
+        near=(x.high - x.low) / 40 if is_time else 0.0,
+    )
 
 
 def _line(
@@ -205,15 +174,16 @@ def _line(
     kind: str,
     points: Sequence[Point],
     xs: Sequence[float],
-    x: _Axis,
-    y: _Axis,
+    x: Axis,
+    y: Axis,
     *,
     alone: bool,
 ) -> Line:
-    places = [(x.at(at), 100 - y.at(point.value)) for at, point in zip(xs, points, strict=True)]
+    places = [(x.at(at), y.from_top(point.value)) for at, point in zip(xs, points, strict=True)]
     word = KINDS[kind]
     label = word.capitalize() if alone else f"{source.letter} {source.name}, {word}"
-    texts = [f"round {one.number}: {metric_words.written(name, one.value)}" for one in points]
+    values = [metric_words.written(name, one.value) for one in points]
+    texts = [f"round {one.number}: {text}" for one, text in zip(points, values, strict=True)]
     dots = [
         Dot(round(left, 2), round(top, 2), f"{label}, {text}")
         for (left, top), text in zip(places, texts, strict=True)
@@ -224,9 +194,7 @@ def _line(
         kind=kind,
         tone=kind if alone else f"tone-{LETTERS.index(source.letter)}",
         points=" ".join(f"{10 * left:.1f},{10 * top:.1f}" for left, top in places),
-        values=[
-            (round(at, 3), point.value, point.number) for at, point in zip(xs, points, strict=True)
-        ],
+        values=[(at, text, one.number) for at, text, one in zip(xs, values, points, strict=True)],
         dots=dots if len(dots) <= DOTS_MAX else [],
         end=Dot(dots[-1].x, dots[-1].y, texts[-1]),
     )
@@ -243,17 +211,6 @@ def _apart(lines: Sequence[Line]) -> list[Line]:
         y = max([line.end.y, *(other + LABEL_GAP for other in near)])
         placed.append(replace(line, end=Dot(line.end.x, round(y, 2), line.end.text)))
     return placed
-
-
-def nice(step: float) -> float:
-    """Return the next of 1, 2 and 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(power * one for one in (1, 2, 5, 10) if step <= power * one * (1 + 1e-9))
-
-
-def figure(value: float) -> str:
-    """Return a figure with thin spaces between thousands."""
-    return f"{value:,.10g}".replace(",", "\u202f")
 
 
 def _y_text(name: str, value: float, step: float) -> str:

@@ -1,34 +1,23 @@
-"""The fleet's last day as a chart: devices stacked by what they did, and what was asked for. Pure.
-
-Positions are in hundredths of the drawing's sides, so that a template writes it at any width.
-"""
+"""The fleet's last day as a chart: devices by what they did, and what was asked for. Pure."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from frontend.charts import figure, nice
+from frontend import axes
+from frontend.axes import Axis, Tick
+from frontend.plots import Plot, Reading, Row
 from frontend.selectors.day import STEP, Day, Stretch, share
 
-TICK_HOURS = 4
+TICK = timedelta(hours=4)
 TICKS = 4
 KINDS: tuple[tuple[str, str, Callable[[Stretch], float]], ...] = (
     ("mine", "working for you", lambda one: one.mine.drawn),
     ("others", "working for others", lambda one: one.others.drawn),
     ("idle", "idle, connected", lambda one: one.idle.drawn),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on an axis: where, and what it says."""
-
-    place: float
-    text: str
-    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +40,12 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """The chart, its axes, and its figures for the table and for reading by key or pointer."""
+class Chart(Plot):
+    """The chart, and its figures for the table."""
 
     areas: list[Area]
     demand: str
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
     slices: list[Slice]
-    data: dict[str, object]
 
 
 def chart(day: Day) -> Chart | None:
@@ -67,38 +53,41 @@ def chart(day: Day) -> Chart | None:
     if not day.stretches:
         return None
     most = max(max(one.online.drawn, one.asked.drawn) for one in day.stretches)
-    step = max(1.0, nice(max(most, 1.0) / TICKS))
-    high = step * max(1, math.ceil(most / step - 1e-9))
-    slices = [_slice(day, one) for one in day.stretches]
+    x = Axis(day.since.timestamp(), day.until.timestamp(), TICK.total_seconds())
+    y = axes.counting(most, ticks=TICKS)
+    slices = [_slice(x, one) for one in day.stretches]
     return Chart(
-        areas=_areas(slices, high),
-        demand=_demand(slices, high),
-        x_ticks=_hours(day),
-        y_ticks=[
-            Tick(round(100 - 100 * step * at / high, 2), figure(step * at))
-            for at in range(round(high / step) + 1)
-        ],
+        key="day",
+        words="devices by what they did over the last 24 hours, and devices that rounds asked for",
+        x_title="Time of day (UTC)",
+        y_title="Devices",
+        x_ticks=[_hour(x, at) for at in x.values()],
+        y_ticks=y.upwards(axes.figure),
+        reading=_reading(x, slices),
+        areas=_areas(slices, y),
+        demand=_demand(slices, y),
         slices=slices,
-        data=_data(day, slices),
     )
 
 
-def _slice(day: Day, one: Stretch) -> Slice:
+def _slice(x: Axis, one: Stretch) -> Slice:
     working = share([one])
     about = "" if working is None or working.is_exact else "about "
     return Slice(
-        left=_place(day, one.at),
-        right=_place(day, one.at + STEP),
+        left=round(x.at(one.at.timestamp()), 2),
+        right=round(x.at((one.at + STEP).timestamp()), 2),
         stretch=one,
         working="–" if working is None else f"{about}{working.percent}\u202f%",
     )
 
 
-def _place(day: Day, at: datetime) -> float:
-    return round(100 * ((at - day.since) / (day.until - day.since)), 2)
+def _hour(x: Axis, at: float) -> Tick:
+    """Return a whole hour; the page writes it anew in the viewer's zone."""
+    time = datetime.fromtimestamp(at, UTC)
+    return Tick(round(x.at(at), 2), f"{time:%H:%M}", time)
 
 
-def _areas(slices: Sequence[Slice], high: float) -> list[Area]:
+def _areas(slices: Sequence[Slice], y: Axis) -> list[Area]:
     base = [0.0] * len(slices)
     areas = []
     for kind, label, height in KINDS:
@@ -106,7 +95,7 @@ def _areas(slices: Sequence[Slice], high: float) -> list[Area]:
         for at, one in enumerate(slices):
             tall = height(one.stretch)
             if tall:
-                top, down = 1000 - 1000 * (base[at] + tall) / high, 1000 * tall / high
+                top, down = 10 * y.from_top(base[at] + tall), 10 * y.at(tall)
                 path.append(
                     f"M{10 * one.left:.1f},{top:.1f}H{10 * one.right:.1f}v{down:.1f}"
                     f"H{10 * one.left:.1f}z"
@@ -116,11 +105,11 @@ def _areas(slices: Sequence[Slice], high: float) -> list[Area]:
     return areas
 
 
-def _demand(slices: Sequence[Slice], high: float) -> str:
+def _demand(slices: Sequence[Slice], y: Axis) -> str:
     """Return a stepped line, broken where nothing was counted."""
     path, end = [], -1.0
     for one in slices:
-        top = 1000 - 1000 * one.stretch.asked.drawn / high
+        top = 10 * y.from_top(one.stretch.asked.drawn)
         joins = one.left == end
         path.append(f"V{top:.1f}" if joins else f"M{10 * one.left:.1f},{top:.1f}")
         path.append(f"H{10 * one.right:.1f}")
@@ -128,30 +117,25 @@ def _demand(slices: Sequence[Slice], high: float) -> str:
     return "".join(path)
 
 
-def _hours(day: Day) -> list[Tick]:
-    """Return whole hours; the page writes them anew in the viewer's zone."""
-    at = day.since.replace(minute=0) + timedelta(hours=1 if day.since.minute else 0)
-    ticks = []
-    while at <= day.until:
-        if at.hour % TICK_HOURS == 0:
-            ticks.append(Tick(_place(day, at), f"{at:%H:%M}", at))
-        at += timedelta(hours=1)
-    return ticks
-
-
-def _data(day: Day, slices: Sequence[Slice]) -> dict[str, object]:
-    """Return what a script reads off: a column a quarter, each with its words."""
+def _reading(x: Axis, slices: Sequence[Slice]) -> Reading:
+    """Return what is read off: each quarter of an hour at its middle."""
+    stretches = [
+        (one.stretch.at.timestamp(), (one.stretch.at + STEP).timestamp()) for one in slices
+    ]
+    middles = [(begin + end) / 2 for begin, end in stretches]
     figures = [
         (label, kind, [getattr(one.stretch, kind).text for one in slices])
         for kind, label, _ in KINDS
     ]
     figures += [
         ("asked for by rounds", "asked", [one.stretch.asked.text for one in slices]),
-        ("at work", "share", [one.working for one in slices]),
+        ("at work", "", [one.working for one in slices]),
     ]
-    return {
-        "x": [day.since.timestamp(), day.until.timestamp()],
-        "at": [one.stretch.at.timestamp() for one in slices],
-        "width": STEP.total_seconds(),
-        "rows": [{"label": label, "tone": kind, "texts": texts} for label, kind, texts in figures],
-    }
+    return Reading(
+        ends=(x.low, x.high),
+        titles=dict(zip(middles, stretches, strict=True)),
+        rows=[
+            Row(label, mark, list(zip(middles, texts, strict=True)))
+            for label, mark, texts in figures
+        ],
+    )

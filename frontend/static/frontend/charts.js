@@ -1,64 +1,52 @@
-// Reads values off the charts, which the server has drawn: by pointer, by touch, and by arrow keys
-// on a chart that has focus. Listens on the document, since a chart is replaced when it changes.
-const steps = new Map(); // the round or second that was read last, by chart
+// Reads figures off charts, which the server has drawn: by pointer, by touch, and by arrow keys on
+// one that has focus. What it shows is in each chart's data, in words (frontend/plots.py). Listens
+// on the document, since a chart is replaced when it changes.
+const clock = new Intl.DateTimeFormat("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit" });
+const read = new Map(); // the place that was read last, by chart
 
 function data(plot) {
-  plot.read ??= JSON.parse(document.getElementById(plot.dataset.plot).textContent);
-  return plot.read;
+  plot.reading ??= JSON.parse(document.getElementById(plot.dataset.plot).textContent);
+  return plot.reading;
 }
 
-function places(found) {
-  return [...new Set(found.lines.flatMap(({ points }) => points.map(([x]) => x)))].sort((a, b) => a - b);
+function nearest(stops, wanted) {
+  const away = ([place]) => Math.abs(place - wanted);
+  return stops.reduce((best, one, index) => (away(one) < away(stops[best]) ? index : best), 0);
 }
 
-function nearest(values, wanted) {
-  return values.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best));
+function heading(title) {
+  if (typeof title === "string") return title;
+  const [begin, end] = title.map((seconds) => clock.format(new Date(1000 * seconds)));
+  return `${begin} to ${end.slice(-5)}`;
 }
 
-function figure(found, value) {
-  if (found.share) return `${(100 * value).toFixed(1)} %`;
-  const size = Math.abs(value);
-  return value === 0 || (size >= 0.01 && size < 100) ? value.toFixed(3) : `${+value.toPrecision(3)}`;
-}
-
-function duration(seconds) {
-  const whole = Math.round(seconds);
-  for (const [size, unit, small, rest] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
-    if (whole >= size) return `${Math.floor(whole / size)} ${unit} ${Math.floor((whole % size) / small)} ${rest}`;
-  }
-  return `${whole} s`;
-}
-
-function rows(found, x) {
-  const span = (found.x[1] - found.x[0]) / 40;
-  return found.lines.flatMap(({ label, tone, kind, points }) => {
-    const at = nearest(points.map((point) => point[0]), x);
-    // By time, two jobs have no round at the same second: what is near enough stands for it.
-    if (Math.abs(at - x) > (found.by === "time" ? span : 0)) return [];
-    const [, value, round] = points.find((point) => point[0] === at);
-    const which = found.by === "time" ? ` (round ${round})` : "";
-    return [{ text: `${label}: ${figure(found, value)}${which}`, tone, kind }];
+function rows({ stops, rows: series, near }, [place]) {
+  const away = ([stop]) => Math.abs(stops[stop][0] - place);
+  return series.flatMap(({ label, mark, points }) => {
+    const best = points.reduce((one, other) => (away(other) < away(one) ? other : one));
+    if (away(best) > near) return [];
+    const row = document.createElement("span");
+    const sign = document.createElement("i");
+    sign.className = mark;
+    row.append(sign, `${label}: ${best[1]}`);
+    return [row];
   });
 }
 
-function show(plot, x) {
+function show(plot, index) {
   const found = data(plot);
-  const tip = plot.querySelector(".tip");
-  const area = plot.querySelector(".area");
-  const share = (x - found.x[0]) / (found.x[1] - found.x[0]);
-  steps.set(plot.id, x);
+  const [place, title] = found.stops[index];
+  const share = (place - found.x[0]) / (found.x[1] - found.x[0]);
+  read.set(plot.id, place);
   const cursor = plot.querySelector(".cursor");
   cursor.setAttribute("x1", `${100 * share}%`);
   cursor.setAttribute("x2", `${100 * share}%`);
   cursor.classList.add("on");
-  const title = document.createElement("b");
-  title.textContent = found.by === "time" ? `After ${duration(x)}` : `Round ${x}`;
-  tip.replaceChildren(title, ...rows(found, x).map(({ text, tone, kind }) => {
-    const row = document.createElement("span");
-    row.className = `${tone} ${kind}`;
-    row.textContent = text;
-    return row;
-  }));
+  const head = document.createElement("b");
+  head.textContent = heading(title);
+  const tip = plot.querySelector(".tip");
+  const area = plot.querySelector(".area");
+  tip.replaceChildren(head, ...rows(found, found.stops[index]));
   tip.hidden = false;
   const left = area.getBoundingClientRect().left - plot.getBoundingClientRect().left + share * area.clientWidth;
   const room = plot.clientWidth - tip.offsetWidth;
@@ -66,7 +54,7 @@ function show(plot, x) {
 }
 
 function hide(plot) {
-  steps.delete(plot.id);
+  read.delete(plot.id);
   plot.querySelector(".tip").hidden = true;
   plot.querySelector(".cursor").classList.remove("on");
 }
@@ -75,27 +63,30 @@ function under(event) {
   return event.target instanceof Element ? event.target.closest(".plot") : null;
 }
 
-document.addEventListener("pointermove", (event) => {
+function point(event) {
   const plot = under(event);
   for (const other of document.querySelectorAll(".plot:not(:focus)")) if (other !== plot) hide(other);
   if (!plot) return;
-  const found = data(plot);
+  const { x, stops } = data(plot);
   const box = plot.querySelector(".area").getBoundingClientRect();
   const share = Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
-  show(plot, nearest(places(found), found.x[0] + share * (found.x[1] - found.x[0])));
-});
+  show(plot, nearest(stops, x[0] + share * (x[1] - x[0])));
+}
+
+document.addEventListener("pointermove", point);
+document.addEventListener("pointerdown", point); // a finger that taps does not move
 
 document.addEventListener("keydown", (event) => {
   const plot = under(event);
-  if (!plot || event.target !== plot) return;
+  if (!plot || event.target !== plot) return undefined;
   if (event.key === "Escape") return hide(plot);
-  const all = places(data(plot));
-  const last = all.length - 1;
-  const now = steps.has(plot.id) ? all.indexOf(nearest(all, steps.get(plot.id))) : last + 1;
-  const next = { ArrowLeft: now - 1, ArrowRight: Math.min(last, now + 1), Home: 0, End: last }[event.key];
+  const { stops } = data(plot);
+  const last = stops.length - 1;
+  const now = read.has(plot.id) ? nearest(stops, read.get(plot.id)) : last + 1;
+  const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last }[event.key];
   if (next === undefined) return undefined;
   event.preventDefault();
-  return show(plot, all[Math.max(0, next)]);
+  return show(plot, Math.max(0, Math.min(last, next)));
 });
 
 document.addEventListener("focusout", (event) => {
@@ -110,10 +101,10 @@ document.addEventListener("focusout", (event) => {
 
 // What was being read when the chart was replaced is read again from the new one.
 document.addEventListener("propius:sections", () => {
-  for (const [id, x] of [...steps]) {
+  for (const [id, place] of [...read]) {
     const plot = document.getElementById(id);
-    if (!plot) steps.delete(id);
-    else if (plot.querySelector(".tip").hidden) show(plot, nearest(places(data(plot)), x));
+    if (!plot) read.delete(id);
+    else if (plot.querySelector(".tip").hidden) show(plot, nearest(data(plot).stops, place));
   }
 });
 document.documentElement.dataset.tips = "yes";

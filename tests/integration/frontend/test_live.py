@@ -171,7 +171,7 @@ async def test_it_gives_the_chart_as_data(world, finished_rounds):
         html = await socket.receive(timeout=5)
     data = html.split('<script id="plot-data-1" type="application/json">')[1]
     loss = json.loads(data.split("</script>")[0])
-    assert [point[0] for point in loss["lines"][1]["points"]] == [2, 3]
+    assert [loss["stops"][stop][0] for stop, _ in loss["rows"][1]["points"]] == [2, 3]
     assert html.count("<polyline") == 4
     assert await database_sync_to_async(Job.objects.count)() == 0  # the threads left the tenant
 
