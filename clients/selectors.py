@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -61,15 +60,6 @@ def pool_counts(*, tenant_id: UUID, now: datetime) -> list[PoolCount]:
             .order_by("name", "id")
         )
     return [PoolCount(pool.id, pool.name, pool.is_shared, pool.total, pool.up) for pool in rows]
-
-
-def active_profiles() -> Iterator[tuple[dict[str, Any], dict[str, list[str]], str]]:
-    """Yield (attributes, workloads, pool id) of every active device; for the system only."""
-    rows = Device.objects.filter(status=Device.Status.ACTIVE).values_list(
-        "attributes", "workloads", "pool_id"
-    )
-    for attributes, workloads, pool_id in rows.iterator(chunk_size=5000):
-        yield attributes, workloads, str(pool_id)
 
 
 def revoked_among(device_ids: Iterable[UUID]) -> list[UUID]:
