@@ -50,6 +50,16 @@ from django.conf import settings  # noqa: E402
 settings.PROPIUS_HOME  # noqa: B018 - reads them now, and pytest-django then sets Django up
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares fixtures, when several processes run the tests.
+
+    One of them alone starts the shared process set; a file is never torn apart.
+    """
+    for item in items:
+        shared = "platform" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("platform" if shared else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def embedded_servers() -> Iterator[Path]:
     """Real Postgres and Valkey of this run's PROPIUS_HOME, which it yields."""
