@@ -60,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("platform" if shared else item.path.name))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let each process find a home of its own before it reads the settings, as this one did."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 @pytest.fixture(scope="session")
 def embedded_servers() -> Iterator[Path]:
     """Real Postgres and Valkey of this run's PROPIUS_HOME, which it yields."""
