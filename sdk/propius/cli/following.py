@@ -9,13 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from propius.calls import MANY
 from propius.cli import profile
@@ -24,6 +20,9 @@ from propius.cli.words import Output, OutputOption, explained, plain, show_one
 from propius.client import Client
 from propius.events import Event
 from propius.resources import Job, Round
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 STATUS = {"completed": 0, "failed": 3, "cancelled": 4, "rejected": 5, "expired": 6}
 """Exit status by a job's outcome; 1 and 2 say that there was none to tell."""
@@ -129,11 +128,17 @@ def _lines() -> Iterator[Show]:
 @contextmanager
 def _live() -> Iterator[Show]:
     """Redraw the job and its newest rounds in place."""
+    from rich.live import Live  # not at the top: a device, idle for months, would hold it
+
     with Live(auto_refresh=False) as live:
         yield lambda job, rounds: live.update(_view(job, rounds), refresh=True)
 
 
 def _view(job: Job, rounds: list[Round]) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     title = Text.assemble(
         (job.name, "bold"), f"  {job.outcome or job.status}  version {job.version}"
     )

@@ -12,8 +12,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from propius.agent.connection import AgentStopped
 from propius.agent.identity import IdentityError
@@ -21,7 +19,9 @@ from propius.agent.owner_files import OwnerFileError
 from propius.http_errors import ApiError
 from propius.spec import SpecError
 
-if TYPE_CHECKING:  # few commands need it, and it brings the whole agent
+if TYPE_CHECKING:  # few commands need them, and a device that idles for months none
+    from rich.console import Console
+
     from propius.agent.doctor import Finding
 
 P = ParamSpec("P")
@@ -97,6 +97,8 @@ def show_rows(rows: Iterable[Mapping[str, Any]], columns: list[str], output: Out
     if output is Output.JSON:
         _print_json(list(rows))
         return
+    from rich.table import Table
+
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
@@ -108,6 +110,8 @@ def show_one(row: Mapping[str, Any], output: Output, *, without: Iterable[str] =
     if output is Output.JSON:
         _print_json(row)
         return
+    from rich.table import Table
+
     table = Table.grid(padding=(0, 2))
     for name, value in row.items():
         if name not in set(without):
@@ -129,6 +133,8 @@ def show_findings(findings: list[Finding], output: Output) -> None:
 
 
 def _console() -> Console:
+    from rich.console import Console
+
     # Not cut to 80 columns when another program reads it.
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
 

@@ -14,8 +14,9 @@ from propius import wire
 from tests.unit.sdk.agent.scripted import Peer, device_home, gateway, point_to
 
 SDK = Path(__file__).parents[3] / "sdk" / "propius"
-INSTALLED_MB, RESIDENT_MIB = 110, 60
-RUN = "from propius.cli import app; app()"
+INSTALLED_MB, RESIDENT_MB = 110, 60
+# Here Celery brings click, and httpx then loads a command line of its own; a device has neither.
+RUN = "import sys; sys.modules['click'] = None; from propius.cli import app; app()"
 
 
 def dependencies(name: str, found: set[str]) -> set[str]:
@@ -69,4 +70,4 @@ async def test_it_is_idle_within_its_memory(tmp_path: Path) -> None:
         finally:
             agent.terminate()
             await agent.wait()
-    assert resident / 2**20 <= RESIDENT_MIB, f"{resident / 2**20:.1f} MiB"
+    assert resident / 1e6 <= RESIDENT_MB, f"{resident / 1e6:.1f} MB"
