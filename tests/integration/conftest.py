@@ -5,6 +5,15 @@ import importlib
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="package")
+def quick_passwords():  # type: ignore[no-untyped-def]
+    """Hash passwords fast: a member made as in production costs a quarter of a second each."""
+    from django.test import override_settings
+
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
 @pytest.fixture
 def rows_of_migrations(db):  # type: ignore[no-untyped-def]
     """Put back what migrations filled in and the flush of a transactional test took away."""
