@@ -103,7 +103,7 @@ def detail(job: Job, asked: Asked, *, now: datetime) -> JobDetail:
         percent=min(100, round(100 * job.version / total)),
         accuracy=measures.newest(found.own, "accuracy"),
         loss=measures.newest(found.own, "loss"),
-        open_rounds=_open_rounds(job, open_rows),
+        open_rounds=_open_rounds(job, open_rows, is_open=is_open),
         rounds=rounds.page(job, asked, now=now, is_open=is_open),
         measured=found,
         events=job_events.page(job, asked, is_open=is_open),
@@ -133,7 +133,7 @@ def _why(job: Job, current: Round | None, now: datetime, *, held: str) -> list[t
         return []
 
 
-def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:
+def _open_rounds(job: Job, rows: Iterable[Round], *, is_open: bool) -> list[OpenRound]:
     ordered = sorted(rows, key=lambda row: row.kind, reverse=True)
     devices: dict[UUID, list[DeviceLine]] = {row.id: [] for row in ordered}
     kinds = {row.id: row.kind for row in ordered}
@@ -142,7 +142,7 @@ def _open_rounds(job: Job, rows: Iterable[Round]) -> list[OpenRound]:
     )
     moving = _moving(held)
     for one in held:
-        line = _device(job.tenant_id, one, kinds[one.round_id], moving.get(one.id))
+        line = _device(one, kinds[one.round_id], moving.get(one.id), is_open=is_open)
         devices[one.round_id].append(line)
     return [
         OpenRound(
@@ -174,7 +174,7 @@ def _moving(held: Iterable[Assignment]) -> dict[UUID, Told]:
         return {}
 
 
-def _device(tenant_id: UUID, one: Assignment, kind: str, told: Told | None) -> DeviceLine:
+def _device(one: Assignment, kind: str, told: Told | None, *, is_open: bool) -> DeviceLine:
     bound = one.status == Assignment.Status.BOUND
     phase, share, figures = one.phase, one.fraction, ""
     if told is not None:
@@ -182,11 +182,12 @@ def _device(tenant_id: UUID, one: Assignment, kind: str, told: Told | None) -> D
         share = told.done_bytes / max(1, told.size_bytes)
         figures = words.transfer(told.done_bytes, told.size_bytes, told.bytes_per_s)
     doing = words.assignment(one.status, phase, accepted=one.accepted_at is not None)
-    if one.message and not bound:
+    # Its own words may quote anything: those of others' devices are their owners' business.
+    if one.message and not bound and is_open:
         doing = f"{doing}: {one.message}"
     return DeviceLine(
         id=one.id,
-        name=pseudonym(tenant_id, one.device_id),
+        name=pseudonym(one.tenant_id, one.device_id),
         kind=kind,
         status=one.status,
         doing=doing,

@@ -38,14 +38,14 @@ def pin(browser, world, number, *, query="", **form):
     return browser.post(address + query, form, follow=True)
 
 
-def end(world, status, code, times=1):
+def end(world, status, code, times=1, message=""):
     """End assignments of the open round, as the services do."""
     for _ in range(times):
         device = factories.device(world.shared)
         with system_scope():
             one = Assignment.objects.create(
                 tenant=world.tenant, job=world.job, round=world.round, device=device,
-                status=status, code=code, bound_at=factories.NOW,
+                status=status, code=code, message=message, bound_at=factories.NOW,
                 lease_expires_at=factories.later(30),
             )  # fmt: skip
             events.append(
@@ -159,6 +159,18 @@ def test_it_tells_small_counts_of_pools_of_ones_own(world, browse):
     end(world, "declined", "consent", times=2)
     [line] = show(browse(world.viewer), world).context["detail"].rounds.lines
     assert line.endings == ["2 declined: their owners do not consent"]
+
+
+@pytest.mark.parametrize("status", ["declined", "failed"])
+def test_it_quotes_no_device_of_a_shared_pool(world, browse, status):
+    end(world, status, "consent", message="eve has 3 records")
+    browser = browse(world.viewer)
+    assert "eve has 3 records" not in show(browser, world).content.decode()
+    with system_scope():
+        spec = world.job.spec
+        spec["effective"]["pools"] = [str(world.private.id)]
+        world.job.save()
+    assert "eve has 3 records" in show(browser, world).content.decode()
 
 
 def test_it_draws_a_round_that_never_had_its_devices_as_selecting(world, browse):
