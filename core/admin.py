@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.html import format_html_join
@@ -135,6 +135,8 @@ class Revertible:
         """Do what the button says, if the person may, and show the history."""
         if not request.user.has_perm(self.revert_permission):
             raise PermissionDenied
+        if self.get_object(request, str(row_id)) is None:  # type: ignore[attr-defined]
+            raise Http404
         try:
             told = self.do(verb, row_id=row_id, author=request.user.get_username())
         except Invalid as error:

@@ -236,6 +236,18 @@ def test_the_console_is_the_operators_alone(world):
     assert wrong == []
 
 
+def test_the_consoles_buttons_are_the_operators_alone_and_miss_no_row_loudly(world):
+    buttons = {one.replace("<int:row_id>", "0") for one in routes() if "<int:row_id>" in one}
+    assert len(buttons) > 5
+    expected = {"operator": 404, "anonymous": 302, "owner": 302, "device": 302}
+    found = {
+        (route, persona, tried(world, persona, "POST", route, {})[0])
+        for route in buttons
+        for persona in expected
+    }
+    assert found == {(route, *one) for route in buttons for one in expected.items()}
+
+
 CONSOLE_WRITES = {
     "tenants/tenant/add/": {"slug": "new", "name": "New"},
     "clients/pool/add/": {"name": "new"},
