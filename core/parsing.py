@@ -39,11 +39,12 @@ def loads(body: bytes) -> Any:
         raise Invalid(f"the JSON is nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise Invalid(f"the body is not JSON in UTF-8: {error}") from None
-    _check(value)
+    check(value)
     return value
 
 
-def _check(value: Any) -> None:
+def check(value: Any) -> None:
+    """Raise Invalid for deep nesting and values that cannot be stored."""
     level = [value]
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []

@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core import parsing
+from core.errors import Invalid
+
 MAX_CHARACTERS = 2_000
 _TOKEN = re.compile(r'\s*(?:(?P<sign>>=|<=|==|[=<>,])|"(?P<quoted>[^"]*)"|(?P<word>[^\s"=<>,]+))')
 _ALLOWED = "allowed are >=, <=, = and in"
@@ -177,10 +180,13 @@ def _value(token: _Token) -> Any:
 def _of_json(text: str) -> list[Term]:
     try:
         raw = json.loads(text)
+        parsing.check(raw)
     except json.JSONDecodeError as error:
         raise TermsUnread(error.pos + 1, f"as JSON: {error.msg}") from error
     except RecursionError as error:
         raise TermsUnread(1, "as JSON: nested too deep") from error
+    except Invalid as error:
+        raise TermsUnread(1, f"as JSON: {error.detail}") from error
     terms = []
     for name, condition in raw.items():
         found = re.search(re.escape(json.dumps(name)), text)

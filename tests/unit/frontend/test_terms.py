@@ -50,6 +50,7 @@ def test_it_knows_where_each_term_stands():
         ("and os = linux", 1, "a term is missing"),
         ("a >= 1 and a >= 2", 12, "asked for twice"),
         ('{"a": 1', 8, "as JSON"),
+        ('{"os": {"in": ["\\ud800"]}}', 1, "half of a surrogate pair"),
         ("x" * 2001, 2000, "at most 2000"),
     ],
 )
