@@ -82,18 +82,23 @@ def again(*, quarantine_id: int, author: str, now: datetime) -> Quarantine:
     )
 
 
-@transaction.atomic
 def keep(*, now: datetime) -> None:
-    """Keep what is in force: find jobs that came meanwhile, and what was on its way."""
+    """Keep what is in force: find jobs that came meanwhile, and what was on its way.
+
+    Each step is a transaction: in one, the rounds of the next would be locked in any order.
+    """
     if not _settle(now=now):
         return
     bound = Assignment.objects.filter(status=Assignment.Status.BOUND).exclude(job__held="")
     for job_id, message in bound.order_by().values_list("job_id", "job__held").distinct():
-        slots.call_back(bound.filter(job_id=job_id), code=CODE, message=message, now=now)
+        with transaction.atomic():
+            slots.call_back(bound.filter(job_id=job_id), code=CODE, message=message, now=now)
     _call_back_software(now=now)
-    clocks.put_off(Round.objects.exclude(job__held=""), now=now)
+    with transaction.atomic():
+        clocks.put_off(Round.objects.exclude(job__held=""), now=now)
 
 
+@transaction.atomic
 def _settle(*, now: datetime) -> bool:
     """Have each job carry why it is held, if it is; tells whether anything is in quarantine."""
     rows = quarantine.in_force()
@@ -102,22 +107,28 @@ def _settle(*, now: datetime) -> bool:
     meant = Q(id__in=jobs) | Q(spec__workload__program__in=named)
     meant |= Q(spec__workload__handler__in=named) | ~Q(held="")
     found = Job.objects.exclude(status=Job.Status.FINISHED).filter(meant)
-    words = {
-        job.id: (job.held, quarantine.held_by(job.id, job.spec["workload"], rows)) for job in found
-    }
-    changed = {job_id: after for job_id, (before, after) in words.items() if before != after}
+    changed = [job.id for job in found if job.held != _held_by(job, rows)]
     if changed:
         _hold(changed, now=now)
     return bool(rows)
 
 
-def _hold(words: dict[UUID, str], *, now: datetime) -> None:
+def _held_by(job: Job, rows: list[Quarantine]) -> str:
+    return quarantine.held_by(job.id, job.spec["workload"], rows)
+
+
+def _hold(job_ids: list[UUID], *, now: datetime) -> None:
     """Change what is held, and tell of it. Rounds are locked first, by id, as everywhere."""
-    unfinished = Round.objects.filter(job_id__in=words).exclude(status=Round.Status.FINISHED)
+    unfinished = Round.objects.filter(job_id__in=job_ids).exclude(status=Round.Status.FINISHED)
     list(unfinished.order_by("id").select_for_update(no_key=True))
-    jobs = Job.objects.filter(id__in=words).exclude(status=Job.Status.FINISHED)
-    for job in jobs.order_by("id").select_for_update(no_key=True):
-        after = words[job.id]
+    jobs = Job.objects.filter(id__in=job_ids).exclude(status=Job.Status.FINISHED)
+    locked = list(jobs.order_by("id").select_for_update(no_key=True))
+    # Again, now that nobody else can: it may have been put in, or lifted, since it was read.
+    rows = quarantine.in_force()
+    for job in locked:
+        after = _held_by(job, rows)
+        if after == job.held:
+            continue
         Job.objects.filter(id=job.id).update(held=after)
         if after:
             mine = Assignment.objects.filter(job_id=job.id)
@@ -137,7 +148,8 @@ def _hold(words: dict[UUID, str], *, now: datetime) -> None:
 def _call_back_software(*, now: datetime) -> None:
     for software, message in quarantine.barred_software().items():
         theirs = Assignment.objects.filter(device__sdk=software)
-        slots.call_back(theirs, code=CODE, message=message, now=now)
+        with transaction.atomic():
+            slots.call_back(theirs, code=CODE, message=message, now=now)
 
 
 def _faults(kind: str, target: str) -> dict[str, str]:

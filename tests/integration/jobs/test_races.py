@@ -191,3 +191,21 @@ def test_it_gives_no_work_to_a_device_that_was_revoked_while_connected():
 def test_it_rounds_up_devices_without_the_last_bits_of_a_product():
     job = factories.job(factories.tenant(), rounds__demand=100, rounds__over_selection=1.1)
     assert factories.open_round(job).target == 110
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_that_looked_before_a_quarantine_came_does_not_end_it():
+    job = factories.job(factories.tenant())
+    with system_scope():
+        services.put_in_quarantine(
+            kind="job", target=str(job.id), reason="it is slow", author="op", now=NOW
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE jobs_job IN ACCESS EXCLUSIVE MODE")
+        # It has read what is in quarantine, and waits to read the jobs.
+        sweeping = aside(lambda: services.uphold(now=later(1)))
+        until_it_waits()
+    sweeping.join()
+    assert sweeping.error is None
+    with system_scope():
+        assert Job.objects.get(id=job.id).held.endswith("it is slow")
