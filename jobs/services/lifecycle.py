@@ -49,9 +49,10 @@ def admit(
         return False
     job = Job.objects.get(id=job_id)
     held = quarantine.held_by(job_id, job.spec["workload"], quarantine.in_force())
-    if held:  # before a round opens, so that no device is ever offered it
-        Job.objects.filter(id=job_id).update(held=held)
     events.append("job.admitted", now=now, tenant_id=job.tenant_id, job_id=job_id, **numbers)
+    if held and not job.held:  # before a round opens, so that no device is ever offered it
+        Job.objects.filter(id=job_id).update(held=held)
+        events.append("job.quarantined", now=now, tenant_id=job.tenant_id, job_id=job_id)
     if not job.is_driven:
         opening.open_round(job, kind=Round.Kind.TRAIN, number=1, attempt=1, now=now)
     return True

@@ -86,6 +86,7 @@ def test_a_job_of_the_workload_that_comes_later_is_held_before_its_first_round(f
     put(WORKLOAD, "train")
     job = factories.job(factories.tenant())
     assert (job.status, bool(job.held)) == (Job.Status.RUNNING, True)
+    assert Event.objects.filter(job_id=job.id, kind="job.quarantined").count() == 1
     services.plan(now=NOW)
     assert fleet.bind(1) == [Nothing()]
 
