@@ -138,8 +138,9 @@ class Visit(Connection):
     def _told(self, messages: list[wire.FromGateway]) -> list[wire.FromGateway]:
         """Say when to come back to whom a socket would let wait, or answer nothing."""
         told: list[wire.FromGateway] = [one for one in messages if not isinstance(one, wire.Idle)]
-        waits = len(told) < len(messages) or (self._asked and len(told) == 1)
-        if waits and (isinstance(told[-1], wire.Welcome) or _is_notice(told[-1])):
+        answers = [one for one in told if not _is_notice(one)]
+        waits = len(told) < len(messages) or (self._asked and len(answers) == 1)
+        if waits and isinstance(answers[-1], wire.Welcome):
             after_s = knobs.get().visit_s * random.uniform(0.8, 1.2)
             text = "no round for this device now"
             told.append(wire.Retry(after_s=round(after_s, 1), code="idle", message=text))

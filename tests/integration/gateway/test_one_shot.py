@@ -140,6 +140,19 @@ async def test_a_choice_that_comes_too_late_is_told_to_come_back(world):
     assert isinstance(messages[-1], wire.Retry)
 
 
+async def test_so_is_one_whose_software_is_too_old(world):
+    await rows(
+        lambda: client_services.require_sdk(
+            pool_id=None, name="test", minimum="2", percent=100, grace_days=7.0, reason="a hole",
+            author="op", now=timezone.now(),
+        )
+    )  # fmt: skip
+    one = await visitor(world)
+    _, _, messages = await one.visit(wire.Choose(offer="gone", ranked=["r"]))
+    assert [type(each) for each in messages] == [wire.Welcome, wire.Refused, wire.Retry]
+    assert messages[1].code == "upgrade_needed"
+
+
 async def test_what_was_said_once_cannot_be_said_again(world):
     one = await visitor(world)
     await one.request("GET")
