@@ -26,7 +26,7 @@ def collect() -> Iterable[Metric]:
         "Accepted updates that are in no partial yet",
         Update.objects.exclude(digest="")
         .exclude(round__status=Round.Status.FINISHED)
-        .filter(partial=None)
+        .filter(partial=None, set_aside_at=None)
         .count(),
     )
     yield GaugeMetricFamily(

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from aggregation import artifacts, blobs, chunk_sums, closing, folding, scrubbing
+from aggregation import artifacts, blobs, chunk_sums, closing, folding, metrics, scrubbing
 from aggregation import rot as rot_module
 from aggregation.models import Batch, Partial, Update
 from core import knobs
@@ -129,6 +129,8 @@ def test_an_open_round_asks_for_another_device_in_the_place_of_a_rotten_update(w
         fold_all(round_.id)
         round_.refresh_from_db()
         assert (round_.reported, round_.assigned, round_.target) == (3, 5, 6)
+        figures = {one.name: one.samples[0].value for one in metrics.collect()}
+        assert figures["propius_updates_waiting"] == 0
         spare = Binding(uuid7(), round_.id, world.devices[7].id, 1)
         assert job_services.assign(bindings=[spare], now=NOW) == {spare.assignment_id: "assigned"}
     for number, one in enumerate([*bound[4:], (spare.assignment_id, world.devices[7])], 5):
