@@ -73,11 +73,13 @@ def of_tenant(
 def done_up_to(found: Sequence[Event], *, now: datetime, limit: int) -> int | None:
     """Return the number after which to read next time; None to read all of ``found`` again.
 
-    ``found`` is what was read with ``limit``: a full batch is passed by even if it is young, since
-    the reader would else never come to what follows it.
+    ``found`` is what was read with ``limit``: a full batch that is young throughout is passed by,
+    since the reader would else never come to what follows it.
     """
-    full = len(found) == limit
-    return max((one.id for one in found if full or one.at < now - OVERLAP), default=None)
+    old = [one.id for one in found if one.at < now - OVERLAP]
+    if not old and len(found) == limit:
+        old = [one.id for one in found]
+    return max(old, default=None)
 
 
 def last_of_tenant(tenant_id: UUID) -> int:

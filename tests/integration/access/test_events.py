@@ -146,6 +146,15 @@ def test_one_that_was_numbered_first_and_committed_later_is_not_lost(world, monk
     assert reader.read()[0] == []
 
 
+def test_of_a_full_batch_the_young_are_read_again_unless_all_of_it_is_young():
+    now = timezone.now()
+    old, young = now - core_events.OVERLAP * 2, now - core_events.SETTLED * 2
+    batch = [Event(id=number, at=at) for number, at in enumerate([old, old, young, young], 1)]
+    assert core_events.done_up_to(batch, now=now, limit=4) == 2
+    assert core_events.done_up_to(batch[2:], now=now, limit=2) == 4
+    assert core_events.done_up_to(batch[2:], now=now, limit=3) is None
+
+
 def test_the_newest_are_held_back_until_they_are_settled(world):
     job, _ = world
     reader = events.Reader(job.tenant_id, job.id, 0)
