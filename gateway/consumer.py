@@ -191,6 +191,8 @@ class Connection:
 
     def sign(self) -> None:
         """Take the signature that the groups give; software that may get nothing meets none."""
+        if not self.profile_key:
+            return  # its hello is being answered: that signs
         signature = "" if self.is_barred else self.hub.signer.sign(self.profile_key)
         if signature != self.signature:
             self.hub.idle.move(self, signature)

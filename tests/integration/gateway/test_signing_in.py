@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from clients import services as client_services
 from clients.models import Device
+from gateway.consumer import Connection
 from propius import wire
 from tests.integration.gateway.sockets import Socket
 from tests.integration.gateway.world import rows
@@ -25,6 +26,22 @@ async def test_a_device_is_challenged_and_welcomed(world):
     row = await rows(lambda: Device.objects.get(id=device.id))
     assert row.attributes == {"cpu_score": 3}
     assert row.connected_at is not None
+    await socket.drop()
+
+
+async def test_while_a_device_signs_in_the_others_hear_of_new_constraint_groups(world, gateway):
+    device = await rows(world.device)
+    half = Connection(gateway.hub, None, None)
+    half.device = (await rows(world.device)).id  # its rows are being read
+    gateway.hub.registry.enter(half)
+    socket, _ = await device.connect()
+    socket.send(wire.CheckIn())
+    await socket.expect(wire.Idle)
+    await rows(world.job)
+    while isinstance(got := await socket.receive(), wire.Idle):
+        pass
+    assert isinstance(got, wire.Assignment)
+    gateway.hub.registry.leave(half)
     await socket.drop()
 
 
