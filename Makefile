@@ -7,7 +7,7 @@ ARGS ?=
 NAME ?=
 CODE := core tenants clients jobs scheduling aggregation gateway frontend propius_site sdk/propius demo
 
-.PHONY: help setup setup-test up demo test lint bench clean
+.PHONY: help setup setup-test lock up demo test lint audit bench clean
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -18,6 +18,9 @@ setup: ## install the runtime packages into .venv
 
 setup-test: ## install the test and lint tools too
 	@.ci/setup requirements.txt requirements-dev.txt
+
+lock: setup ## write the locks anew after a change of requirements (ARGS=--upgrade for all of it)
+	@.ci/lock $(ARGS)
 
 up: setup ## run the platform until Ctrl-C
 	@exec $(PYTHON) manage.py up $(ARGS)
