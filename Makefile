@@ -38,6 +38,9 @@ lint: setup-test ## ruff, mypy, import-linter, bandit
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/bandit -q -c pyproject.toml -r $(CODE) manage.py
 
+audit: setup ## look every locked package up among known vulnerabilities (asks pypi.org)
+	@.ci/audit
+
 bench: setup ## run one benchmark: make bench NAME=bind
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... of:"; \
 	  ls benchmarks/*.py 2>/dev/null | sed -E 's|.*/(.*)\.py|  \1|' | grep -v __init__; exit 2; }

@@ -39,8 +39,8 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.RunSQL(
-            f"""
-            INSERT INTO {TABLE} (tenant_id, jobs, devices, device_hours, stored_bytes, reason,
+            """
+            INSERT INTO scheduling_quotachange (tenant_id, jobs, devices, device_hours, stored_bytes, reason,
                 author, created_at)
             SELECT tenant_id, jobs, devices, device_hours, stored_bytes, reason, updated_by,
                 updated_at

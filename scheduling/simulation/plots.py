@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
-from xml.sax.saxutils import escape
 
 WIDTH, BAR, GAP, LEFT, RIGHT = 720, 22, 10, 130, 110
 SHOWN = (

@@ -131,7 +131,8 @@ class History:
         columns = ", ".join(Entry.__dataclass_fields__)
         with self._open() as database:
             rows = database.execute(
-                f"SELECT {columns} FROM work ORDER BY started_at DESC LIMIT ?", (limit,)
+                f"SELECT {columns} FROM work ORDER BY started_at DESC LIMIT ?",  # nosec B608 - ours
+                (limit,),
             ).fetchall()
         return [Entry(*row) for row in rows]
 
