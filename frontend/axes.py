@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+LEAST, TINY = 1e-12, 1e-100
+"""An axis spans at least so much of its values, and so much at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -62,7 +65,9 @@ def counting(most: float, *, ticks: int) -> Axis:
 
 def around(low: float, high: float, *, ticks: int) -> Axis:
     """Return an axis from the last tick not above ``low`` to the first not below ``high``."""
-    step = nice((high - low or abs(high) or 1.0) / ticks)
+    span = high - low or abs(high) or 1.0
+    # Below that, floats have no steps left: what differs less is drawn as if it did not differ.
+    step = nice(max(span, abs(high) * LEAST, abs(low) * LEAST, TINY) / ticks)
     low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     return Axis(low, high, step) if high > low else Axis(low - step, high + step, step)
 

@@ -21,6 +21,16 @@ def test_an_axis_around_one_value_has_room_on_both_sides():
     assert axis.low < 3.0 < axis.high
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 5e-324), (5e-324, 5e-324), (-1.0226952801802e-109, -1.02e-109), (1, 1)]
+)
+def test_an_axis_has_ends_and_few_ticks_however_small_what_devices_report(low, high):
+    axis = axes.around(low, high, ticks=5)
+    assert axis.low <= low <= high <= axis.high
+    assert axis.low < axis.high
+    assert len(axis.values()) < 20
+
+
 def test_ticks_lie_between_the_ends_and_count_from_the_top_when_upright():
     axis = Axis(0.0, 50.0, 20.0)
     assert [(one.at, one.text) for one in axis.across(axes.figure)] == [
