@@ -11,11 +11,12 @@ import redis.exceptions
 
 from aggregation import under_way
 from aggregation.under_way import Told
-from clients.selectors import pools_for, pseudonym
+from clients.selectors import pseudonym
 from frontend import explanation, words
 from frontend.asked import Asked
 from frontend.selectors import job_events, measured, measures, rounds
 from jobs import maintenance
+from jobs import selectors as job_selectors
 from jobs.models import Assignment, Job, Round
 from jobs.services import JobUnknown
 from scheduling import explaining
@@ -92,7 +93,7 @@ def detail(job: Job, asked: Asked, *, now: datetime) -> JobDetail:
     worked_on = current or (open_rows[0] if open_rows else None)
     held = maintenance.held(worked_on, maintenance.in_force()) if worked_on else ""
     found = measured.measured(job, asked)
-    is_open = _owns_its_pools(job)
+    is_open = job_selectors.owns_its_pools(job)
     total = int(job.spec["rounds"]["count"])
     open_job = job.status != Job.Status.FINISHED
     return JobDetail(
@@ -111,13 +112,6 @@ def detail(job: Job, asked: Asked, *, now: datetime) -> JobDetail:
         can_resume=job.status == Job.Status.PAUSED,
         can_cancel=open_job,
     )
-
-
-def _owns_its_pools(job: Job) -> bool:
-    """Tell whether all devices that may take the job are of its tenant's own pools."""
-    own = {str(one.id) for one in pools_for(job.tenant_id) if not one.is_shared}
-    asked = set(job.spec["effective"]["pools"])
-    return bool(asked) and asked <= own
 
 
 def _why(job: Job, current: Round | None, now: datetime, *, held: str) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from clients import selectors as client_selectors
 from core import events, knobs
 from core.errors import TooMany, Unavailable
 from core.models import Event
+from jobs import selectors
 from jobs.models import Job
 from tenants import scopes
 
@@ -35,6 +36,7 @@ BATCH = 1000
 BEAT_S = 15.0
 CHECK_S = 2.0
 """A token that was revoked, and a member that was removed, read for no longer than this."""
+DECLINED = "assignment.declined"
 SHARE = 10
 """A tenant may have one in this many of a process's streams."""
 
@@ -62,6 +64,7 @@ class Reader:
     last: int
     floor: int = -1
     sent: set[int] = field(default_factory=set)
+    is_open: bool | None = None
 
     def __post_init__(self) -> None:
         if self.floor < 0:
@@ -73,6 +76,8 @@ class Reader:
         with scopes.scope(self.tenant_id):
             job = Job.objects.filter(id=self.job_id).values_list("finished_at", flat=True).first()
             found = events.of_job(job_id=self.job_id, after=self.floor, now=now, limit=BATCH)
+            if self.is_open is None and any(one.kind == DECLINED for one in found):
+                self.is_open = selectors.owns_its_pools(Job.objects.get(id=self.job_id))
         fresh = [one for one in found if one.id not in self.sent]
         told = [self._told(one) for one in fresh]
         self.sent |= {one.id for one in fresh}
@@ -84,15 +89,19 @@ class Reader:
         return told, over
 
     def _told(self, event: Event) -> str:
-        body = json.dumps(as_json(event, self.tenant_id), separators=(",", ":"))
+        told = as_json(event, self.tenant_id, is_open=bool(self.is_open))
+        body = json.dumps(told, separators=(",", ":"))
         # One that comes late does not move the place to resume at back.
         number = f"id: {event.id}\n" if event.id > self.last else ""
         self.last = max(self.last, event.id)
         return f"{number}event: {event.kind}\ndata: {body}\n\n"
 
 
-def as_json(event: Event, tenant_id: UUID) -> dict[str, Any]:
-    """Return what a tenant may know of an event: devices under their pseudonyms."""
+def as_json(event: Event, tenant_id: UUID, *, is_open: bool) -> dict[str, Any]:
+    """Return what a tenant may know of an event: devices under their pseudonyms.
+
+    Why one declined is its owner's business, unless ``is_open``: it is of the tenant's own pools.
+    """
     device = event.device_id and client_selectors.pseudonym(tenant_id, event.device_id)
     return {
         "id": event.id,
@@ -102,7 +111,7 @@ def as_json(event: Event, tenant_id: UUID) -> dict[str, Any]:
         "round": event.round_id and str(event.round_id),
         "assignment": event.assignment_id and str(event.assignment_id),
         "device": device,
-        "data": event.data,
+        "data": {} if event.kind == DECLINED and not is_open else event.data,
     }
 
 

@@ -9,6 +9,7 @@ from jobs.selectors.assignments import (
     bound_by_tenant,
     devices_seen,
 )
+from jobs.selectors.pools import owns_its_pools
 from jobs.selectors.rounds import (
     OpenRound,
     current_round,
@@ -31,6 +32,7 @@ __all__ = [
     "current_rounds",
     "devices_seen",
     "open_rounds",
+    "owns_its_pools",
     "round_waiting",
     "tenants_waiting",
     "waiting",

@@ -168,9 +168,27 @@ def test_devices_are_told_by_pseudonym(world):
     job, _ = world
     device = factories.device(factories.pool())
     event = Event(kind="assignment.failed", job_id=job.id, device_id=device.id, at=timezone.now())
-    shown = events.as_json(event, job.tenant_id)
+    shown = events.as_json(event, job.tenant_id, is_open=False)
     assert shown["device"].startswith("d-")
     assert str(device.id) not in json.dumps(shown)
+
+
+@pytest.mark.parametrize("owns", [False, True])
+def test_why_a_device_declined_is_told_to_its_owner_alone(owns, monkeypatch):
+    monkeypatch.setattr(core_events, "SETTLED", timedelta(0))
+    tenant = factories.tenant()
+    pool = factories.pool(tenant if owns else None)
+    job = factories.job(tenant)
+    with system_scope():
+        job.spec["effective"]["pools"] = [str(pool.id)]
+        job.save()
+        core_events.append(
+            "assignment.declined", now=timezone.now(), tenant_id=tenant.id, job_id=job.id,
+            code="consent",
+        )  # fmt: skip
+    told, _ = events.Reader(tenant.id, job.id, 0).read()
+    [(_, kind, body)] = parsed(told[-1].encode())
+    assert (kind, body["data"]) == ("assignment.declined", {"code": "consent"} if owns else {})
 
 
 def test_streams_are_bounded_by_tenant_and_in_all(world, client, monkeypatch):
