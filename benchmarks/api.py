@@ -39,6 +39,7 @@ PAGES = {
     "jobs": "/jobs/",
     "job": "/jobs/{job}/",
     "devices": "/devices/",
+    "explorer": "/devices/eligible/?q=os+%3D+linux+and+memory_mb+%3E%3D+4096",
     "usage": "/usage/",
     "audit": "/settings/audit/",
 }

@@ -1,11 +1,14 @@
 """Pools and devices in the operators' console."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from clients import console, services
@@ -60,7 +63,15 @@ class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
     list_display = ["name", "pool", "status", "sdk", "connected_at", "seen_at"]
     list_filter = ["pool", "status"]
     search_fields = ["name", "id"]
+    readonly_fields = ["history"]
     actions = ["revoke"]
+
+    @admin.display(description="History")
+    def history(self, device: Device) -> str:
+        """Lead to what it was bound to, and how each ended."""
+        asked = urlencode({"device__id__exact": str(device.id)})
+        path = reverse("admin:jobs_assignment_changelist")
+        return format_html('<a href="{}?{}" class="underline">Its assignments</a>', path, asked)
 
     @admin.action(description="Revoke the selected devices", permissions=["operate"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from clients import software, telling
 from clients.models import Device, Pool, SdkRequirement
@@ -49,17 +50,22 @@ def pools_for(tenant_id: UUID) -> list[Pool]:
 
 def pool_counts(*, tenant_id: UUID, now: datetime) -> list[PoolCount]:
     """Count devices in the pools a tenant may use. Counts only, so shared pools are included."""
-    online = Q(devices__seen_at__gt=now - ONLINE_WITHIN)
-    active = Q(devices__status=Device.Status.ACTIVE)
+    active = Device.objects.filter(pool=OuterRef("pk"), status=Device.Status.ACTIVE)
+    # Two counts instead of one over a join: those online are found by an index.
+    total, up = _counted(active), _counted(active.filter(seen_at__gt=now - ONLINE_WITHIN))
     with system_scope():
         rows = list(
             Pool.objects.filter(Q(tenant=None) | Q(tenant_id=tenant_id))
-            .annotate(
-                total=Count("devices", filter=active), up=Count("devices", filter=active & online)
-            )
+            .annotate(total=total, up=up)
             .order_by("name", "id")
         )
     return [PoolCount(pool.id, pool.name, pool.is_shared, pool.total, pool.up) for pool in rows]
+
+
+def _counted(devices: QuerySet[Device]) -> Coalesce:
+    """Return the number of devices of the pool around it."""
+    counted = devices.order_by().values("pool").annotate(number=Count("*")).values("number")
+    return Coalesce(Subquery(counted), 0)
 
 
 def revoked_among(device_ids: Iterable[UUID]) -> list[UUID]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,12 +32,12 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A quarter of an hour: from where to where it stands, and its figures."""
+    """A quarter of an hour: from where to where it stands, and its figures in words."""
 
     left: float
     right: float
     stretch: Stretch
-    working: str
+    cells: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,12 @@ class Chart(Plot):
     slices: list[Slice]
 
 
+@functools.lru_cache(maxsize=256)
 def chart(day: Day) -> Chart | None:
-    """Return the chart of a day; None if nothing was counted within it."""
+    """Return the chart of a day; None if nothing was counted within it.
+
+    Drawn once: the same day is looked up for a minute.
+    """
     if not day.stretches:
         return None
     most = max(max(one.online.drawn, one.asked.drawn) for one in day.stretches)
@@ -73,11 +78,19 @@ def chart(day: Day) -> Chart | None:
 def _slice(x: Axis, one: Stretch) -> Slice:
     working = share([one])
     about = "" if working is None or working.is_exact else "about "
+    figures = {
+        "mine": one.mine,
+        "others": one.others,
+        "idle": one.idle,
+        "online": one.online,
+        "asked": one.asked,
+    }
     return Slice(
         left=round(x.at(one.at.timestamp()), 2),
         right=round(x.at((one.at + STEP).timestamp()), 2),
         stretch=one,
-        working="–" if working is None else f"{about}{working.percent}\u202f%",
+        cells={kind: figure.text for kind, figure in figures.items()}
+        | {"share": "–" if working is None else f"{about}{working.percent}\u202f%"},
     )
 
 
@@ -123,19 +136,17 @@ def _reading(x: Axis, slices: Sequence[Slice]) -> Reading:
         (one.stretch.at.timestamp(), (one.stretch.at + STEP).timestamp()) for one in slices
     ]
     middles = [(begin + end) / 2 for begin, end in stretches]
-    figures = [
-        (label, kind, [getattr(one.stretch, kind).text for one in slices])
-        for kind, label, _ in KINDS
-    ]
-    figures += [
-        ("asked for by rounds", "asked", [one.stretch.asked.text for one in slices]),
-        ("at work", "", [one.working for one in slices]),
-    ]
+    rows = [(label, kind) for kind, label, _ in KINDS]
+    rows += [("asked for by rounds", "asked"), ("at work", "share")]
     return Reading(
         ends=(x.low, x.high),
         titles=dict(zip(middles, stretches, strict=True)),
         rows=[
-            Row(label, mark, list(zip(middles, texts, strict=True)))
-            for label, mark, texts in figures
+            Row(
+                label,
+                kind,
+                [(at, one.cells[kind]) for at, one in zip(middles, slices, strict=True)],
+            )
+            for label, kind in rows
         ],
     )

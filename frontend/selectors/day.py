@@ -25,28 +25,19 @@ FRESH = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Devices on average over a quarter of an hour from ``at`` on, as a tenant may know them."""
+    """Devices on average over a quarter of an hour from ``at`` on, as a tenant may know them.
+
+    ``bound`` were at work, ``online`` connected, and ``asked`` is what rounds asked for: devices
+    at work, and slots that waited for one.
+    """
 
     at: datetime
     mine: Figure
     others: Figure
     idle: Figure
-    wanted: int
-
-    @property
-    def bound(self) -> Figure:
-        """All that were at work."""
-        return total((self.mine, self.others))
-
-    @property
-    def online(self) -> Figure:
-        """All that were connected."""
-        return total((self.mine, self.others, self.idle))
-
-    @property
-    def asked(self) -> Figure:
-        """What rounds asked for: devices at work, and slots that waited for one."""
-        return total((self.bound, Figure(own=self.wanted)))
+    bound: Figure
+    online: Figure
+    asked: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +63,12 @@ class Share:
     is_exact: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Day:
-    """The last day in quarters of an hour, those without a count left out, and tiers now."""
+    """The last day in quarters of an hour, those without a count left out, and tiers now.
+
+    One is equal only to itself, so that what is made of it can be kept beside it.
+    """
 
     since: datetime
     until: datetime
@@ -140,13 +134,18 @@ def _stretch(at: datetime, samples: Sequence[Sample], pools: dict[UUID, Pool]) -
         )
         for one in samples
     ]
+    mine = Figure(own=sum(one.mine for one in found))
+    others, idle = total(one.others for one in found), total(one.idle for one in found)
+    bound = total((mine, others))
     return Stretch(
         at=at,
-        mine=Figure(own=sum(one.mine for one in found)),
-        others=total(one.others for one in found),
-        idle=total(one.idle for one in found),
+        mine=mine,
+        others=others,
+        idle=idle,
+        bound=bound,
+        online=total((bound, idle)),
         # Of a private pool only the tenant's own rounds want devices.
-        wanted=sum(one.wanted for one in samples),
+        asked=total((bound, Figure(own=sum(one.wanted for one in samples)))),
     )
 
 

@@ -9,6 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from clients import selectors, services, software
 from clients.models import AttributeChange, AttributeDefinition, Device, SdkRequirement
+from core.ids import uuid7
+from jobs import services as job_services
 from tenants import scopes
 from tenants.models import AuditEntry
 from tests.integration import factories
@@ -130,6 +132,21 @@ class TestConsole:
         assert b"it was changed meanwhile" in stale
         wrong = operator.post(f"{self.LIST}add/", fields | {"minimum": "new"}, follow=True)
         assert b"up to four numbers" in wrong.content
+
+    def test_a_device_leads_to_its_whole_history(self, operator):
+        tenant = factories.tenant()
+        pool = factories.pool(tenant)
+        round_ = factories.open_round(factories.job(tenant))
+        bindings = [
+            job_services.Binding(uuid7(), round_.id, factories.device(pool).id, 1) for _ in range(2)
+        ]
+        job_services.assign(bindings=bindings, now=NOW)
+        one = bindings[0].device_id
+        page = operator.get(f"/admin/clients/device/{one}/change/").content.decode()
+        address = f"/admin/jobs/assignment/?device__id__exact={one}"
+        assert f'href="{address}"' in page
+        [row] = operator.get(address).context["cl"].result_list
+        assert row.id == bindings[0].assignment_id
 
     def test_the_list_costs_as_many_queries_whatever_its_length(self, operator):
         def cost():
