@@ -29,9 +29,10 @@ def shift_open(*, by: timedelta) -> int:
 
 def wanting() -> Q:
     """Return which rounds would fail if their time were up."""
-    running = Q(job__status=Job.Status.RUNNING)
     selecting = Q(status=Round.Status.SELECTING, assigned__lt=F("quorum"))
-    return running & (selecting | Q(status=Round.Status.EXECUTING, reported__lt=F("quorum")))
+    executing = Q(status=Round.Status.EXECUTING, reported__lt=F("quorum"))
+    # A pause stops selection only: deadlines run on.
+    return selecting & Q(job__status=Job.Status.RUNNING) | executing
 
 
 def begin_anew(found: QuerySet[Round], *, now: datetime) -> None:

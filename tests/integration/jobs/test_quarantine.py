@@ -105,6 +105,18 @@ def test_no_round_fails_meanwhile_and_its_time_begins_anew_after(working):
     assert (round_.selection_ends_at - back).total_seconds() == window_s
 
 
+def test_nor_does_one_at_work_whose_job_its_owner_has_paused(working):
+    Round.objects.filter(job=working).update(
+        status=Round.Status.EXECUTING, executing_at=NOW, deadline_at=later(20)
+    )
+    job_services.pause(job_id=working.id, actor="owner", now=NOW)
+    put(JOB, str(working.id))
+    for seconds in range(0, 40, 4):
+        job_services.uphold(now=later(seconds))
+        job_services.sweep(now=later(seconds))
+    assert factories.open_round(working).extensions == 0
+
+
 def test_the_sweep_finds_what_the_change_missed(working):
     Quarantine.objects.create(
         kind=WORKLOAD, target="train", reason=REASON, author="op", created_at=NOW
