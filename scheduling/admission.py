@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
+from clients.telling import Told
 from core import knobs
 from core.errors import PropiusError
 from jobs import holdout
@@ -19,8 +20,9 @@ from jobs import services as job_services
 from jobs.constraints import Group
 from jobs.models import Artifact, Job
 from jobs.services import submission
-from scheduling import census, quotas
+from scheduling import census, eligibility, quotas
 from scheduling.census import Census, Eligible
+from scheduling.eligibility import Fitting
 from scheduling.models import TenantQuota, TenantShare
 
 logger = logging.getLogger(__name__)
@@ -56,11 +58,11 @@ def admit(*, job_id: UUID, now: datetime, fleet: Census | None = None) -> Decisi
     if faults:
         text = "; ".join(f"{field}: {fault}" for field, fault in faults.items())
         return _reject(job, Verdict({}, code="artifact_invalid", text=text), now)
-    found = (fleet or census.take(now=now)).eligible(Group.of(job.spec["effective"]))
+    fleet = fleet or census.take(now=now)
     with transaction.atomic():
         # Locked, so that two jobs admitted at once do not both get the last place.
         quota = TenantQuota.objects.select_for_update().filter(tenant_id=job.tenant_id).first()
-        verdict = judge(job, found, quota, now=now)
+        verdict = judge(job, fleet, quota, now=now)
         if verdict.code:
             return _put_off(job, verdict, now)
         granted = None if verdict.demand == job.spec["rounds"]["demand"] else verdict.demand
@@ -111,22 +113,26 @@ def _admit_all(chosen: QuerySet[Job], now: datetime) -> None:
 
 
 def _stands(job: Job, fleet: Census) -> bool:
-    """Tell at the cost of no query that a job is queued for devices that are still not there."""
+    """Tell at the cost of one query that a job is queued for devices that are still not there."""
     if job.reason.get("code") not in FLEET:
         return False
-    found = fleet.eligible(Group.of(job.spec["effective"]))
-    same = (found.known, found.day) == (job.reason.get("known"), job.reason.get("day"))
-    return same and bool(_lack(job, found))
+    found, fits = _counted(job, fleet)
+    told = _figures(fits)
+    same = all(job.reason.get(name) == told[name] for name in ("known", "day"))
+    return same and bool(_lack(job, found, fits.day))
 
 
-def judge(job: Job, found: Eligible, quota: TenantQuota | None, *, now: datetime) -> Verdict:
-    """Say whether ``job`` may start, by the fleet and by its tenant's quota."""
+def judge(job: Job, fleet: Census, quota: TenantQuota | None, *, now: datetime) -> Verdict:
+    """Say whether ``job`` may start, by the fleet and by its tenant's quota.
+
+    It is decided by the exact counts, and said with those that its tenant may know.
+    """
+    found, fits = _counted(job, fleet)
     rules = job.spec["rounds"]
     least = rules.get("min_demand") or rules["demand"]
     cap = _cap(job, quota)
     granted = granted_demand(job.spec, found, cap)
-    numbers = {
-        "known": found.known, "day": found.day, "online": found.online,
+    numbers = _figures(fits) | {
         "demand": rules["demand"], "least": least, "granted": granted,
     }  # fmt: skip
     if cap is not None and least > cap:
@@ -137,27 +143,39 @@ def judge(job: Job, found: Eligible, quota: TenantQuota | None, *, now: datetime
         if over is not None:
             bound = {"used": over.used, "allowed": over.allowed}
             return Verdict(numbers | bound, code=over.code, text=over.text)
-    lack = _lack(job, found)
+    lack = _lack(job, found, fits.day)
     if lack:
         codecs = job.spec["effective"].get("codecs")
         fit = "meet the constraints"
         if codecs:
             fit += f" and know one of the job's codecs ({', '.join(codecs)})"
         text = (
-            f"{found.day} devices that {fit} were there in the last day ({found.known} known, "
-            f"{found.online} online now); {lack}"
+            f"{fits.day.text} devices that {fit} were there in the last day ({fits.known.text} "
+            f"known, {fits.online.text} online now); {lack}"
         )
         return Verdict(numbers, code=FLEET[found.known > 0], text=text)
     return Verdict(numbers, demand=granted)
 
 
-def _lack(job: Job, found: Eligible) -> str:
+def _counted(job: Job, fleet: Census) -> tuple[Eligible, Fitting]:
+    """Return how many devices fit, and how many as the job's tenant may know it."""
+    group = Group.of(job.spec["effective"])
+    return fleet.eligible(group), eligibility.of_group(job.tenant_id, fleet, group)
+
+
+def _figures(fits: Fitting) -> dict[str, Any]:
+    told = {"known": fits.known, "day": fits.day, "online": fits.online}
+    return {name: one.least if one.least == one.most else one.text for name, one in told.items()}
+
+
+def _lack(job: Job, found: Eligible, day: Told) -> str:
     """Say what devices lack for the job's rounds; nothing if there are enough."""
     rules, fraction = job.spec["rounds"], holdout.fraction_of(job.spec)
     least = rules.get("min_demand") or rules["demand"]
     kept = found.share(fraction)
+    about = f"about {day.share(fraction).text} of them are held out for evaluation"
     if found.day - kept.day < least:
-        but = f" and about {kept.day} of them are held out for evaluation" if fraction else ""
+        but = f" and {about}" if fraction else ""
         advice = "Relax the constraints"
         if job.spec["effective"].get("codecs"):
             advice = "Allow more in codec_fallbacks, relax the constraints"
@@ -167,8 +185,7 @@ def _lack(job: Job, found: Eligible) -> str:
         )
     judges = job_services.evaluation_quorum(job.spec)
     if fraction and kept.day < judges:
-        but = f"about {kept.day} of them are held out for evaluation"
-        return f"{but}, which needs at least {judges}. Raise evaluation.fraction"
+        return f"{about}, which needs at least {judges}. Raise evaluation.fraction"
     return ""
 
 

@@ -10,7 +10,7 @@ from jobs import constraints
 from jobs.constraints import Group, Profile
 from propius import arrays, codec, wire
 from scheduling import admission
-from scheduling.census import Eligible
+from scheduling.census import Census
 from tests.integration import factories
 from tests.integration.gateway.test_work import upload
 from tests.integration.gateway.world import rows
@@ -88,7 +88,7 @@ def test_jobs_that_every_device_can_answer_stay_in_the_groups_that_they_were_in(
 
 def test_admission_names_the_codecs_that_too_few_devices_know(db):
     job = factories.job(factories.tenant(), codec="int8", codec_fallbacks=["fp16"])
-    told = admission.judge(job, Eligible(), None, now=factories.NOW).text
+    told = admission.judge(job, Census(()), None, now=factories.NOW).text
     assert (
         "0 devices that meet the constraints and know one of the job's codecs (fp16, int8)" in told
     )

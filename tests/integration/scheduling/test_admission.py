@@ -82,7 +82,7 @@ def test_it_admits_with_the_numbers_of_eligible_devices():
     assert decide(job) == "admitted"
     assert job.status == Job.Status.RUNNING
     assert job.reason == {
-        "code": "admitted", "known": 8, "day": 7, "online": 1,
+        "code": "admitted", "known": "5 to 8", "day": "5 to 8", "online": "<5",
         "demand": 6, "least": 6, "granted": 6,
     }  # fmt: skip
     assert admission.admit(job_id=job.id, now=NOW) == "decided"
@@ -95,7 +95,16 @@ def test_it_refuses_more_than_the_fleet_has_if_the_operator_says_so(refusing):
     assert (job.outcome, job.reason["code"]) == (Job.Outcome.REJECTED, "too_few_devices")
     assert "asks for at least 6" in job.reason["message"]
     told = selectors.waiting(job).numbers
-    assert (told["day"], told["demand"]) == (1, 6)
+    assert (told["day"], told["demand"]) == ("<5", 6)
+    assert "<5 devices that meet the constraints" in job.reason["message"]
+
+
+def test_of_a_tenants_own_devices_it_tells_every_one():
+    tenant = factories.tenant()
+    factories.device(factories.pool(tenant))
+    job = submitted(tenant)
+    assert decide(job) == "queued"
+    assert (job.reason["known"], job.reason["day"]) == (1, 1)
 
 
 def test_it_refuses_constraints_that_no_known_device_meets(refusing):
