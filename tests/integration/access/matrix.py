@@ -15,6 +15,7 @@ PERSONAS = (
 )  # fmt: skip
 """Members by role; an operator of no tenant; another tenant's owner; and bearers of what is no
 API token: a device's key, an enrolment token, a revoked token."""
+CONSOLE = "admin/"
 NOBODY = ("anonymous", "device", "enrolment", "revoked")
 
 Statuses = dict[str, int]

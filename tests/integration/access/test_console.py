@@ -1,0 +1,110 @@
+"""The operators' console: nobody else comes in, and what is changed there is audited."""
+
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tenants.models import AuditEntry
+from tenants.scopes import system_scope
+from tests.integration import factories
+from tests.integration.access.callers import tried
+from tests.integration.access.matrix import CONSOLE, routes
+
+
+@pytest.mark.timeout(300)
+def test_the_console_is_the_operators_alone(world):
+    wrong = []
+    paths = {
+        one.replace("<path:object_id>", "1").replace("<int:content_type_id>", "1")
+        .replace("<path:object_id>", "1").replace("<id>", "1").replace("<int:row_id>", "1")
+        .replace("<uuid:preview_id>", str(UUID(int=1)))
+        for one in routes()
+        if one.startswith(CONSOLE) and "(?P" not in one
+    }  # fmt: skip
+    assert len(paths) > 60
+    for route in sorted(paths):
+        for persona in ("anonymous", "owner", "stranger", "device"):
+            status, _ = tried(world, persona, "GET", route, {})
+            at_the_door = route in ("admin/login/", "admin/logout/")
+            if not (status in (302, 404) or (at_the_door and status in (200, 403, 405))):
+                wrong.append((persona, route, status))
+        if tried(world, "operator", "GET", route, {})[0] >= 500:
+            wrong.append(("operator", route))
+    assert wrong == []
+
+
+def test_the_consoles_buttons_are_the_operators_alone_and_miss_no_row_loudly(world):
+    buttons = {one.replace("<int:row_id>", "0") for one in routes() if "<int:row_id>" in one}
+    assert len(buttons) > 5
+    expected = {"operator": 404, "anonymous": 302, "owner": 302, "device": 302}
+    found = {
+        (route, persona, tried(world, persona, "POST", route, {})[0])
+        for route in buttons
+        for persona in expected
+    }
+    assert found == {(route, *one) for route in buttons for one in expected.items()}
+
+
+CONSOLE_WRITES = {
+    "tenants/tenant/add/": {"slug": "new", "name": "New"},
+    "clients/pool/add/": {"name": "new"},
+    "clients/attributedefinition/add/": {
+        "name": "lidar", "type": "boolean", "description": "Has a lidar", "reason": "new cars",
+    },
+    "clients/sdkrequirement/add/": {
+        "software": "propius-python", "minimum": "0.2", "percent": "1", "grace_days": "7",
+        "reason": "a hole",
+    },
+    "auth/group/add/": {"name": "watch"},
+    "jobs/maintenance/add/": {"mode": "paused", "reason": "the network is rewired"},
+    "jobs/quarantine/add/": {"kind": "workload", "target": "train", "reason": "it is broken"},
+    "auth/user/add/": {
+        "username": "new", "usable_password": "false",
+    },
+}  # fmt: skip
+
+
+def test_every_write_in_the_console_is_audited(world):
+    operator = Client()
+    operator.cookies["sessionid"] = world.sessions["operator"]
+
+    def post(path, **fields):
+        with system_scope():
+            last = AuditEntry.objects.latest("id").id
+        answer = operator.post(f"/admin/{path}", fields)
+        assert answer.status_code == 302, (path, answer.content)
+        with system_scope():
+            (entry,) = AuditEntry.objects.filter(id__gt=last)
+        assert (entry.actor, entry.address) == ("operator", "127.0.0.1"), path
+        return entry.action, entry.detail
+
+    for path, fields in CONSOLE_WRITES.items():
+        post(path, **fields)
+    action, detail = post(f"tenants/tenant/{world.tenant.id}/change/", name="Other")
+    assert (action, detail["after"]) == ("tenant.rename", "Other")
+    action, detail = post(f"clients/pool/{world.pool.id}/change/", name="renamed")
+    assert (action, detail["after"]) == ("pool.rename", "renamed")
+    person = User.objects.create_user("joins")
+    tenant = str(world.tenant.id)
+    post("tenants/member/add/", tenant=tenant, user=person.id, role="viewer")
+    with system_scope():
+        member = person.memberships.get()
+    action, detail = post(f"tenants/member/{member.id}/change/", role="admin")
+    assert (action, detail) == ("member.set", {"before": "viewer", "after": "admin"})
+    action, detail = post(f"tenants/member/{member.id}/delete/", post="yes")
+    assert (action, detail) == ("member.remove", {"before": "admin"})
+
+
+def test_what_a_service_refuses_is_told_in_the_console_and_changes_nothing(world):
+    operator = Client()
+    operator.cookies["sessionid"] = world.sessions["operator"]
+    other = factories.pool(world.tenant, "other")
+    path = f"/admin/clients/pool/{other.id}/change/"
+    answer = operator.post(path, {"name": world.pool.name}, follow=True)
+    assert b"there is a pool" in answer.content or b"already exists" in answer.content
+    assert operator.post(f"/admin/tenants/tenant/{world.tenant.id}/delete/").status_code == 403
+    with system_scope():
+        other.refresh_from_db()
+    assert other.name == "other"

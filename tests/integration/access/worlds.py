@@ -1,0 +1,82 @@
+"""A tenant with one of everything, and the sessions and secrets of all who ask for it."""
+
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from clients import services as client_services
+from clients.models import Device
+from tenants import services
+from tenants.authentication import SESSION_TENANT
+from tenants.scopes import system_scope
+from tests.integration import factories
+from tests.integration.access.callers import KEYS, World
+from tests.integration.access.matrix import ROLES
+from tests.integration.aggregation.test_rounds import finish
+from tests.integration.aggregation.worlds import make_world, send
+
+
+def world() -> World:
+    trained = make_world()
+    for bound in trained.bind(trained.round()):
+        send(*bound, 2.0, loss=0.5)
+    tenant, now = trained.tenant, timezone.now()
+    pool = factories.pool(tenant)
+    device = factories.device(pool)
+    with system_scope():
+        assert finish(trained.round().id)
+        Device.objects.filter(id=device.id).update(public_key=KEYS[0])
+        token, _ = services.create_token(
+            tenant_id=tenant.id, name="a", scopes=None, created_by="x", now=now
+        )
+        revoked, revoked_secret = services.create_token(
+            tenant_id=tenant.id, name="b", scopes=None, created_by="x", now=now
+        )
+        services.revoke_token(tenant_id=tenant.id, token_id=revoked.id, actor="x", now=now)
+        enrolment, enrolment_secret = client_services.create_enrolment_token(
+            pool=pool, name="x", max_uses=9, created_by="x", now=now,
+            expires_at=now + timedelta(hours=1),
+        )  # fmt: skip
+        invitation, invitation_secret = services.create_invitation(
+            tenant_id=tenant.id, name="Eve", role="submitter", by_role="owner", actor="x",
+            expires_at=now + timedelta(hours=1), now=now,
+        )  # fmt: skip
+        webhook, _ = services.create_webhook(
+            tenant_id=tenant.id, url="https://example.org/", kinds=None, actor="x", now=now
+        )
+        member_id = tenant.members.get(user=factories.member(tenant, "viewer")).id
+        made = World(
+            tenant,
+            pool,
+            factories.spec(parameters=trained.job.parameters_digest),
+            {
+                "<uuid:job_id>": trained.job.id, "<uuid:pool_id>": pool.id,
+                "<uuid:device_id>": device.id, "<int:number>": 1,
+                "<str:digest>": trained.job.parameters_digest,
+                "<uuid:invitation_id>": invitation.id, "<int:member_id>": member_id,
+                "<uuid:webhook_id>": webhook.id,
+                "<uuid:assignment_id>": trained.job.assignment_set.first().id,
+            },
+            invitation=invitation_secret,
+            secrets={
+                "device": KEYS[0], "enrolment": enrolment_secret, "revoked": revoked_secret
+            },
+        )  # fmt: skip
+    made.tokens = {
+        "api/v1/tokens/": token.id, "settings/tokens/": token.id, "": enrolment.id,
+    }  # fmt: skip
+    people = {role: factories.member(tenant, role) for role in ROLES}
+    people["stranger"] = factories.member(factories.tenant(), "owner")
+    people["operator"] = User.objects.create_superuser("operator", password="x")
+    for persona, user in people.items():
+        client = Client()
+        client.force_login(user)
+        session = client.session
+        with system_scope():
+            for member in user.memberships.all():
+                session[SESSION_TENANT] = str(member.tenant_id)
+        session.save()
+        made.sessions[persona] = client.cookies["sessionid"].value
+    return made
