@@ -10,6 +10,7 @@ import pytest
 
 import propius
 from tests.e2e.fleet import Fleet
+from tests.e2e.pages import blocks
 from tests.e2e.running import BASE_DIR
 
 DOCS = BASE_DIR / "docs"
@@ -23,10 +24,6 @@ def fleet(platform, tmp_path_factory):
         yield made.start()
     finally:
         made.stop()
-
-
-def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def shell(fleet, folder, script):
