@@ -262,7 +262,7 @@ class Connection:
         """Close after what has been sent; a device that does not take it is cut off."""
         self._release(keep=True)
         self.line.close(code)
-        asyncio.get_running_loop().call_later(CLOSE_S, self._give_up)
+        self._timers["close"] = asyncio.get_running_loop().call_later(CLOSE_S, self._give_up)
 
     # --- ending -------------------------------------------------------------------------------
 

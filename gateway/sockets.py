@@ -14,7 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
 try:
@@ -24,6 +27,8 @@ except ImportError:  # a platform without the wheel's extension
 
 EXTENSION = "propius.socket"
 TEXT, BINARY = 0x81, 0x82
+MAX_FRAGMENTS = 1024
+"""Of one message. Empty ones count for no size, and would fill the memory all the same."""
 _CONTROL = frozenset((0x88, 0x89, 0x8A))
 
 
@@ -60,6 +65,27 @@ class DeviceSocket(WebSocketsSansIOProtocol):
             super().data_received(data)
             # Nothing behind the request's end: the next byte begins a frame.
             self._is_plain = self.handshake_initiated and data.endswith(b"\r\n\r\n")
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._refuse(CloseCode.MESSAGE_TOO_BIG, f"more than {MAX_FRAGMENTS} fragments")
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                # uvicorn would log it as a fault of its own, as often as a device likes.
+                self._refuse(CloseCode.INVALID_DATA, "a text that is not UTF-8")
+                return
+        super().send_receive_event_to_app()
+
+    def _refuse(self, code: CloseCode, why: str) -> None:
+        self.frames = []
+        self.conn.fail(code, why)
+        self.handle_parser_exception()
 
     def _read(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -106,13 +132,22 @@ class DeviceSocket(WebSocketsSansIOProtocol):
             self.on_frame(text)
 
     def _hand_over(self, is_text: bool, payload: bytes) -> None:
+        if self.conn.close_rcvd is not None:
+            return  # it has said that it says no more
         self.curr_msg_data_type = "text" if is_text else "bytes"
         self.frames = [payload]
         self.send_receive_event_to_app()
 
+    async def send(self, message: ASGISendEvent) -> None:
+        await self.writable.wait()
+        if self.transport.is_closing():
+            # For a fault of the device, or want of a pong: uvicorn would call it the application's.
+            raise ClientDisconnected
+        await super().send(message)
+
     def write(self, text: str) -> bool:
         """Send a text at once; False if it must wait its turn, through ASGI."""
-        if self.close_sent or self.disconnected or not self.writable.is_set():
+        if self.close_sent or self.transport.is_closing() or not self.writable.is_set():
             return False
         payload = text.encode()
         size = len(payload)

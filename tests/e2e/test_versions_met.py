@@ -96,6 +96,20 @@ def agent_of(home: Home) -> Agent:
     return Agent(home=home.path, trainer=EchoTrainer(), options=options)
 
 
+def speaking(protocols: list[int], heard: list[str] | None = None) -> Mangle:
+    """Let the gateway say that it speaks these; note in ``heard`` what it says besides."""
+
+    def other(frame: str | bytes) -> str | bytes:
+        message = json.loads(frame) if isinstance(frame, str) else {}
+        if heard is not None:
+            heard.append(message.get("type", "chunk"))
+        if message.get("type") != "challenge":
+            return frame
+        return json.dumps(message | {"protocols": protocols})
+
+    return other
+
+
 async def test_a_device_that_leaves_is_unknown_to_the_platform_afterwards(world: World) -> None:
     home = world.enrol("leaver")
     key, enrolled = identity.load_key(home), identity.load_enrolment(home)
@@ -117,15 +131,25 @@ async def test_a_device_that_leaves_is_unknown_to_the_platform_afterwards(world:
 async def test_an_older_or_newer_server_is_met_with_words(
     world: World, protocols: list[int], words: str
 ) -> None:
-    def other(frame: str | bytes) -> str | bytes:
-        message = json.loads(frame) if isinstance(frame, str) else {}
-        if message.get("type") != "challenge":
-            return frame
-        return json.dumps(message | {"protocols": protocols})
-
     home = world.enrol(f"meets-{protocols[0]}")
     async with through(home) as proxy:
-        proxy.mangle = other
+        proxy.mangle = speaking(protocols)
         with pytest.raises(AgentStopped, match=words) as stopped:
             await asyncio.wait_for(agent_of(home).run(), 20)
     assert "pip install --upgrade propius-sdk" in str(stopped.value)
+
+
+async def test_a_server_that_speaks_a_newer_protocol_as_well_serves_this_device(
+    world: World,
+) -> None:
+    home, heard = world.enrol("meets-both"), list[str]()
+    async with through(home) as proxy:
+        proxy.mangle = speaking([1, 2], heard)
+        agent = agent_of(home)
+        running = asyncio.create_task(agent.run())
+        async with asyncio.timeout(20):
+            while "idle" not in heard:
+                await asyncio.sleep(0.02)
+        await agent.stop()
+        await asyncio.wait_for(running, 20)
+    assert heard == ["challenge", "welcome", "idle"]
