@@ -94,6 +94,7 @@ class Binder:
                 await asyncio.sleep(BACK_OFF_S[-1])
             else:
                 self._failures = 0
+            del asks  # or they would keep devices that have gone until the next one asks
 
     def _split(self) -> tuple[list[Ask], list[Ask]]:
         size = knobs.get().bind_batch

@@ -14,6 +14,7 @@ from tests.integration.gateway.test_fuzzing import (
     served_as_in_production,
     until,
 )
+from tests.integration.gateway.world import rows
 
 NOT_UTF8 = b'{"type": "ping\x82"}'
 GOODBYE = Frame(CLOSE, b"\x03\xe8")
@@ -65,4 +66,13 @@ async def test_a_refused_device_that_has_gone_is_forgotten_at_once(gateway, line
     await line.write(Frame(TEXT, b"{}").encoded())
     assert isinstance(await line.hear(), wire.Refused)
     await line.end("close")
+    await until(lambda: not gateway.hub.sockets and not connections())
+
+
+async def test_the_last_that_asked_for_work_is_forgotten_once_it_has_gone(gateway, world):
+    device = await rows(world.device)
+    socket, _ = await device.connect()
+    socket.send(wire.CheckIn())
+    await socket.expect(wire.Idle)
+    await socket.drop()
     await until(lambda: not gateway.hub.sockets and not connections())
