@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import sockets
+from gateway import consumer, sockets
 from propius import wire
 from tests.integration.gateway.hostile import close_code
 from tests.integration.gateway.rawline import BINARY, CLOSE, TEXT, Frame, RawLine
@@ -61,7 +61,8 @@ async def test_an_answer_that_is_late_for_a_broken_websocket_is_no_fault(line):
     assert await codes(line, Frame(BINARY, b"\x01" * 20), Frame(TEXT, NOT_UTF8)) == [1007]
 
 
-async def test_a_refused_device_that_has_gone_is_forgotten_at_once(gateway, line):
+async def test_a_refused_device_that_has_gone_is_forgotten_at_once(gateway, line, monkeypatch):
+    monkeypatch.setattr(consumer, "CLOSE_S", 600.0)
     await line.hear()
     await line.write(Frame(TEXT, b"{}").encoded())
     assert isinstance(await line.hear(), wire.Refused)
