@@ -50,7 +50,6 @@ from django.conf import settings  # noqa: E402
 settings.PROPIUS_HOME  # noqa: B018 - reads them now, and pytest-django then sets Django up
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares fixtures, when several processes run the tests.
 
