@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -80,7 +81,8 @@ class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
             services.revoke_device(
                 device_id=device_id, actor=request.user.get_username(), now=timezone.now()
             )
-        self.message_user(request, f"{queryset.count()} devices revoked")
+        revoked = queryset.count()
+        self.message_user(request, f"{revoked} device{pluralize(revoked)} revoked")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Newest first, with pools."""

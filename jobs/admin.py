@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -46,7 +47,7 @@ class JobAdmin(ReadOnlyAdmin, ModelAdmin):
         ids = list(running.values_list("id", flat=True))
         for job_id in ids:
             services.cancel(job_id=job_id, actor=request.user.get_username(), now=timezone.now())
-        self.message_user(request, f"{len(ids)} jobs cancelled")
+        self.message_user(request, f"{len(ids)} job{pluralize(ids)} cancelled")
 
 
 @admin.register(Round)

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.widgets import (
@@ -173,7 +174,8 @@ class TenantQuotaAdmin(ReadTogether, ModelAdmin):
         """Show what the tenant has now, in the order of the bounds."""
         found = quota.found
         return (
-            f"{found.jobs} jobs, {found.devices} devices, {found.device_hours:.1f} h, "
+            f"{found.jobs} job{pluralize(found.jobs)}, "
+            f"{found.devices} device{pluralize(found.devices)}, {found.device_hours:.1f} h, "
             f"{found.stored_bytes} bytes"
         )
 
