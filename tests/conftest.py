@@ -50,18 +50,6 @@ from django.conf import settings  # noqa: E402
 settings.PROPIUS_HOME  # noqa: B018 - reads them now, and pytest-django then sets Django up
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares fixtures, when several processes run the tests.
-
-    One of them alone starts the shared process set, and begins with it, since that takes longest;
-    a file is never torn apart.
-    """
-    for item in items:
-        shared = "platform" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("platform" if shared else item.path.name))
-    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args != ("platform",))
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
     """Let each process find a home of its own before it reads the settings, as this one did."""
