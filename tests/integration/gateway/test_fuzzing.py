@@ -192,10 +192,16 @@ def _is_no_fault_of_ours(opcode: int, payload: bytes) -> None:
         assert getattr(said, "code", "") not in OURS_TO_ANSWER, said
 
 
-def connections() -> int:
-    """Return how many connections and transfers are in memory."""
+def connections() -> list[object]:
+    """Return the connections and transfers in memory; tests before may have left some."""
     gc.collect()
-    return sum(isinstance(one, Connection | Upload | Download) for one in gc.get_objects())
+    return [one for one in gc.get_objects() if isinstance(one, Connection | Upload | Download)]
+
+
+def newer(earlier: list[object]) -> bool:
+    """Tell whether there are any that were not there ``earlier``."""
+    known = {id(one) for one in earlier}  # held by the list, so that no other has its id
+    return any(id(one) not in known for one in connections())
 
 
 def _descriptors(port: int) -> tuple[int, int]:
@@ -212,12 +218,12 @@ def _descriptors(port: int) -> tuple[int, int]:
 @asynccontextmanager
 async def no_leak(hub: Any, port: int) -> AsyncIterator[None]:
     """See that tasks, and files, sockets, transfers and sessions of devices are gone afterwards."""
-    tasks = asyncio.all_tasks()
+    tasks, earlier = asyncio.all_tasks(), connections()
     yield
     await until(lambda: asyncio.all_tasks() <= tasks)
     assert (hub.sockets, len(hub.strangers), hub.connections()) == (0, 0, [])
     assert (hub.transfers.take()[0], hub.hellos.under_way) == ({}, 0)
-    await until(lambda: not connections())
+    await until(lambda: not newer(earlier))
     await until(lambda: _descriptors(port) == (0, 0))
 
 
