@@ -35,6 +35,7 @@ from gateway.sockets import Shortcut
 from gateway.states import State
 from gateway.strangers import Stranger
 from gateway.threads import BROKEN
+from gateway.timers import Timers
 from gateway.uploads import Upload
 from jobs.constraints import Profile
 from propius import wire
@@ -61,7 +62,6 @@ class Connection:
         "_reader",
         "_receive",
         "_socket",
-        "_timers",
         "changes",
         "device",
         "downloads",
@@ -78,6 +78,7 @@ class Connection:
         "session_id",
         "signature",
         "stranger",
+        "timers",
         "tried",
         "upload",
     )
@@ -117,14 +118,15 @@ class Connection:
         self._gathered: asyncio.Future[None] | None = None
         self._rate = Rate(MESSAGES_PER_S, MESSAGES_BURST)
         self._reader: asyncio.Task[None] | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.timers = Timers()
 
     # --- reading ------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve the websocket, which has been accepted, until it closes."""
         self._reader = asyncio.current_task()
-        self.after(HELLO_S, ev.Faulted("hello_timeout", f"no hello within {HELLO_S:g} s"), "hello")
+        late = ev.Faulted("hello_timeout", f"no hello within {HELLO_S:g} s")
+        self.timers.set("hello", HELLO_S, self.feed, late)
         self.feed(ev.Opened(secrets.token_hex(32)))
         if self._socket is not None:
             self._socket.on_frame = self._frame
@@ -247,22 +249,11 @@ class Connection:
         """Tell whether a result of this device is being counted."""
         return self._moves is not None and not self._moves.done()
 
-    def after(self, wait_s: float, event: ev.Event, name: str) -> None:
-        """Feed ``event`` later, unless :meth:`stop_timer` comes first."""
-        self.stop_timer(name)
-        self._timers[name] = asyncio.get_running_loop().call_later(wait_s, self.feed, event)
-
-    def stop_timer(self, name: str) -> None:
-        """Forget an event that was to come."""
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
     def close(self, code: int) -> None:
         """Close after what has been sent; a device that does not take it is cut off."""
         self._release(keep=True)
         self.line.close(code)
-        self._timers["close"] = asyncio.get_running_loop().call_later(CLOSE_S, self._give_up)
+        self.timers.set("close", CLOSE_S, self._give_up)
 
     # --- ending -------------------------------------------------------------------------------
 
@@ -286,8 +277,7 @@ class Connection:
 
     def _release(self, *, keep: bool) -> None:
         """Let go of everything that names this connection."""
-        for name in list(self._timers):
-            self.stop_timer(name)
+        self.timers.stop_all()
         self.stop_transfers(keep=keep)
         self.hub.idle.remove(self)
         self.hub.registry.leave(self)

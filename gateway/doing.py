@@ -43,7 +43,7 @@ def _close(one: Connection, do: todo.Close) -> None:
 
 
 def _verify(one: Connection, do: todo.Verify) -> None:
-    one.stop_timer("hello")
+    one.timers.stop("hello")
     one.spawn(hellos.check(one, do))
 
 
@@ -87,7 +87,7 @@ def _ask(one: Connection) -> None:
 
 
 def _request_choice(one: Connection, do: todo.RequestChoice) -> None:
-    one.stop_timer("offer")
+    one.timers.stop("offer")
     one.hub.binder.ask(Ask(one, one.hub.idle.version, choice=(do.ranked, do.refused)))
 
 
@@ -96,12 +96,12 @@ def _note_refusals(one: Connection, do: todo.NoteRefusals) -> None:
 
 
 def _park(one: Connection, _: todo.Park) -> None:
-    one.stop_timer("offer")
+    one.timers.stop("offer")
     one.hub.idle.park(one, one.tried)
 
 
 def _expect_choice(one: Connection, do: todo.ExpectChoice) -> None:
-    one.after(do.answer_s, ev.OfferExpired(do.offer), "offer")
+    one.timers.set("offer", do.answer_s, one.feed, ev.OfferExpired(do.offer))
 
 
 def _accept(one: Connection, do: todo.AcceptAssignment) -> None:

@@ -145,10 +145,9 @@ async def run(
             for one in rounds:
                 found = await again.round(one)
                 if not found.same:
-                    found = _with_releases(found, one, fleet, how)
-                yield found
-                if not found.same:
+                    yield _with_releases(found, one, fleet, how)
                     return
+                yield found
 
 
 def _work(
