@@ -54,6 +54,5 @@ class Leases:
         over = await self._threads.rows(
             lambda: jobs.services.renew(progress=progress, now=timezone.now())
         )
-        self._registry.cancel(
-            map(str, over), "assignment_over", "its lease ran out or its round closed"
-        )
+        for identifier, why in over.items():
+            self._registry.cancel([str(identifier)], why.code, why.message)

@@ -25,6 +25,17 @@ class Progress:
     fraction: float
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Why an assignment is not bound any more."""
+
+    code: str
+    message: str
+
+
+GONE = Over("assignment_over", "its lease ran out or its round closed")
+
+
 def accept(*, assignment_id: UUID, device_id: UUID, now: datetime) -> None:
     """The device's first word; again renews the lease. Raises StaleAssignment, AssignmentOver."""
     lease = now + timedelta(seconds=knobs.get().lease_s)
@@ -71,14 +82,14 @@ def accept_many(*, accepts: Sequence[tuple[UUID, UUID]], now: datetime) -> dict[
     return faults
 
 
-def renew(*, progress: Sequence[Progress], now: datetime) -> set[UUID]:
-    """Renew many leases in one statement; returns the assignments that are over.
+def renew(*, progress: Sequence[Progress], now: datetime) -> dict[UUID, Over]:
+    """Renew many leases in one statement; returns the assignments that are over, and why.
 
     A row that someone else is changing right now is passed over: its lease has time left, and
     waiting for it could deadlock with the close of its round.
     """
     if not progress:
-        return set()
+        return {}
     ids = [one.assignment_id for one in progress]
     lease = now + timedelta(seconds=knobs.get().lease_s)
     with transaction.atomic(), connection.cursor() as cursor:
@@ -106,7 +117,9 @@ def renew(*, progress: Sequence[Progress], now: datetime) -> set[UUID]:
         bound = set(still.values_list("id", flat=True))
         for tenant_id, job_id in set(still.values_list("tenant_id", "job_id")):
             events.changed(tenant_id=tenant_id, job_id=job_id, kind="assignment.progress")
-    return set(ids) - bound
+    over = dict.fromkeys(set(ids) - bound, GONE)
+    ended = Assignment.objects.filter(id__in=list(over)).exclude(code="") if over else ()
+    return over | {one.id: Over(one.code, one.message) for one in ended}
 
 
 @transaction.atomic

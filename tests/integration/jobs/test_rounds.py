@@ -121,15 +121,23 @@ def test_it_expires_a_silent_device_and_frees_its_slot(world):
         list(report(bindings[1:], devices[1:2]))
 
 
-def test_it_renews_many_leases_and_names_those_that_are_over(world):
+def test_it_renews_many_leases_and_says_why_some_are_over(world):
     job, devices = world
     _, bindings = bind(factories.open_round(job), devices[:3])
     services.give_back(
         assignment_id=bindings[0].assignment_id, device_id=devices[0].id, status="failed",
-        code="crashed", message="", now=NOW,
+        code="crashed", message="out of memory", now=NOW,
     )  # fmt: skip
-    told = [services.Progress(one.assignment_id, "training", 0.5) for one in bindings]
-    assert services.renew(progress=told, now=later(5)) == {bindings[0].assignment_id}
+    deleted = uuid4()
+    told = [
+        services.Progress(one, "training", 0.5)
+        for one in [*(one.assignment_id for one in bindings), deleted]
+    ]
+    over = services.renew(progress=told, now=later(5))
+    assert {one: (why.code, why.message) for one, why in over.items()} == {
+        bindings[0].assignment_id: ("crashed", "out of memory"),
+        deleted: ("assignment_over", "its lease ran out or its round closed"),
+    }
     services.sweep(now=later(34))
     kept = Assignment.objects.get(id=bindings[1].assignment_id)
     assert (kept.status, kept.phase, kept.fraction) == ("bound", "training", 0.5)

@@ -163,6 +163,7 @@ async def test_work_is_given_back_when_the_charger_is_pulled_for_long(home: Path
 async def test_work_that_begins_in_a_pause_stands_still_from_the_start(home: Path) -> None:
     """What it needs may be in the cache, so that no transfer holds it up."""
     trainer = EchoTrainer()
+    trainer.hold = asyncio.Event()
     execution = Agent(home=home, trainer=trainer, options=OPTIONS)._execution
     execution.hold()
     execution.start(assignment())
