@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.models import Lora, Lstm, ResNet18, Transformer, tokens_loss
 from propius import arrays
 from propius.program import container, export
 from propius.program.graph_export import ExportError
 from propius.program.interpreter import CompiledProgram
 from propius.training import torch_trainer
 from propius.training.config import TrainConfig
+from tests.golden.export_programs import PROGRAMS, modules
 
-GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "programs"
-LABELS = torch.arange(6) % 5
-TOKENS = torch.arange(72).reshape(6, 12) % 50
-
-
-def modules() -> dict[str, tuple[nn.Module, Any, tuple[Tensor, Tensor]]]:
-    torch.manual_seed(3)
-    pixels, rows = torch.randn(6, 3, 32, 32), torch.randn(6, 16)
-    low_rank = nn.Sequential(Lora(nn.Linear(16, 12)), nn.ReLU(), Lora(nn.Linear(12, 5)))
-    cross = nn.functional.cross_entropy
-    return {
-        "resnet18": (ResNet18(width=4), cross, (pixels, LABELS)),
-        "lstm": (Lstm(), cross, (TOKENS, LABELS)),
-        "transformer": (Transformer(), tokens_loss, (TOKENS, TOKENS.roll(-1, 1))),
-        "lora": (low_rank, cross, (rows, LABELS)),
-    }
+RELEASES = sorted(one.name for one in PROGRAMS.iterdir())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "lstm", "transformer", "lora"])
@@ -89,14 +72,16 @@ def test_control_flow_is_refused_in_words() -> None:
         export(_Chooses(), loss, batch)
 
 
+@pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("name", ["resnet18", "lstm", "transformer", "lora"])
-def test_programs_of_earlier_releases_go_on_running(name: str) -> None:
-    """The files are as SDK 0.1.0 with torch 2.13.0 exported them, and are never made anew."""
+def test_programs_of_other_releases_run(name: str, release: str) -> None:
+    """The files are as this SDK exported them with that torch, and are never made anew."""
     torch.set_num_threads(1)
-    program = CompiledProgram(container.load(GOLDEN / f"{name}.program"))
-    parameters = arrays.load(GOLDEN / f"{name}.safetensors")
-    kept = arrays.load(GOLDEN / f"{name}.data.safetensors")
-    said = json.loads((GOLDEN / "losses.json").read_text())[name]
+    folder = PROGRAMS / release
+    program = CompiledProgram(container.load(folder / f"{name}.program"))
+    parameters = arrays.load(folder / f"{name}.safetensors")
+    kept = arrays.load(folder / f"{name}.data.safetensors")
+    said = json.loads((folder / "losses.json").read_text())[name]
     found = torch_trainer.evaluate(program, parameters, kept).metrics
     assert found == pytest.approx(said["before"], rel=1e-4)
     # Dropout may draw other numbers in another torch: that it learns is what stays.
