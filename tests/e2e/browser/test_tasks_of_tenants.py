@@ -45,7 +45,10 @@ def test_a_job_is_filled_in_tried_and_submitted(page: Page, stage: Stage) -> Non
     page.get_by_label("Parameters to begin with").fill("no digest")
     page.get_by_label("Rounds", exact=True).fill("1")
     page.get_by_label("Devices a round").fill("100000")
-    assert json.loads(page.get_by_label("Job file").input_value())["rounds"]["count"] == 1
+    page.get_by_label("Share held out").fill("0.2")
+    written = json.loads(page.get_by_label("Job file").input_value())
+    assert (written["rounds"]["count"], written["evaluation"]) == (1, {"fraction": 0.2})
+    page.get_by_label("Share held out").fill("")
     page.get_by_role("button", name="Try it").click()
     expect(page.get_by_role("alert")).to_contain_text("parameters")
     page.get_by_label("Parameters to begin with").fill(stage.parameters)
