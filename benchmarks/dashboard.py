@@ -1,153 +1,91 @@
 """500 open dashboards on one web process while 300 devices a second check in: how true, how dear.
 
-    make bench NAME=dashboard               # 500 pages of ten tenants, three phases of 10 s
+    make bench NAME=dashboard               # 500 pages of ten tenants, seven phases of 6 s
     make bench NAME=dashboard ARGS="--pages 20 --sockets 60 --per-s 30 --seconds 2 --changes 2"
 
 The real process set; devices, rounds and pace are those of the benchmark `bind`: each check-in is
 bound, committed, told and declined, so that what pages show never stands still. A page is a socket
 as a browser holds it: of an overview, a list of jobs or a job's page, shared out among tenants.
 
-Three phases in one run: devices alone, with all pages open, alone again. A device's wait is from
-check-in to assignment; ``device_p99_ratio`` sets the phase with pages against the mean of the two
-without, so that what else the machine does weighs on both. While pages are open, a job of one
-tenant after the other is paused and resumed, and every page of that tenant must say so: ``true_s``
-is from the change's commit to the page that says it last; ``pages_untrue`` counts those that did
-not within 30 s. ``web_cpu_share`` is the web process's CPU by second with all pages open.
+Phases take turns in one run: devices alone, with all pages open, alone again, and so on. A device's
+wait is from check-in to assignment; ``device_p99_ratio`` is the median of the phases with pages
+over the median of those without, so that what else the machine does weighs on both;
+``device_p99_ms_alone`` and ``device_p99_ms_with_pages`` are what the phases had. While pages are
+open, a job of one tenant after the other is paused and resumed, and every page of that tenant must
+say so: ``true_s`` is from the change's commit to the page that says it last; ``pages_untrue``
+counts those that did not within 30 s. ``web_cpu_share`` is the web process's CPU by second with all
+pages open.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import time
 from collections import Counter
 from typing import Any
 from uuid import UUID
 
 import uvloop
-import websockets
 from django.utils import timezone
 
 from benchmarks import bind, process_set, result
 from benchmarks import devices as fleets
+from benchmarks.pages import Address, Pages
 
-PAGES, SOCKETS, PER_S, SECONDS, CHANGES = 500, 1_000, 300.0, 10.0, 5
+PAGES, SOCKETS, PER_S, SECONDS, CHANGES, TURNS = 500, 1_000, 300.0, 6.0, 3, 3
 TENANTS, ROUNDS, WARM_UP_S, GIVEN_UP_S = 10, 20, 2.0, 30.0
-OPENED_AT_ONCE = 20
 TARGETS = {
     "true_s_max": ("<=", 2.0),
     "device_p99_ratio": ("<=", 1.25),
     "pages_untrue": ("==", 0),
 }
-TELLING = ('id="in-progress"', 'id="list"', 'id="state"')
-"""The sections of the three kinds of page that tell the state of a job."""
-PAUSED = ">Paused<"
 Figures = dict[str, Any]
 
 
-class Page:
-    """One open page: what it shows, and since when it says that its tenant's job is paused."""
-
-    def __init__(self, path: str, session: str) -> None:
-        self.path = path
-        self.session = session
-        self.socket: Any = None
-        self.reading: asyncio.Task[None] | None = None
-        self.messages = self.bytes = 0
-        self.is_paused = False
-        self.turned_at = 0.0
-
-    async def open(self, port: int) -> None:
-        """Connect, see the page as it is, and read on."""
-        self.socket = await websockets.connect(
-            f"ws://127.0.0.1:{port}{self.path}",
-            additional_headers={
-                "Cookie": f"sessionid={self.session}", "Origin": f"http://127.0.0.1:{port}",
-            },
-            max_size=None, compression=None, open_timeout=60, ping_interval=None,
-        )  # fmt: skip
-        self._take(await self.socket.recv())
-        self.reading = asyncio.create_task(self._read())
-
-    async def close(self) -> None:
-        """Leave as a closed tab does."""
-        if self.reading is not None:
-            self.reading.cancel()
-        await self.socket.close()
-
-    async def _read(self) -> None:
-        async for message in self.socket:
-            self._take(message)
-
-    def _take(self, html: str) -> None:
-        self.messages += 1
-        self.bytes += len(html)
-        if any(one in html for one in TELLING) and (PAUSED in html) != self.is_paused:
-            self.is_paused, self.turned_at = not self.is_paused, time.monotonic()
-
-
 class Dashboards:
-    """All pages, by tenant, and the job of each whose state is changed."""
+    """Whose pages are open, and the job of each tenant whose state is changed."""
 
     def __init__(self, world: Any, jobs: list[Any], count: int) -> None:
         self.marked = dict(zip(world.tenants, jobs, strict=False))
         sessions = {tenant: _session(tenant, world.name) for tenant in world.tenants}
-        self.pages: dict[UUID, list[Page]] = {tenant: [] for tenant in world.tenants}
+        self.addresses: list[Address] = []
         for number in range(count):
             tenant = world.tenants[number % len(world.tenants)]
             job = f"/ws/jobs/{self.marked[tenant].id}/"
             path = ("/ws/overview/", "/ws/jobs/", job)[number // len(world.tenants) % 3]
-            self.pages[tenant].append(Page(path, sessions[tenant]))
+            self.addresses.append((str(tenant), path, sessions[tenant]))
+        self.delays: list[float] = []
+        self.untrue = self.changes = 0
 
-    def all(self) -> list[Page]:
-        """Every page."""
-        return [page for pages in self.pages.values() for page in pages]
+    async def watch(self, pages: Pages, changes: int) -> None:
+        """Pause and resume jobs of one tenant after the other; note how late pages say so."""
+        for _ in range(2 * changes):
+            tenant = list(self.marked)[self.changes // 2 % len(self.marked)]
+            is_paused = self.changes % 2 == 0
+            await asyncio.to_thread(_set_paused, self.marked[tenant].id, is_paused)
+            at = time.monotonic()
+            told, silent = await pages.told(str(tenant), is_paused, GIVEN_UP_S)
+            self.delays += [moment - at for moment in told]
+            self.untrue += silent
+            self.changes += 1
 
-    async def open(self, port: int) -> float:
-        """Open all pages, some at once; return how long that took."""
-        began, doors = time.monotonic(), asyncio.Semaphore(OPENED_AT_ONCE)
-
-        async def enter(page: Page) -> None:
-            async with doors:
-                await page.open(port)
-
-        await asyncio.gather(*map(enter, self.all()))
-        return time.monotonic() - began
-
-    async def change(self, number: int) -> tuple[list[float], int]:
-        """Pause or resume a tenant's job; return each page's delay, and who never told of it."""
-        tenant = list(self.pages)[number // 2 % len(self.pages)]
-        pages, is_paused = self.pages[tenant], number % 2 == 0
-        await asyncio.to_thread(_set_paused, self.marked[tenant].id, is_paused)
-        at = time.monotonic()
-        while any(page.is_paused != is_paused for page in pages):
-            if time.monotonic() > at + GIVEN_UP_S:
-                break
-            await asyncio.sleep(0.01)
-        told = [page.turned_at - at for page in pages if page.is_paused == is_paused]
-        return told, len(pages) - len(told)
-
-    async def watched(self, changes: int) -> Figures:
-        """Change what pages show, again and again; say how late they said so."""
-        delays: list[float] = []
-        untrue = 0
-        for number in range(2 * changes):
-            told, silent = await self.change(number)
-            delays += told
-            untrue += silent
-        delays.sort()
+    def figures(self) -> Figures:
+        """Return how true the pages were."""
+        delays = self.delays or [GIVEN_UP_S]
         return {
-            "true_s_max": round(delays[-1], 3) if delays else GIVEN_UP_S,
-            "true_s_p50": round(delays[len(delays) // 2], 3) if delays else GIVEN_UP_S,
-            "pages_untrue": untrue,
-            "changes": 2 * changes,
+            "true_s_max": round(max(delays), 3),
+            "true_s_p50": round(statistics.median(delays), 3),
+            "pages_untrue": self.untrue,
+            "changes": self.changes,
         }
 
 
 async def measure(
     platform: process_set.ProcessSet, options: argparse.Namespace, name: str = "dash"
 ) -> Figures:
-    """Run the three phases."""
+    """Run the phases, by turns without and with pages."""
     from benchmarks.world import World
 
     world = await asyncio.to_thread(World, TENANTS, name)
@@ -163,43 +101,59 @@ async def measure(
     dashboards = await asyncio.to_thread(Dashboards, world, jobs, options.pages)
     bench = bind.Bench(platform, fleet, world)
     pace = (options.seconds, options.per_s, options.warm_up_s)
-    before, alone = await bench.paced(*pace)
-    opened_s = await dashboards.open(platform.web_port)
-    sent = _sums(dashboards)
-    (during, beside), true = await asyncio.gather(
-        bench.paced(*pace), dashboards.watched(options.changes)
-    )
-    sent = _sums(dashboards) - sent
-    await asyncio.gather(*(page.close() for page in dashboards.all()))
-    after, again = await bench.paced(*pace)
+    alone, beside, opened_s, sent = [await bench.paced(*pace)], [], [], Counter[str]()
+    for _ in range(options.turns):
+        pages = Pages(platform.web_port, dashboards.addresses)
+        opened_s.append(await pages.open())
+        found, _ = await asyncio.gather(
+            bench.paced(*pace), dashboards.watch(pages, options.changes)
+        )
+        beside.append(found)
+        sent += await pages.close()
+        alone.append(await bench.paced(*pace))
     for one in fleet:
         one.wire.abort()
     await asyncio.to_thread(world.cancel_all)
-    p99s = [bind.ms(waits, 0.99) for waits in (alone, beside, again)]
-    return true | {
-        "device_p99_ratio": round(p99s[1] * 2 / (p99s[0] + p99s[2]), 3),
-        "device_p99_ms": p99s,
-        "device_p50_ms": [bind.ms(waits, 0.5) for waits in (alone, beside, again)],
-        "binds_per_s": [one["binds_per_s"] for one in (before, during, after)],
-        "web_cpu_share": [_share(one, "web") for one in (before, during, after)],
-        "gateway_cpu_share": [_share(one, "gateway") for one in (before, during, after)],
-        "opened_s": round(opened_s, 2),
-        "pushes_a_page": round(sent["messages"] / options.pages, 1),
-        "kb_a_push": round(sent["bytes"] / max(1, sent["messages"]) / 1e3, 1),
-        "pages": options.pages,
-        "sockets": options.sockets,
-    }
+    return (
+        dashboards.figures()
+        | _waits(alone, beside)
+        | {
+            "binds_per_s": _median([one["binds_per_s"] for one, _ in beside]),
+            "web_cpu_share": _median([_share(one, "web") for one, _ in beside]),
+            "gateway_cpu_share": _median([_share(one, "gateway") for one, _ in beside]),
+            "opened_s": _median(opened_s),
+            "pushes_a_page": round(sent["messages"] / options.pages / options.turns, 1),
+            "kb_a_push": round(sent["bytes"] / max(1, sent["messages"]) / 1e3, 1),
+            "pages": options.pages,
+            "sockets": options.sockets,
+        }
+    )
+
+
+def _waits(
+    alone: list[tuple[Figures, list[float]]], beside: list[tuple[Figures, list[float]]]
+) -> Figures:
+    figures: Figures = {}
+    for name, part in (("p99", 0.99), ("p50", 0.5)):
+        without = [bind.ms(waits, part) for _, waits in alone]
+        with_pages = [bind.ms(waits, part) for _, waits in beside]
+        ratio = statistics.median(with_pages) / statistics.median(without)
+        figures |= {
+            f"device_{name}_ratio": round(ratio, 3),
+            f"device_{name}_ms_alone": without,
+            f"device_{name}_ms_with_pages": with_pages,
+        }
+    return figures
+
+
+def _median(values: list[float]) -> float:
+    return round(statistics.median(values), 3)
 
 
 def _share(figures: Figures, process: str) -> float:
     """CPU seconds of a process by second."""
     ms_a_bind: float = figures["by_process"].get(process, 0.0)
     return round(ms_a_bind * float(figures["binds_per_s"]) / 1e3, 3)
-
-
-def _sums(dashboards: Dashboards) -> Counter[str]:
-    pages = dashboards.all()
-    return Counter(messages=sum(p.messages for p in pages), bytes=sum(p.bytes for p in pages))
 
 
 def _session(tenant_id: UUID, name: str) -> str:
@@ -233,7 +187,8 @@ def main() -> None:
     parser.add_argument("--per-s", type=float, default=PER_S)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--warm-up-s", type=float, default=WARM_UP_S)
-    parser.add_argument("--changes", type=int, default=CHANGES, help="pauses, each resumed")
+    parser.add_argument("--changes", type=int, default=CHANGES, help="pauses a turn, each resumed")
+    parser.add_argument("--turns", type=int, default=TURNS, help="phases with all pages open")
     options = parser.parse_args()
     with process_set.running() as platform:
         figures = uvloop.run(measure(platform, options))

@@ -24,7 +24,7 @@ with process_set.running() as platform:
     figures = uvloop.run(idle.measure(platform, idles, "idle"))
     print(result.line("idle", figures, idle.TARGETS))
     pages = argparse.Namespace(
-        pages=12, sockets=20, per_s=20.0, seconds=0.6, warm_up_s=0.2, changes=1
+        pages=12, sockets=20, per_s=20.0, seconds=0.6, warm_up_s=0.2, changes=1, turns=1
     )
     figures = uvloop.run(dashboard.measure(platform, pages, "dashboard"))
     print(result.line("dashboard", figures, dashboard.TARGETS))
