@@ -29,7 +29,7 @@ demo: setup ## two tenants train three models on 40 devices (ARGS=--exit ends wh
 	@exec $(PYTHON) manage.py demo $(ARGS)
 
 test: setup-test ## run every test (ARGS="tests/unit -k name" narrows it down)
-	@exec $(PYTHON) -m pytest $(ARGS)
+	@exec $(PYTHON) -m pytest $(or $(ARGS),-n 2)
 
 lint: setup-test ## ruff, mypy, import-linter, bandit
 	$(VENV)/bin/ruff check .

@@ -17,9 +17,11 @@ import time
 from typing import Any
 
 import httpx
+import psycopg
 
 from benchmarks import result
 from benchmarks.process_set import ROOT, ProcessSet, running
+from propius_site.embedded import postgres
 
 JOBS, ROUNDS, DEVICES, REQUESTS = 200, 20_000, 50_000, 40
 PASSWORD = "only for this benchmark"
@@ -90,6 +92,8 @@ def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[s
     if done.returncode:
         raise SystemExit(done.stderr)
     made = json.loads(done.stdout)
+    with psycopg.connect(**postgres.conninfo(platform.paths), autocommit=True) as database:
+        database.execute("VACUUM ANALYZE")  # or Postgres does so by itself while calls are timed
     url = f"http://127.0.0.1:{platform.web_port}"
     token = {"Authorization": f"Bearer {made['token']}"}
     with (

@@ -183,7 +183,16 @@ UNFOLD = {
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "jobs.admin.banner",
     "STYLES": [lambda request: static("frontend/console.css")],
-}
+    "SITE_ICON": lambda request: static("frontend/mark.svg"),
+    # The dashboard's green, from its softest to its darkest.
+    "COLORS": {
+        "primary": {
+            "50": "#eef7f5", "100": "#d6ebe6", "200": "#b2dcd3", "300": "#8ad4c4",
+            "400": "#63cdb8", "500": "#2f9c88", "600": "#00695c", "700": "#00574c",
+            "800": "#00463d", "900": "#173a34", "950": "#0b2420",
+        }
+    },
+}  # fmt: skip
 
 # Static files -----------------------------------------------------------------------------------
 STATIC_URL = "static/"

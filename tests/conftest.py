@@ -16,6 +16,8 @@ from typing import IO
 import pytest
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+OWN_PROCESS_SET = ("test_benchmarks.py", "test_demo.py", "test_embedded.py")
+"""Tests of tests/e2e that start processes of their own."""
 
 
 def _free_home() -> tuple[Path, IO[str]]:
@@ -54,6 +56,20 @@ settings.PROPIUS_HOME  # noqa: B018 - reads them now, and pytest-django then set
 def pytest_xdist_setupnodes() -> None:
     """Let each process find a home of its own before it reads the settings, as this one did."""
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):  # type: ignore[no-untyped-def]
+    """Let one process of several take all tests that share a process set; the rest go by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneProcessSet(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            shares = file.startswith("tests/e2e/") and not file.endswith(OWN_PROCESS_SET)
+            return "the process set" if shares else file
+
+    return OneProcessSet(config, log)
 
 
 @pytest.fixture(scope="session")
