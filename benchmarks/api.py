@@ -26,6 +26,7 @@ from propius_site.embedded import postgres
 JOBS, ROUNDS, DEVICES, REQUESTS = 200, 20_000, 50_000, 40
 PASSWORD = "only for this benchmark"
 CALL_MS, PAGE_MS = 25.0, 100.0
+QUIET_S, QUIET_SHARE, QUIET_WITHIN_S = 3.0, 0.15, 90.0
 CALLS = {
     "jobs": "/api/v1/jobs",
     "job": "/api/v1/jobs/{job}",
@@ -94,6 +95,7 @@ def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[s
     made = json.loads(done.stdout)
     with psycopg.connect(**postgres.conninfo(platform.paths), autocommit=True) as database:
         database.execute("VACUUM ANALYZE")  # or Postgres does so by itself while calls are timed
+    _wait_for_quiet(platform)
     url = f"http://127.0.0.1:{platform.web_port}"
     token = {"Authorization": f"Bearer {made['token']}"}
     with (
@@ -116,6 +118,19 @@ def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[s
         "pages": {key: cpu for key, (cpu, _) in pages.items()},
         "walls": {key: wall for key, (_, wall) in pages.items()},
     }
+
+
+def _wait_for_quiet(platform: ProcessSet) -> None:
+    """Return once what was seeded is planned: that work is no call's."""
+    until = time.monotonic() + QUIET_WITHIN_S
+    while True:
+        before = sum(platform.cpu_s().values())
+        time.sleep(QUIET_S)
+        share = (sum(platform.cpu_s().values()) - before) / QUIET_S
+        if share < QUIET_SHARE:
+            return
+        if time.monotonic() > until:
+            raise SystemExit(f"the platform uses {share:.2f} of a core with nobody asking")
 
 
 def _ask(client: httpx.Client, platform: ProcessSet, path: str, count: int) -> tuple[float, float]:
