@@ -13,6 +13,7 @@ from core.errors import Invalid, TooLarge
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+TOO_DEEP = f"the JSON is nested deeper than {MAX_DEPTH}"
 
 
 class StrictJson(JSONParser):
@@ -36,7 +37,7 @@ def loads(body: bytes) -> Any:
     try:
         value = json.loads(body.decode(), parse_constant=_no_constant)
     except RecursionError:
-        raise Invalid(f"the JSON is nested deeper than {MAX_DEPTH}") from None
+        raise Invalid(TOO_DEEP) from None
     except ValueError as error:
         raise Invalid(f"the body is not JSON in UTF-8: {error}") from None
     check(value)
@@ -60,7 +61,7 @@ def check(value: Any) -> None:
         if not deeper:
             return
         level = deeper
-    raise Invalid(f"the JSON is nested deeper than {MAX_DEPTH}")
+    raise Invalid(TOO_DEEP)
 
 
 def _check_text(text: str) -> None:

@@ -17,6 +17,7 @@ from unfold.widgets import (
 )
 
 from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, ReadTogether, Revertible
+from core.fields import StrictJsonField
 from scheduling import console, policies, quotas, services, supply
 from scheduling.models import (
     GatewayDrain,
@@ -37,7 +38,7 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
     name = forms.ChoiceField(
         choices=[(name, name) for name in policies.REGISTRY], widget=UnfoldAdminSelectWidget
     )
-    parameters = forms.JSONField(
+    parameters = StrictJsonField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text='For example {"max_wait_s": 300}; empty for the defaults',

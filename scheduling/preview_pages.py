@@ -23,6 +23,7 @@ from unfold.widgets import (
 )
 
 from core.errors import Invalid
+from core.fields import StrictJsonField
 from scheduling import comparing, planning, policies, previews, selectors, services
 from scheduling.models import TenantShare
 from scheduling.sharing import Terms
@@ -41,7 +42,7 @@ class ProposalForm(forms.Form):
         required=False,
         widget=UnfoldAdminSelectWidget,
     )
-    parameters = forms.JSONField(
+    parameters = StrictJsonField(
         required=False,
         initial=dict,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),

@@ -153,3 +153,24 @@ def test_a_share_needs_the_right_to_set_shares(operator, client):
     assert client.post(page, {"reason": "x"}).status_code == 403
     assert not TenantShare.objects.exists()
     assert previews.answer(page.rstrip("/").rpartition("/")[2]).preview is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (r'{"within": "\ud800"}', "half of a surrogate pair"),
+        (r'{"within": "\u0000"}', "holds a NUL"),
+        ('{"max_wait_s": NaN}', "NaN"),
+        ("[" * 100_000, "nested deeper than 32"),
+        ('{"within": ', "Enter a valid JSON"),
+    ],
+    ids=["surrogate", "NUL", "NaN", "deep", "cut"],
+)
+@pytest.mark.parametrize("form", [FORM, "/admin/scheduling/sharingpolicy/add/"])
+def test_what_no_column_can_hold_is_told_beside_the_field(operator, form, parameters, words):
+    before = SharingPolicy.objects.count()
+    asked = {"policy": "fair", "name": "fair", "parameters": parameters, "reason": "try"}
+    answer = operator.post(form, asked | {"hours": "1"})
+    assert answer.status_code == 200
+    assert words in text(answer)
+    assert SharingPolicy.objects.count() == before
