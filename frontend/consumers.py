@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,8 @@ from frontend.fragments import Topic
 from tenants.access import READ_JOBS, WRITE_JOBS, Principal
 from tenants.authentication import SESSION_TENANT, member_of, principal_of
 
+logger = logging.getLogger(__name__)
+
 NOT_ALLOWED, GONE = 4403, 4404
 RECHECK_S = 30.0
 
@@ -33,6 +35,22 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     page = ""
     topic: Topic | None = None
     watch: asyncio.Task[None] | None = None
+    serving: asyncio.Task[None] | None = None
+    dropped = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the socket; however it ends, nobody pushes to it afterwards."""
+        self.serving = asyncio.current_task()
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.dropped:
+                raise
+        finally:
+            if self.watch:
+                self.watch.cancel()
+            if self.topic:
+                await live.relay().leave(self.topic, self)
 
     async def connect(self) -> None:
         """Join the page's topic, or say why not by the close code."""
@@ -41,21 +59,16 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if principal is None:
             await self.close(NOT_ALLOWED)
             return
-        topic = self._topic(principal)
+        self.topic = self._topic(principal)
         try:
-            await live.relay().join(topic, self)
+            await live.relay().join(self.topic, self)
         except NotFound:
             await self.close(GONE)
             return
-        self.topic = topic
         self.watch = asyncio.create_task(self._recheck(principal))
 
     async def disconnect(self, code: int) -> None:
-        """Leave the topic."""
-        if self.watch:
-            self.watch.cancel()
-        if self.topic:
-            await live.relay().leave(self.topic, self)
+        """Let :meth:`__call__` end."""
         raise StopConsumer
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -68,6 +81,12 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def end(self) -> None:
         """What the page shows is gone."""
         await self.close(GONE)
+
+    def drop(self) -> None:
+        """End at once: the browser reads nothing, so it would hear no goodbye."""
+        self.dropped = True
+        if self.serving is not None:
+            self.serving.cancel()
 
     def _topic(self, principal: Principal) -> Topic:
         route: dict[str, Any] = self.scope["url_route"]["kwargs"]
@@ -100,13 +119,16 @@ class PageConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return principal if principal and principal.may(READ_JOBS) else None
 
     async def _recheck(self, joined: Principal) -> None:
-        with suppress(asyncio.CancelledError):
-            while True:
-                await asyncio.sleep(RECHECK_S)
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            try:
                 now = await self._principal()
-                if now != joined:
-                    await self.close(NOT_ALLOWED)
-                    return
+            except Exception:  # the database may be away; nothing is rendered either until then
+                logger.exception("live.recheck_failed", extra={"page": self.page})
+                continue
+            if now != joined:
+                await self.close(NOT_ALLOWED)
+                return
 
 
 class OverviewConsumer(PageConsumer):

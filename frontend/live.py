@@ -36,6 +36,8 @@ SWEEP_S = 2.0
 SWEEP_SHARE = 4
 """After slices that took t in all a sweep waits at least this often t."""
 LISTEN_S = 1.0
+PUSH_S, PUSH_WAIT_S = 10.0, 0.25
+"""A browser that takes nothing for so long is dropped; others wait for it so long, once."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -48,6 +50,9 @@ class Subscriber(Protocol):
     async def end(self) -> None:
         """The topic is gone."""
 
+    def drop(self) -> None:
+        """End at once, without a word: the browser takes none."""
+
 
 class Relay:
     """Who looks at what, and what they saw last."""
@@ -59,9 +64,14 @@ class Relay:
         self.dirty: set[Topic] = set()
         self.steady: dict[Topic, None] = {}  # in the order in which they are looked at
         self.tasks: list[asyncio.Task[None]] = []
+        self.pushing: dict[Subscriber, asyncio.Task[None]] = {}
+        self.behind: set[Subscriber] = set()
 
     async def join(self, topic: Topic, subscriber: Subscriber) -> None:
-        """Push the topic as it is now, and from then on whatever changes. Raises NotFound."""
+        """Push the topic as it is now, and from then on whatever changes. Raises NotFound.
+
+        The caller leaves, also when this raises.
+        """
         sections = await self._present(topic)
         self.shown.setdefault(topic, sections)
         self.subscribers.setdefault(topic, set()).add(subscriber)
@@ -168,7 +178,7 @@ class Relay:
         try:
             sections = await _render(topic)
         except NotFound:
-            await self._each(topic, "end")
+            await self._end(topic)
             return
         except Exception:  # the process's edge: the database may be away; the next sweep comes
             logger.exception("live.render_failed", extra={"page": topic.page})
@@ -179,14 +189,50 @@ class Relay:
         changed = [html for name, html in sections.items() if before.get(name) != html]
         self.shown[topic] = sections
         if changed:
-            await self._each(topic, "push", "".join(changed))
+            await self._push(topic, "".join(changed))
 
-    async def _each(self, topic: Topic, method: str, *args: str) -> None:
+    async def _push(self, topic: Topic, html: str) -> None:
+        """Push to all who see the topic; who does not read is not waited for."""
+        begun = []
+        for subscriber in self.subscribers.get(topic, ()):
+            if subscriber in self.pushing:
+                self.behind.add(subscriber)
+                continue
+            pushing = asyncio.create_task(self._push_to(topic, subscriber, html))
+            self.pushing[subscriber] = pushing
+            begun.append(pushing)
+        if begun:
+            await asyncio.wait(begun, timeout=PUSH_WAIT_S)
+
+    async def _push_to(self, topic: Topic, subscriber: Subscriber, html: str) -> None:
+        try:
+            async with asyncio.timeout(PUSH_S):
+                await subscriber.push(html)
+                while subscriber in self.behind:  # it missed some: all of it, as it is now
+                    self.behind.discard(subscriber)
+                    await subscriber.push("".join(self.shown.get(topic, {}).values()))
+        except TimeoutError:
+            logger.info("live.browser_stuck", extra={"page": topic.page})
+            subscriber.drop()
+        except Exception as error:  # noqa: BLE001 - that browser has gone; it leaves by itself
+            logger.debug("live.not_sent", extra={"error": str(error)})
+        finally:
+            self.behind.discard(subscriber)
+            del self.pushing[subscriber]
+
+    async def _end(self, topic: Topic) -> None:
         present: Iterable[Subscriber] = list(self.subscribers.get(topic, ()))
-        sent = (getattr(subscriber, method)(*args) for subscriber in present)
-        for result in await asyncio.gather(*sent, return_exceptions=True):
-            if isinstance(result, Exception):  # that browser has gone; it leaves by itself
-                logger.debug("live.not_sent", extra={"error": str(result)})
+        ended = [asyncio.create_task(subscriber.end()) for subscriber in present]
+        if not ended:
+            return
+        done, stuck = await asyncio.wait(ended, timeout=PUSH_S)
+        for one in done:
+            if one.exception() is not None:  # that browser has gone; it leaves by itself
+                logger.debug("live.not_sent", extra={"error": str(one.exception())})
+        for subscriber, one in zip(present, ended, strict=True):
+            if one in stuck:
+                one.cancel()
+                subscriber.drop()
 
 
 async def _render(topic: Topic) -> dict[str, str]:

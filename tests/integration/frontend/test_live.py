@@ -5,11 +5,12 @@ import json
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import OperationalError
 
 from aggregation import under_way
 from core import connections, events
 from core.ids import uuid7
-from frontend import live
+from frontend import consumers, live
 from frontend.fragments import Topic
 from jobs import services as job_services
 from jobs.models import Job, Round
@@ -138,6 +139,76 @@ async def test_it_closes_when_its_member_may_no_longer(world, monkeypatch, end):
         await socket.receive(timeout=5)
         await database_sync_to_async(over)()
         assert await socket.closed() == 4403
+
+
+async def test_its_member_is_looked_at_again_after_the_database_was_away(world, monkeypatch):
+    monkeypatch.setattr("frontend.consumers.RECHECK_S", 0.1)
+    looked = []
+    find = consumers.PageConsumer._find
+
+    def away_at_first(consumer):
+        looked.append(consumer)
+        if len(looked) in (2, 3):  # the first is the connection's own
+            raise OperationalError("the server closed the connection")
+        return find(consumer)
+
+    monkeypatch.setattr(consumers.PageConsumer, "_find", away_at_first)
+    page = await database_sync_to_async(Page)(world.viewer, "/ws/overview/")
+    async with page as socket:
+        await socket.receive(timeout=5)
+        await database_sync_to_async(page.session.delete)()
+        assert await socket.closed() == 4403
+    assert len(looked) >= 4
+
+
+async def test_a_browser_that_reads_nothing_holds_up_nobody_and_is_dropped(world, monkeypatch):
+    monkeypatch.setattr(live, "PUSH_S", 1.0)
+    address = f"/ws/jobs/{world.job.id}/"
+    stuck, page = [await database_sync_to_async(Page)(world.viewer, address) for _ in range(2)]
+    stuck.socket.from_app = asyncio.Queue(2)  # room for the first page, and one push
+    assert await stuck.socket.connect()
+    async with page as socket:
+        await socket.receive(timeout=5)
+        for number in (1, 2, 3, 4):
+            await database_sync_to_async(change)(world.job, assigned=number)
+            assert f"{number} of 6 devices bound" in await socket.receive(timeout=3)
+        await asyncio.wait_for(stuck.socket.task, 5)
+        (subscribers,) = live.relay().subscribers.values()
+        assert len(subscribers) == 1
+    assert not live.relay().pushing
+
+
+async def test_one_that_fell_behind_gets_all_of_it_once_it_reads(world):
+    address = f"/ws/jobs/{world.job.id}/"
+    late, page = [await database_sync_to_async(Page)(world.viewer, address) for _ in range(2)]
+    late.socket.from_app = asyncio.Queue(1)
+    async with late as slow, page as socket:
+        await socket.receive(timeout=5)
+        for number in (1, 2, 3):
+            await database_sync_to_async(change)(world.job, assigned=number)
+            assert f"{number} of 6 devices bound" in await socket.receive(timeout=3)
+        shown = [await slow.receive(timeout=5) for _ in range(3)]
+        assert shown[0].count('hx-swap-oob="true"') == 9
+        assert "1 of 6 devices bound" in shown[1]
+        assert shown[2].count('hx-swap-oob="true"') == 9
+        assert "3 of 6 devices bound" in shown[2]
+
+
+async def test_a_tab_closed_while_its_page_was_rendered_leaves_nothing(world):
+    page = await database_sync_to_async(Page)(world.viewer, "/ws/overview/")
+    put = page.socket.from_app.put
+
+    async def gone(message):
+        if message["type"] == "websocket.send":
+            raise ConnectionResetError("the browser has gone")
+        await put(message)
+
+    page.socket.from_app.put = gone
+    assert await page.socket.connect()
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(page.socket.task, 5)
+    assert live.relay().subscribers == {}
+    assert live.relay().tasks == []
 
 
 async def test_it_hears_again_after_its_connection_to_valkey_broke(world, redis):
