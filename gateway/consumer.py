@@ -193,8 +193,8 @@ class Connection:
 
     def sign(self) -> None:
         """Take the signature that the groups give; software that may get nothing meets none."""
-        if not self.profile_key:
-            return  # its hello is being answered: that signs
+        if not self.profile_key or self.is_closed:
+            return  # its hello is being answered, which signs; or its profile may be forgotten
         signature = "" if self.is_barred else self.hub.signer.sign(self.profile_key)
         if signature != self.signature:
             self.hub.idle.move(self, signature)

@@ -71,6 +71,7 @@ class Hub:
         self._background: list[asyncio.Task[None]] = []
         self._redis_is_away = False
         self._planned = asyncio.Lock()
+        self._signed = ""  # the version of groups that every device is signed under
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -139,17 +140,24 @@ class Hub:
         async with self._planned:
             if notice.groups != self.signer.groups.version:
                 self.signer.change(await self.scripts.groups())
-                await self._sign_all()
+            await self._sign_all()
             if notice.epoch != self._epoch:
                 self._epoch = notice.epoch
                 self._new = self.signer.keep({one.profile_key for one in self.connections()})
             self.idle.plan(version=notice.version, epoch=notice.epoch, open_slots=dict(notice.open))
 
     async def _sign_all(self) -> None:
-        for number, one in enumerate(self.connections()):
-            one.sign()
-            if number % SLICE == SLICE - 1:
-                await asyncio.sleep(0)  # thousands of sockets: the others must breathe
+        """Sign for every device under the present groups, unless that was done.
+
+        The binder may have heard of groups first, and may hear of newer ones meanwhile.
+        """
+        while self._signed != self.signer.groups.version:
+            version = self.signer.groups.version
+            for number, one in enumerate(self.connections()):
+                one.sign()
+                if number % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)  # thousands of sockets: the others must breathe
+            self._signed = version
 
     def connections(self) -> list[Any]:
         """Return the connections of all devices that have signed in."""

@@ -12,6 +12,7 @@ from clients import services as client_services
 from clients.models import Device
 from gateway.consumer import Connection
 from propius import wire
+from scheduling.binding import Groups
 from tests.integration.gateway.sockets import Socket
 from tests.integration.gateway.world import rows
 
@@ -43,6 +44,41 @@ async def test_while_a_device_signs_in_the_others_hear_of_new_constraint_groups(
     assert isinstance(got, wire.Assignment)
     gateway.hub.registry.leave(half)
     await socket.drop()
+
+
+async def test_an_idle_device_meets_groups_that_another_was_the_first_to_hear_of(
+    world, gateway, monkeypatch
+):
+    async def lost(notice):
+        """A plan that nobody here heard of."""
+
+    waiting, _ = await (await rows(world.device)).connect()
+    waiting.send(wire.CheckIn())
+    await waiting.expect(wire.Idle)
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.hub, "planned", lost)
+        await rows(lambda: world.job(rounds__demand=5))
+        asking, _ = await (await rows(world.device)).connect()
+        asking.send(wire.CheckIn())
+        while isinstance(got := await asking.receive(), wire.Idle):
+            asking.send(wire.CheckIn())  # until its signature is found to be of old groups
+        assert isinstance(got, wire.Assignment)
+    while isinstance(got := await waiting.receive(), wire.Idle):
+        pass
+    assert isinstance(got, wire.Assignment)
+    await asking.drop()
+    await waiting.drop()
+
+
+async def test_a_connection_that_has_closed_is_signed_no_more(world, gateway):
+    device = await rows(world.device)
+    socket, _ = await device.connect()
+    one = gateway.hub.registry.devices[device.id]
+    await socket.drop()
+    gateway.hub.register_all()  # forgets profiles that nobody present has
+    gateway.hub.signer.change(Groups("another", ()))
+    one.sign()
+    assert one.is_closed
 
 
 async def refusal(one, **changes):
