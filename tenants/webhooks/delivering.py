@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F, Window
+from django.db.models.functions import RowNumber
 
 from core import events, knobs
 from core.models import Event
@@ -19,9 +24,15 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 SENT_AT_ONCE = 8
+CLAIMED = 4 * SENT_AT_ONCE
 CLAIM = timedelta(seconds=60)
+OF_TENANT = SENT_AT_ONCE // 2
+"""Claimed of one tenant at once, so that its slow receivers leave half of the senders free."""
+BEGIN_S = 10.0
+"""Nothing is begun later in a pass: what is then under way ends well within its claim."""
 WAITS = tuple(timedelta(seconds=one) for one in (10, 60, 300, 1800, 7200, 21_600, 43_200))
 """Before the second try, the third, and so on; after the last the delivery has failed."""
+_ERROR_LENGTH = Delivery._meta.get_field("error").max_length
 
 
 def queue(*, now: datetime) -> int:
@@ -36,15 +47,21 @@ def queue(*, now: datetime) -> int:
     return found
 
 
-def send(*, now: datetime) -> int:
-    """Send what is due, several at once; returns how many were tried."""
-    claimed = _claim(now)
-    if claimed:
-        with ThreadPoolExecutor(SENT_AT_ONCE) as pool:
-            outcomes = list(pool.map(_tried, claimed, [now] * len(claimed)))
-        for delivery, outcome in zip(claimed, outcomes, strict=True):
-            _settle(delivery, outcome, now)
-    return len(claimed)
+def send(*, now: datetime, clock: Callable[[], float] = time.monotonic) -> int:
+    """Send what is due, several at once, for some seconds; returns how many were tried."""
+    until = clock() + BEGIN_S
+    tried = 0
+    slow: set[UUID] = set()
+    with ThreadPoolExecutor(SENT_AT_ONCE) as pool:
+        while clock() < until and (claimed := _claim(now, but=slow)):
+            outcomes = list(pool.map(lambda one: _tried(one) if clock() < until else None, claimed))
+            for delivery, outcome in zip(claimed, outcomes, strict=True):
+                _settled(delivery, outcome, now)
+                tried += outcome is not None
+                if outcome is None or outcome.status is None:
+                    # Who did not answer is not waited for again in this pass.
+                    slow.add(delivery.tenant_id)
+    return tried
 
 
 def forget(*, now: datetime) -> int:
@@ -90,23 +107,28 @@ def _queue(webhook: Webhook, now: datetime) -> int:
     return len(made)
 
 
-def _claim(now: datetime) -> list[Delivery]:
-    """Take what is due; another worker finds it again only if we do not come back."""
+def _claim(now: datetime, *, but: Collection[UUID]) -> list[Delivery]:
+    """Take what is due, but of some tenants: every tenant's first before anybody's second.
+
+    Another worker finds it again only if we do not come back.
+    """
+    due = Delivery.objects.filter(status=Delivery.Status.WAITING, next_at__lte=now)
+    place = Window(RowNumber(), partition_by=F("tenant"), order_by=("next_at", "id"))
+    turns = due.exclude(tenant__in=but).annotate(place=place).filter(place__lte=OF_TENANT)
+    chosen = list(turns.order_by("place", "next_at").values_list("id", flat=True)[:CLAIMED])
     with transaction.atomic():
-        due = (
-            Delivery.objects.select_for_update(skip_locked=True, of=("self",))
+        claimed = list(
+            due.filter(id__in=chosen)
+            .select_for_update(skip_locked=True, of=("self",))
             .select_related("webhook")
-            .filter(status=Delivery.Status.WAITING, next_at__lte=now)
-            .order_by("next_at")[: 4 * SENT_AT_ONCE]
         )
-        claimed = list(due)
         Delivery.objects.filter(id__in=[one.id for one in claimed]).update(next_at=now + CLAIM)
-    return claimed
+    return sorted(claimed, key=lambda one: chosen.index(one.id))
 
 
-def _tried(delivery: Delivery, now: datetime) -> sending.Outcome:
+def _tried(delivery: Delivery) -> sending.Outcome:
     try:
-        return _post(delivery, now)
+        return _post(delivery)
     except signing.SecretSealed as error:
         return sending.Outcome(None, str(error))
     except Exception:
@@ -115,27 +137,41 @@ def _tried(delivery: Delivery, now: datetime) -> sending.Outcome:
         return sending.Outcome(None, "it could not be sent; the operator finds why in the log")
 
 
-def _post(delivery: Delivery, now: datetime) -> sending.Outcome:
+def _post(delivery: Delivery) -> sending.Outcome:
     if delivery.webhook.deleted_at:
         return sending.Outcome(None, "the webhook was deleted")
     body = json.dumps(delivery.body, separators=(",", ":")).encode()
     secret = signing.opened(bytes(delivery.webhook.secret))
+    # Of the moment of sending: receivers refuse what was signed long ago.
+    at = int(time.time())
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Propius",
         "Propius-Event": delivery.kind,
         "Propius-Delivery": str(delivery.id),
-        signing.HEADER: signing.signature(secret, at=int(now.timestamp()), body=body),
+        signing.HEADER: signing.signature(secret, at=at, body=body),
     }
     private = knobs.get().webhook_addresses == "any"
     return sending.post(delivery.webhook.url, body, headers, private=private)
+
+
+def _settled(delivery: Delivery, outcome: sending.Outcome | None, now: datetime) -> None:
+    try:
+        with transaction.atomic():
+            if outcome is None:
+                Delivery.objects.filter(id=delivery.id).update(next_at=delivery.next_at)
+            else:
+                _settle(delivery, outcome, now)
+    except Exception:
+        # The edge: the others were sent, and would be again. This one is, after its claim.
+        logger.exception("webhook.unsettled", extra={"delivery": delivery.id})
 
 
 def _settle(delivery: Delivery, outcome: sending.Outcome, now: datetime) -> None:
     tries = delivery.attempts + 1
     last = tries > len(WAITS) or delivery.webhook.deleted_at is not None
     changed: dict[str, Any] = {
-        "attempts": tries, "answer": outcome.status, "error": outcome.error,
+        "attempts": tries, "answer": outcome.status, "error": outcome.error[:_ERROR_LENGTH],
     }  # fmt: skip
     if outcome.taken:
         changed |= {"status": Delivery.Status.DELIVERED, "ended_at": now}

@@ -18,6 +18,10 @@ TIMEOUT_S = 5.0
 WHOLE_S = 15.0
 """A receiver that drips its answer byte by byte is within every other limit for hours."""
 
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that was ever handed out; outside are IPv4's old disguises, sites, links and groups."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
 
 class AddressForbidden(Exception):
     """The address leads into a private network."""
@@ -69,6 +73,18 @@ def faults(url: str, *, private: bool) -> str:
     return ""
 
 
+def is_public(address: str) -> bool:
+    """Whether an address is one host's in the public network, also where it wraps another."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv4Address):
+        return found.is_global and not found.is_multicast
+    if found in _NAT64:
+        return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)))
+    # Teredo's prefix is none that is_global lets through.
+    inside = found.sixtofour
+    return found in _UNICAST and found.is_global and (inside is None or is_public(str(inside)))
+
+
 class _Guarded(httpcore.SyncBackend):
     """Connects only to addresses that are not of a private network."""
 
@@ -89,7 +105,7 @@ class _Guarded(httpcore.SyncBackend):
         except (OSError, UnicodeError) as error:  # no such name, or one that cannot be
             raise httpcore.ConnectError(f"{host}: {error}") from error
         address = str(found[0][4][0])
-        if not self._private and not ipaddress.ip_address(address).is_global:
+        if not self._private and not is_public(address):
             raise AddressForbidden(f"{host} leads into a private network ({address})")
         stream = super().connect_tcp(address, port, timeout, local_address, socket_options)
         return _Hurried(stream, time.monotonic() + WHOLE_S)

@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import socket
 import threading
+import time
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -88,10 +90,10 @@ def happen(tenant, kind, at, **data):
         events.append(kind, now=at, tenant_id=tenant.id, **data)
 
 
-def work(now):
+def work(now, **pass_):
     with system_scope():
         delivering.queue(now=now)
-        return delivering.send(now=now)
+        return delivering.send(now=now, **pass_)
 
 
 def log(tenant):
@@ -174,6 +176,72 @@ def test_one_that_cannot_be_sent_holds_up_no_other(acme, receiver, any_address):
     assert [one.status for one in found.values()] == ["delivered"]
 
 
+def test_one_that_cannot_be_settled_holds_up_no_other(acme):
+    """One has an error longer than the column, another more tries than its column holds."""
+    now = timezone.now()
+    zeros = "0" * 58
+    long, _ = hooked(acme, f"https://0x{zeros}7f.0x{zeros}.0x{zeros}.0x{zeros}1/", "job.failed")
+    tired, _ = hooked(acme, "https://127.0.0.1/", "job.failed")
+    plain, _ = hooked(acme, "https://127.0.0.1/", "job.failed")
+    happen(acme, "job.failed", now)
+    with system_scope():
+        delivering.queue(now=now + LATER)
+        Delivery.objects.filter(webhook=tired).update(attempts=32_767)
+        assert delivering.send(now=now + LATER) == 3
+        found = {one.webhook_id: one for one in Delivery.objects.all()}
+    assert len(found[long.id].error) == 200
+    assert [found[one.id].attempts for one in (long, tired, plain)] == [1, 32_767, 1]
+    assert found[tired.id].next_at == now + LATER + delivering.CLAIM
+
+
+def test_a_tenant_whose_receivers_do_not_answer_holds_up_no_other(
+    acme, receiver, any_address, unused_tcp_port
+):
+    now = timezone.now()
+    other = factories.tenant("other")
+    for _ in range(2 * delivering.OF_TENANT):
+        hooked(acme, f"http://127.0.0.1:{unused_tcp_port}/", "job.failed")
+    hooked(other, receiver.url, "job.failed")
+    happen(acme, "job.failed", now)
+    happen(other, "job.failed", now)
+    assert work(now + LATER) == delivering.OF_TENANT + 1
+    assert [one["status"] for one in log(other)] == ["delivered"]
+    assert work(now + LATER) == delivering.OF_TENANT
+    assert work(now + LATER) == 0
+    assert [one["attempts"] for one in log(acme)] == [1] * 2 * delivering.OF_TENANT
+
+
+def test_a_tenant_whose_receiver_answers_is_served_in_one_pass(acme, receiver, any_address):
+    now = timezone.now()
+    for _ in range(2 * delivering.OF_TENANT + 1):
+        hooked(acme, receiver.url, "job.failed")
+    happen(acme, "job.failed", now)
+    assert work(now + LATER) == 2 * delivering.OF_TENANT + 1
+
+
+def test_what_a_pass_has_no_time_to_begin_is_given_back(acme, receiver, any_address):
+    now = timezone.now()
+    for _ in range(2):
+        hooked(acme, receiver.url, "job.failed")
+    happen(acme, "job.failed", now)
+    # The pass begins, claims, and begins one delivery; then its time is up.
+    readings = itertools.chain([0.0] * 3, itertools.repeat(delivering.BEGIN_S))
+    assert work(now + LATER, clock=readings.__next__) == 1
+    assert len(receiver.got) == 1
+    assert work(now + LATER) == 1
+    assert [one["attempts"] for one in log(acme)] == [1, 1]
+
+
+def test_a_signature_is_of_the_moment_of_sending(acme, receiver, any_address):
+    now = timezone.now()
+    hooked(acme, receiver.url, "job.failed")
+    happen(acme, "job.failed", now)
+    work(now + timedelta(days=1))
+    headers, _ = receiver.got[0]
+    at = int(headers["Propius-Signature"].split(",")[0].removeprefix("t="))
+    assert int(now.timestamp()) <= at <= time.time()
+
+
 def test_a_secret_outlasts_the_key_that_sealed_it(acme, receiver, any_address, settings):
     webhook, secret = hooked(acme, receiver.url, "job.failed")
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 50, [settings.SECRET_KEY]
@@ -212,6 +280,24 @@ def test_it_never_reaches_into_a_private_network(receiver, host):
     outcome = sending.post(url, b"{}", {}, private=False)
     assert (outcome.status, receiver.got) == (None, [])
     assert "private network" in outcome.error
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1", "100.64.0.1", "169.254.169.254", "224.0.1.1", "::1", "fe80::1%1", "fc00::1",
+        "fec0::1", "ff0e::1", "::127.0.0.1", "::8.8.8.8", "::ffff:10.0.0.1", "::ffff:0:10.0.0.1",
+        "64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::",
+        "2002:a9fe:a9fe::1", "2001:0:4136:e378:8000:63bf:f5ff:fffe", "2001:db8::1",
+    ],
+)  # fmt: skip
+def test_no_form_of_an_address_leads_into_a_private_network(address):
+    assert not sending.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8"])
+def test_public_addresses_are_public(address):
+    assert sending.is_public(address)
 
 
 def test_nobody_there_is_an_outcome_in_words(unused_tcp_port):
