@@ -76,6 +76,8 @@ def read(text: str) -> dict[str, Any]:
             raise Invalid(
                 f"the file is neither JSON (it begins with {{) nor TOML: {error}"
             ) from error
+        except ValueError as error:  # of int(), and of str() where it was written in hex
+            raise Invalid("the file holds a number of too many digits") from error
         except TypeError as error:
             raise Invalid("the file holds a date or a time; write it as text") from error
         except RecursionError as error:

@@ -81,6 +81,8 @@ def test_it_names_the_fields_that_are_wrong(world, browse):
         ("", "<code>"),
         ('{"a": "\\u0000"}', "holds a NUL"),
         ("x" * 200_001, "at most 200000"),
+        pytest.param("a = " + "9" * 5000, "too many digits", id="digits"),
+        pytest.param("a = 0x" + "f" * 5000, "too many digits", id="digits in hex"),
     ],
 )
 @pytest.mark.parametrize("button", ["dry-run", "submit"])

@@ -44,6 +44,13 @@ def test_it_sums_by_day_job_and_member_and_gives_the_lines_as_csv(world, browse)
     assert browse(world.stranger).get("/usage/").context["usage"].by_job == []
 
 
+@pytest.mark.parametrize("days", ["9" * 5000, "\u0667", "-7", "x"])
+def test_it_shows_thirty_days_for_a_period_that_there_is_not(world, browse, days):
+    browser = browse(world.viewer)
+    assert browser.get("/usage/", {"days": days}).context["usage"].days == 30
+    assert browser.get("/usage.csv", {"days": days}).status_code == 200
+
+
 def test_what_is_rolled_up_stays_when_its_rows_have_gone(world):
     now = timezone.now().replace(hour=12)
     close(world, at=now - timedelta(days=1), seconds=60)
