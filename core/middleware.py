@@ -1,4 +1,4 @@
-"""What holds for every request: where it came from, and the API's conditional answers."""
+"""What holds for every request: its origin, that it can be read, the API's conditional answers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import hashlib
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.utils.cache import get_conditional_response
 
 from core import origin, problems, rates
+from core.errors import Invalid
 
 API = "/api/"
+CONSOLE = "/admin/"
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+UTF_8 = ("utf-8", "utf8")
 
 
 class RequestOrigin:
@@ -52,6 +57,34 @@ class ApiHeaders:
             conditional = get_conditional_response(request, etag=etag, response=response)
             return conditional or response
         return response
+
+
+class ReadableRequest:
+    """Answer 400 to what cannot become text that is stored, before anybody reads it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, or refuse in the way of the API or of the pages."""
+        fault = _fault(request)
+        if not fault:
+            return self.get_response(request)
+        problem = problems.as_problem(Invalid(fault))
+        if request.path.startswith(API):
+            return JsonResponse(problem, status=400, content_type=problems.TYPE)
+        return render(request, "400.html", problem, status=400)
+
+
+def _fault(request: HttpRequest) -> str:
+    charset = (request.content_params or {}).get("charset", UTF_8[0])
+    if request.content_type in FORMS and charset.lower() not in UTF_8:
+        # Python's codecs read more than text: half pairs of surrogates, compressed bytes.
+        return f"the form's charset is {charset!r}; UTF-8 is allowed"
+    if request.path.startswith(CONSOLE) and "%00" in request.META["QUERY_STRING"]:
+        # The console's lists put into a query whatever their address says.
+        return "the address holds a NUL"
+    return ""
 
 
 def _has_etag(request: HttpRequest, response: HttpResponse) -> bool:

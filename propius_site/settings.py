@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "frontend.middleware.ContentSecurityPolicy",
     "frontend.middleware.TooManyPage",
+    "core.middleware.ReadableRequest",
 ]
 TEMPLATES = [
     {

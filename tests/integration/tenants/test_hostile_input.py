@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from clients import services as client_services
@@ -68,6 +69,50 @@ def test_it_knows_no_other_encoding_than_utf_8(client):
             content_type=f"application/json; charset={charset}",
         )  # fmt: skip
         assert answer.status_code == 400
+
+
+FORM = b"--b\r\n" + b"".join(
+    f'Content-Disposition: form-data; name="{name}"\r\n\r\n\\ud800\r\n--b'.encode() + end
+    for name, end in (("username", b"\r\n"), ("password", b"\r\n"), ("invitation", b"--\r\n"))
+)
+
+
+@pytest.mark.parametrize(
+    "charset", ["unicode_escape", "zlib", "utf-7", "utf-16", "latin-1", "nonsense", "\xff"]
+)
+def test_it_knows_no_form_in_another_charset(db, client, owner, charset):
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    for path in ("/sign-in/", "/join/", "/admin/login/"):
+        answer = client.generic("POST", path, FORM, content_type=kind)
+        assert (answer.status_code, "UTF-8 is allowed" in answer.content.decode()) == (400, True)
+        assert "Content-Security-Policy" in answer.headers or path == "/admin/login/"
+    for path in ("devices/enrol", "tokens"):
+        answer = client.generic("POST", f"/api/v1/{path}", FORM, content_type=kind, headers=owner)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+        assert "UTF-8 is allowed" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"'])
+def test_it_knows_forms_in_utf_8(db, client, charset):
+    kind = f"multipart/form-data; boundary=b{charset}"
+    answer = client.generic("POST", "/sign-in/", FORM, content_type=kind)
+    assert (answer.status_code, answer.context["form"].data["username"]) == (200, "\\ud800")
+
+
+@pytest.mark.parametrize(
+    "list_",
+    ["tenants/auditentry/?action=", "jobs/job/?name=a", "clients/sdkrequirement/?software="],
+)
+def test_the_console_refuses_a_nul_in_an_address(db, client, list_):
+    client.force_login(User.objects.create_superuser("op", password="x"))
+    assert client.get(f"/admin/{list_}").status_code in (200, 302)
+    answer = client.get(f"/admin/{list_}%00")
+    assert (answer.status_code, "holds a NUL" in answer.content.decode()) == (400, True)
+
+
+def test_a_refusal_of_djangos_own_is_a_page(client):
+    answer = client.get("/sign-in/", headers={"Host": "a b"})
+    assert (answer.status_code, "cannot be read" in answer.content.decode()) == (400, True)
 
 
 @pytest.mark.django_db(transaction=True)
