@@ -147,15 +147,17 @@ class Upload:
             )
             with told as moving:
                 await self._receive(sink, moving)
-            came = sink.offset - order.offset
-            if sink.offset < sink.size_bytes:
-                await self._exchange.answer(202, {"upload-offset": str(sink.offset)})
-                return came
-            await self._holding(sink.finish, sink)
+            if sink.offset == sink.size_bytes:
+                await self._holding(sink.finish, sink)
         finally:
             if self._writing is not None and not self._writing.done():
                 await asyncio.wait([self._writing])  # cancelled, but its thread still writes
             await self._threads.files(sink.close)
+        came = sink.offset - order.offset
+        if sink.offset < sink.size_bytes:
+            # Only now that it is closed: the rest may come at once, and must not find it busy.
+            await self._exchange.answer(202, {"upload-offset": str(sink.offset)})
+            return came
         await self._count(order, device_id, sink)
         await self._accepted()
         return came

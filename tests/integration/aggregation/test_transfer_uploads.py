@@ -1,6 +1,7 @@
 """Updates over HTTP: resumed by offset, durable and counted before the answer."""
 
 import asyncio
+import fcntl
 import resource
 import signal
 import threading
@@ -62,6 +63,24 @@ def test_it_may_come_in_several_requests(carrier):
     assert (part.status, part.headers["upload-offset"]) == (202, "50")
     assert not updates()
     assert carrier.put(DATA, 50).status == 200
+
+
+def test_the_next_request_may_come_as_soon_as_a_part_is_acknowledged(carrier):
+    plane, locked = carrier.plane, []
+
+    async def watched(scope, receive, send):
+        async def told(message):
+            if message["type"] == "http.response.start":
+                with (blobs.store().incoming / incoming()[0]).open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked.append(message["status"])
+            await send(message)
+
+        await plane(scope, receive, told)
+
+    carrier.plane = watched
+    assert carrier.put(DATA, 0, DATA[:50]).status == 202
+    assert locked == [202]
 
 
 def test_another_offset_is_refused_with_the_right_one(carrier):
