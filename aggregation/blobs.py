@@ -214,9 +214,10 @@ def rotted(digest: str, begin: int | None = None, end: int | None = None) -> Blo
     return BlobRotted(f"blob {digest} has changed on the disk{where} since it came in")
 
 
-def read_chunks(path: Path) -> Iterator[bytes]:
+def read_chunks(path: Path, offset: int = 0) -> Iterator[bytes]:
     """The bytes of a file, a megabyte at a time."""
     with path.open("rb") as file:
+        file.seek(offset)
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
 

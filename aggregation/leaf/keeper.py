@@ -18,7 +18,7 @@ from aggregation.leaf import holdings, messages, summing
 from aggregation.leaf.holder import Holder
 from aggregation.leaf.holdings import Folded, Holding
 from aggregation.leaf.journal import Journal, Member
-from aggregation.leaf.root import Root, RootAway
+from aggregation.leaf.root import NotNow, Root, RootAway
 from aggregation.transfer.threads import Threads
 from core.errors import PropiusError
 from propius import codec
@@ -203,6 +203,13 @@ class Keeper:
         for one in held.members():
             try:
                 await self._root.forward(one.said, blobs.store().path(one.said.digest))
+            except NotNow as error:
+                # Its device has heard that it is taken: it stays until the root has its say.
+                logger.info(
+                    "leaf.forwarded_later",
+                    extra={"assignment": one.assignment, "reason": str(error)},
+                )
+                continue
             except RootAway:
                 raise
             except PropiusError as error:

@@ -17,10 +17,18 @@ from core.errors import PropiusError, Unavailable
 T = TypeVar("T")
 ANSWER_S = 30.0
 CONNECT_S = 3.0
+LATER = frozenset({"upload_busy", "offset_mismatch"})
+"""Another transfer of the same update is under way: no word on the update itself."""
+WORDLESS = "refused"
+"""Not of the root, which gives its reasons: of a proxy before it."""
 
 
 class RootAway(Unavailable):
     """The root does not answer, or not now: what was asked may have happened or not."""
+
+
+class NotNow(RootAway):
+    """The root is there, and this one update has to be offered again; others may go before it."""
 
 
 class RootRefused(PropiusError):
@@ -35,7 +43,7 @@ class RootRefused(PropiusError):
             errors=errors if isinstance(errors, dict) else {},
         )
         self.status = status
-        self.code = str(problem.get("code", "refused"))
+        self.code = str(problem.get("code", WORDLESS))
 
 
 class Root:
@@ -70,7 +78,10 @@ class Root:
         self, round_id: str, path: Path, digest: str, batches: Sequence[Sequence[str]]
     ) -> int:
         """Hand over a sum; returns the number that it has at the root."""
-        await self._send(f"leaf/partials/{digest}", path, {})
+        size = {"Content-Length": str(path.stat().st_size)}
+        stored = await self._put(f"leaf/partials/{digest}", _chunks(path), size)
+        if stored.status_code != 200:
+            raise _refusal(stored)
         said = messages.Partial(
             round=round_id, digest=digest, batches=[list(batch) for batch in batches]
         )
@@ -78,7 +89,12 @@ class Root:
         return answer.number
 
     async def forward(self, update: messages.Update, path: Path) -> None:
-        """Hand over an update as it came."""
+        """Hand over an update as it came, from the first byte on that the root has not got.
+
+        Raises RootAway, NotNow; RootRefused: the root's last word on it; BlobMissing.
+        """
+        if path.stat().st_size != update.size_bytes:
+            raise blobs.BlobMissing(f"blob {update.digest} has not {update.size_bytes} bytes")
         headers = {
             "Upload-Digest": update.digest,
             "Upload-Length": str(update.size_bytes),
@@ -86,7 +102,17 @@ class Root:
             # Escaped: headers are ASCII, and names may be anything.
             "Update-Metrics": json.dumps(update.metrics),
         }
-        await self._send(f"leaf/updates/{update.assignment}", path, headers)
+        place = f"leaf/updates/{update.assignment}"
+        # Without a body: it says what has come already, of an earlier try or from the device
+        # itself, and no refusal is lost in the reset of a connection that is still written to.
+        offset = _next_byte(await self._put(place, b"", headers), update)
+        if offset is None:
+            return
+        headers["Upload-Offset"] = str(offset)
+        headers["Content-Length"] = str(update.size_bytes - offset)
+        answer = await self._put(place, _chunks(path, offset), headers)
+        if answer.status_code != 200:
+            raise _on_update(answer, offset)
 
     async def fetch(self, digest: str, ticket: str) -> AsyncGenerator[bytes, None]:
         """Give the bytes of parameters or a program, by the ticket of the device that wants them.
@@ -120,19 +146,42 @@ class Root:
             # Of a proxy before the root, or of another version: asked again, as any lost answer.
             raise RootAway(f"the root answers {path} with something else: {error}") from error
 
-    async def _send(self, path: str, file: Path, headers: dict[str, str]) -> None:
-        size = {"Content-Length": str(file.stat().st_size)}
+    async def _put(
+        self, path: str, body: bytes | AsyncIterator[bytes], headers: dict[str, str]
+    ) -> httpx.Response:
         try:
-            answer = await self._http.put(path, content=_chunks(file), headers=headers | size)
+            return await self._http.put(path, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise _away(error) from error
-        if answer.status_code != 200:
-            raise _refusal(answer)
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    for chunk in blobs.read_chunks(path):
+async def _chunks(path: Path, offset: int = 0) -> AsyncIterator[bytes]:
+    for chunk in blobs.read_chunks(path, offset):
         yield chunk
+
+
+def _next_byte(answer: httpx.Response, update: messages.Update) -> int | None:
+    """Return where the root wants the body to begin; None if the update counts already."""
+    if answer.status_code == 200:
+        return None
+    said = answer.headers.get("Upload-Offset", "")
+    if answer.status_code not in (202, 409) or not said:
+        raise _on_update(answer, 0)
+    if not said.isdecimal() or int(said) > update.size_bytes:
+        raise NotNow(f"the root wants byte {said[:40]!r} of {update.size_bytes}")
+    return int(said)
+
+
+def _on_update(answer: httpx.Response, offset: int) -> PropiusError:
+    """Return what became of an update that was offered from a byte on."""
+    error = _refusal(answer)
+    if not isinstance(error, RootRefused):
+        return error
+    # What came before this try was wrong, perhaps, and is gone: next time all is sent.
+    is_old = offset > 0 and error.code == "digest_mismatch"
+    if is_old or error.code in LATER or error.code == WORDLESS:
+        return NotNow(f"the root answers {error.status} {error.code}: {error.detail}")
+    return error
 
 
 def _away(error: httpx.HTTPError) -> RootAway:

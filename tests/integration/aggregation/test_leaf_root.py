@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from aggregation import blobs
@@ -93,3 +94,43 @@ def test_updates_whose_sum_is_gone_from_the_disk_are_handed_over_one_by_one(tmp_
     asked, left = asyncio.run(look())
     assert asked == [f"PUT /data/v1/leaf/updates/{said.assignment}"]
     assert left == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{"code": "upload_busy"}', 1),
+        (b'{"code": "offset_mismatch"}', 1),
+        (b"<html>a proxy's own words</html>", 1),
+        (b'{"code": "round_closed"}', 0),
+    ],
+)
+def test_an_acknowledged_update_is_given_up_only_by_a_last_word(tmp_path: Path, body, left):
+    with blobs.store().writer() as writer:
+        writer.write(b"an update")
+        digest = writer.commit()
+    said = [
+        messages.Update(
+            assignment=str(uuid4()), ticket="t", digest=digest, size_bytes=9, weight=1.0
+        )
+        for _ in range(2)
+    ]
+
+    async def look() -> tuple[int, int]:
+        async with answering("409 Conflict", body) as (root, asked):
+            threads = LeafThreads()
+            journal = Journal(tmp_path / "held")
+            keeper = Keeper(root, journal, threads, When(count=1))
+            held = keeper.rounds[ROUND] = Holding(msgspec.structs.replace(RECIPE, fold=False))
+            for one in said:
+                held.add(journal.add(ROUND, one), now=0.0)
+            running = asyncio.create_task(keeper.run())
+            async with asyncio.timeout(20):
+                # Each is offered, whatever is said of the one before it.
+                while len(set(asked)) < len(said) or held.count > left * len(said):
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            threads.stop()
+            return len(journal.read()), blobs.store().path(digest).exists() if left else 0
+
+    assert asyncio.run(look()) == (left * len(said), left)
