@@ -8,19 +8,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "propius_site.settings")
 
 
 def _web() -> Any:
+    import django
     from channels.auth import AuthMiddlewareStack
     from channels.routing import ProtocolTypeRouter, URLRouter
     from channels.security.websocket import AllowedHostsOriginValidator
-    from django.core.asgi import get_asgi_application
 
-    http: Any = get_asgi_application()  # sets Django up, so it comes before any app's import
+    django.setup(set_prefix=False)  # before any app's import; each request sets the prefix
     websocket_urlpatterns: list[Any] = []
     if importlib.util.find_spec("frontend.routing"):
         websocket_urlpatterns = importlib.import_module("frontend.routing").websocket_urlpatterns
     from aggregation.transfer import DataPlane
     from propius_site.body_limit import WithBodyLimit
+    from propius_site.handler import Handler
     from propius_site.health import WithHealth
 
+    http: Any = Handler()
     sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
     router = ProtocolTypeRouter({"http": WithBodyLimit(http), "websocket": sockets})
     # Before the limit on bodies: an update has its own, which its ticket says.

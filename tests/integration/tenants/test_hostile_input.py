@@ -5,11 +5,13 @@ import json
 from datetime import timedelta
 
 import pytest
+from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.utils import timezone
 
 from clients import services as client_services
 from jobs.models import Job
+from propius_site import asgi
 from tenants.scopes import system_scope
 from tests.integration import factories
 
@@ -90,6 +92,21 @@ def test_it_knows_no_form_in_another_charset(db, client, owner, charset):
         answer = client.generic("POST", f"/api/v1/{path}", FORM, content_type=kind, headers=owner)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
         assert "UTF-8 is allowed" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "charset", ["nope''x", "utf-8''%00", "unicode_escape''%5Cud800", "idna''xn--%ff"]
+)
+async def test_it_refuses_a_head_that_cannot_be_read(charset):
+    scope = {
+        "type": "http", "method": "POST", "path": "/sign-in/", "query_string": b"",
+        "headers": [(b"content-type", f"multipart/form-data; charset*={charset}".encode())],
+    }  # fmt: skip
+    web = ApplicationCommunicator(asgi.web, scope)
+    await web.send_input({"type": "http.request", "body": b""})
+    assert (await web.receive_output(30))["status"] == 400
+    assert b"cannot be read" in (await web.receive_output(30))["body"]
+    await web.wait(30)
 
 
 @pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"'])
