@@ -62,6 +62,7 @@ def sweep(*, now: datetime) -> None:
             if connection.in_atomic_block or not connection.is_usable():
                 raise
             logger.exception("sweep.step", extra={"step": step.__name__.lstrip("_")})
+    _note_sweep(now)  # again: steps that took long are no outage
 
 
 def _sweep_rounds(*, now: datetime) -> None:
@@ -73,7 +74,11 @@ def _sweep_rounds(*, now: datetime) -> None:
     job_services.uphold(now=now)
     job_services.sweep(now=now)
     # Only after a sweep that reached the rows, so that Postgres away counts as an outage too.
-    client.set(keys.SWEEP, now.isoformat(), ex=OUTAGE_S)
+    _note_sweep(now)
+
+
+def _note_sweep(now: datetime) -> None:
+    connections.soft_state().set(keys.SWEEP, now.isoformat(), ex=OUTAGE_S)
 
 
 def _admit_queued(*, now: datetime) -> None:

@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.db import OperationalError, connection
 
-from scheduling import keys, selectors, services
+from scheduling import admission, keys, selectors, services
 from scheduling.models import FleetMinute
 from tenants.scopes import system_scope
 from tests.integration.factories import NOW
@@ -27,6 +27,22 @@ def test_a_step_that_fails_is_logged_and_the_later_ones_are_done(system_role, re
     ]
     assert selectors.plan_state() is not None
     assert FleetMinute.objects.exists()
+
+
+def test_steps_that_take_long_are_no_outage(system_role, redis, caplog, monkeypatch):
+    services.sweep(now=NOW)
+
+    def long(*, now):
+        redis.delete(keys.SWEEP)  # as it lapses by itself
+
+    monkeypatch.setattr(admission, "admit_new", long)
+    services.sweep(now=NOW)
+    caplog.clear()
+    services.sweep(now=NOW)
+    assert "sweep.after_outage" not in caplog.messages
+    redis.delete(keys.SWEEP)
+    services.sweep(now=NOW)
+    assert "sweep.after_outage" in caplog.messages
 
 
 def test_a_step_that_fails_in_the_callers_transaction_ends_the_sweep(transactional_db, redis):
