@@ -54,13 +54,17 @@ def revert_maintenance(*, maintenance_id: int, author: str, now: datetime) -> Ma
     return set_maintenance(mode=old.mode, reason=reason, author=author, now=now)
 
 
-@transaction.atomic
 def keep(*, now: datetime) -> None:
-    """Keep what is in force."""
+    """Keep what is in force.
+
+    Each step is a transaction: in one, the rounds of the next would be locked in any order.
+    """
     asked = maintenance.in_force()
     if asked is None:
         return
     if asked.mode == Maintenance.Mode.STOPPED:
         # Some were on their way as the fleet was stopped.
-        slots.call_back(Assignment.objects.all(), code=CODE, message=asked.message, now=now)
-    clocks.put_off(Round.objects.all(), now=now)
+        with transaction.atomic():
+            slots.call_back(Assignment.objects.all(), code=CODE, message=asked.message, now=now)
+    with transaction.atomic():
+        clocks.put_off(Round.objects.all(), now=now)

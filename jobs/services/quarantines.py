@@ -8,11 +8,13 @@ rounds that are held, and begins anew once they are not.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from core import events, hints, reasons
 from core.errors import Invalid
@@ -47,10 +49,11 @@ def put_in_quarantine(
         text = f"{target!r} is in quarantine already: lift that first"
         raise QuarantineInvalid(text, errors={"target": text}) from None
     _audit("quarantine.put", made, author, now)
-    _settle(now=now)
     if kind == Quarantine.Kind.SDK:
-        _call_back_software(now=now)
+        _settle(now=now, barred=quarantine.barred_software())
         hints.to_gateways({"software": True})
+    else:
+        _settle(now=now)
     return made
 
 
@@ -93,14 +96,20 @@ def keep(*, now: datetime) -> None:
     for job_id, message in bound.order_by().values_list("job_id", "job__held").distinct():
         with transaction.atomic():
             slots.call_back(bound.filter(job_id=job_id), code=CODE, message=message, now=now)
-    _call_back_software(now=now)
+    for software, message in quarantine.barred_software().items():
+        with transaction.atomic():
+            theirs = Assignment.objects.filter(device__sdk=software)
+            slots.call_back(theirs, code=CODE, message=message, now=now)
     with transaction.atomic():
         clocks.put_off(Round.objects.exclude(job__held=""), now=now)
 
 
 @transaction.atomic
-def _settle(*, now: datetime) -> bool:
-    """Have each job carry why it is held, if it is; tells whether anything is in quarantine."""
+def _settle(*, now: datetime, barred: Mapping[str, str] | None = None) -> bool:
+    """Have each job carry why it is held, if it is; tells whether anything is in quarantine.
+
+    What runs on ``barred`` software is called back with it: all under locks taken at once.
+    """
     rows = quarantine.in_force()
     jobs = [one.target for one in rows if one.kind == Quarantine.Kind.JOB]
     named = [one.target for one in rows if one.kind == Quarantine.Kind.WORKLOAD]
@@ -108,8 +117,13 @@ def _settle(*, now: datetime) -> bool:
     meant |= Q(spec__workload__handler__in=named) | ~Q(held="")
     found = Job.objects.exclude(status=Job.Status.FINISHED).filter(meant)
     changed = [job.id for job in found if job.held != _held_by(job, rows)]
+    barred = barred or {}
+    locked = _lock(changed, barred) if changed or barred else _Locked()
     if changed:
-        _hold(changed, now=now)
+        _hold(locked, now=now)
+    for software, message in barred.items():
+        theirs = locked.bound().filter(device__sdk=software)
+        slots.call_back(theirs, code=CODE, message=message, now=now)
     return bool(rows)
 
 
@@ -117,24 +131,52 @@ def _held_by(job: Job, rows: list[Quarantine]) -> str:
     return quarantine.held_by(job.id, job.spec["workload"], rows)
 
 
-def _hold(job_ids: list[UUID], *, now: datetime) -> None:
-    """Change what is held, and tell of it. Rounds are locked first, by id, as everywhere."""
-    unfinished = Round.objects.filter(job_id__in=job_ids).exclude(status=Round.Status.FINISHED)
-    list(unfinished.order_by("id").select_for_update(no_key=True))
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """What a change may move, and all that it may: another lock would be out of order."""
+
+    round_ids: tuple[UUID, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    assignment_ids: tuple[UUID, ...] = ()
+
+    def rounds(self) -> QuerySet[Round]:
+        return Round.objects.filter(id__in=self.round_ids)
+
+    def bound(self) -> QuerySet[Assignment]:
+        return Assignment.objects.filter(id__in=self.assignment_ids)
+
+
+def _lock(job_ids: list[UUID], software: Iterable[str]) -> _Locked:
+    """Lock rounds by id, then jobs, then what devices hold by id: each kind once, for all jobs.
+
+    What opens or is bound meanwhile is left to the sweep.
+    """
+    meant = Q(job_id__in=job_ids) | Q(device__sdk__in=list(software))
+    bound = Assignment.objects.filter(meant, status=Assignment.Status.BOUND)
+    unfinished = Round.objects.exclude(status=Round.Status.FINISHED)
+    rounds = unfinished.filter(Q(job_id__in=job_ids) | Q(id__in=bound.values("round_id")))
+    round_ids = tuple(one.id for one in rounds.order_by("id").select_for_update(no_key=True))
     jobs = Job.objects.filter(id__in=job_ids).exclude(status=Job.Status.FINISHED)
-    locked = list(jobs.order_by("id").select_for_update(no_key=True))
+    held = tuple(jobs.order_by("id").select_for_update(no_key=True))
+    mine = bound.filter(round_id__in=round_ids).order_by("id")
+    theirs = mine.select_for_update(no_key=True, of=("self",))
+    return _Locked(round_ids, held, tuple(one.id for one in theirs))
+
+
+def _hold(locked: _Locked, *, now: datetime) -> None:
+    """Change what is held, and tell of it."""
     # Again, now that nobody else can: it may have been put in, or lifted, since it was read.
     rows = quarantine.in_force()
-    for job in locked:
+    for job in locked.jobs:
         after = _held_by(job, rows)
         if after == job.held:
             continue
         Job.objects.filter(id=job.id).update(held=after)
         if after:
-            mine = Assignment.objects.filter(job_id=job.id)
+            mine = locked.bound().filter(job_id=job.id)
             slots.call_back(mine, code=CODE, message=after, now=now)
         else:
-            clocks.begin_anew(Round.objects.filter(clocks.wanting(), job_id=job.id), now=now)
+            clocks.begin_anew(locked.rounds().filter(clocks.wanting(), job_id=job.id), now=now)
         if bool(after) != bool(job.held):
             events.append(
                 "job.quarantined" if after else "job.released",
@@ -143,13 +185,6 @@ def _hold(job_ids: list[UUID], *, now: datetime) -> None:
         else:
             events.changed(tenant_id=job.tenant_id, job_id=job.id, kind="job.quarantined")
     hints.send("scheduling.plan", queue="scheduling")
-
-
-def _call_back_software(*, now: datetime) -> None:
-    for software, message in quarantine.barred_software().items():
-        theirs = Assignment.objects.filter(device__sdk=software)
-        with transaction.atomic():
-            slots.call_back(theirs, code=CODE, message=message, now=now)
 
 
 def _faults(kind: str, target: str) -> dict[str, str]:

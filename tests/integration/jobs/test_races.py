@@ -1,6 +1,7 @@
 """Moves of the same job at the same moment: one lock order, so that none waits for ever."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 from django.db import connection, transaction
@@ -8,19 +9,30 @@ from django.db import connection, transaction
 from clients import services as client_services
 from core.ids import uuid7
 from jobs import services
-from jobs.models import Assignment, Job, Round
+from jobs.models import Assignment, Job, Maintenance, Quarantine, Round
 from jobs.services import slots
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.factories import NOW, later
 
 
-def aside(work) -> threading.Thread:
+@contextmanager
+def as_worker():
+    """Take the system's role for the whole connection, so that ``work`` has its own transactions.
+
+    As workers do; :func:`aside` closes the connection.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE propius_system")
+    yield
+
+
+def aside(work, scope=system_scope) -> threading.Thread:
     """Start ``work`` on its own connection; what it raises is on the thread as ``error``."""
 
     def run():
         try:
-            with system_scope():
+            with scope():
                 work()
         except Exception as error:  # noqa: BLE001 - told by the test
             thread.error = error
@@ -209,3 +221,93 @@ def test_a_sweep_that_looked_before_a_quarantine_came_does_not_end_it():
     assert sweeping.error is None
     with system_scope():
         assert Job.objects.get(id=job.id).held.endswith("it is slow")
+
+
+@pytest.fixture
+def two_jobs():
+    """The open rounds of two jobs, and a device for each."""
+    mine, pool = factories.tenant(), factories.pool()
+    rounds = [factories.open_round(factories.job(mine)) for _ in range(2)]
+    return rounds, [factories.device(pool) for _ in rounds]
+
+
+def held_by_id(model, ids):
+    """Lock rows one after the other, the second once another connection waits for the first."""
+    first, second = sorted(ids)
+    model.objects.select_for_update(no_key=True).get(id=first)
+    yield
+    until_it_waits()
+    # Held by who waits, this would be a deadlock.
+    model.objects.select_for_update(no_key=True).get(id=second)
+    yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stopped_fleet_is_kept_so_without_holding_rounds_after_those_that_it_puts_off(two_jobs):
+    rounds, devices = two_jobs
+    with system_scope():
+        bind(rounds[1], devices[:1])
+        Maintenance.objects.create(mode="stopped", reason="x", author="op", created_at=NOW)
+    with system_scope():
+        locking = held_by_id(Round, [one.id for one in rounds])
+        next(locking)
+        # The window of the first ends; the second has a device to call back.
+        keeping = aside(lambda: services.uphold(now=later(8)), scope=as_worker)
+        next(locking)
+    keeping.join()
+    assert keeping.error is None
+    with system_scope():
+        rounds[0].refresh_from_db()
+        assert rounds[0].selection_ends_at == later(18)
+        assert Assignment.objects.get().status == Assignment.Status.CANCELLED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_quarantine_of_software_takes_the_rounds_of_all_that_is_barred_at_once(two_jobs):
+    rounds, devices = two_jobs
+    with system_scope():
+        for round_, device, sdk in zip(rounds, devices, ("acme 2", "acme 1"), strict=True):
+            bind(round_, [device])
+            device.sdk = sdk
+            device.save()
+        # What runs the first is called back before what runs the second.
+        Quarantine.objects.create(
+            kind="sdk", target="acme 1", reason="x", author="op", created_at=NOW
+        )
+    with system_scope():
+        locking = held_by_id(Round, [one.id for one in rounds])
+        next(locking)
+        putting = aside(
+            lambda: services.put_in_quarantine(
+                kind="sdk", target="acme 2", reason="x", author="op", now=NOW
+            )
+        )
+        next(locking)
+    putting.join()
+    assert putting.error is None
+    with system_scope():
+        statuses = Assignment.objects.values_list("status", "round__assigned")
+        assert list(statuses) == [("cancelled", 0)] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_quarantine_of_a_workload_takes_what_devices_hold_of_its_jobs_by_id(two_jobs):
+    rounds, devices = two_jobs
+    with system_scope():
+        # Of the second job first, so that ids run against the order of jobs.
+        bound = [bind(rounds[place], [devices[place]])[1][0] for place in (1, 0)]
+    with system_scope():
+        locking = held_by_id(Assignment, [one.assignment_id for one in bound])
+        next(locking)
+        putting = aside(
+            lambda: services.put_in_quarantine(
+                kind="workload", target="train", reason="x", author="op", now=NOW
+            )
+        )
+        next(locking)
+    putting.join()
+    assert putting.error is None
+    with system_scope():
+        statuses = Assignment.objects.values_list("status", "round__assigned")
+        assert list(statuses) == [("cancelled", 0)] * 2
+        assert not Job.objects.filter(held="").exists()
