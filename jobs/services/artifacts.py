@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from core import hints, origin
 from core.errors import NotFound
-from jobs.models import Artifact, Job
+from jobs.models import Artifact, Job, Round
 from tenants import services as tenant_services
 
 UNSTARTED = timedelta(days=1)
@@ -35,7 +36,10 @@ def register_artifact(
     errors: Mapping[str, str],
     now: datetime,
 ) -> Artifact:
-    """Note an upload. The same bytes again give the same row, its check left as it stands."""
+    """Note an upload. The same bytes again give the same row, its check left as it stands.
+
+    Those for a round are kept from the last upload on.
+    """
     artifact, created = Artifact.objects.get_or_create(
         tenant_id=tenant_id,
         kind=kind,
@@ -54,13 +58,26 @@ def register_artifact(
             tenant_id=tenant_id, actor=origin.get().actor or tenant_services.OPERATOR,
             action=f"{kind}.upload", target=digest, now=now, size_bytes=size_bytes,
         )  # fmt: skip
+    elif kind == Artifact.Kind.ROUND:
+        Artifact.objects.filter(id=artifact.id).update(created_at=now)
     return artifact
 
 
 def forget_unstarted(*, now: datetime) -> int:
-    """Forget parameters that were uploaded for a round which nobody has started in a day."""
-    old = Artifact.objects.filter(kind=Artifact.Kind.ROUND, created_at__lt=now - UNSTARTED)
-    return old.delete()[0]
+    """Forget parameters that were uploaded for a round: after a day, or once nobody waits for them.
+
+    Driven jobs of one tenant may upload the same: it is kept for those that have not started a
+    round from it since. A round that has started keeps its bytes by itself.
+    """
+    started = Round.objects.filter(
+        job_id=OuterRef("id"),
+        base_digest=OuterRef(OuterRef("digest")),
+        opened_at__gte=OuterRef(OuterRef("created_at")),
+    )
+    waiting = Job.objects.filter(tenant_id=OuterRef("tenant_id"), spec__driven=True)
+    waiting = waiting.exclude(status=Job.Status.FINISHED).filter(~Exists(started))
+    forgotten = Q(created_at__lt=now - UNSTARTED) | ~Q(Exists(waiting))
+    return Artifact.objects.filter(forgotten, kind=Artifact.Kind.ROUND).delete()[0]
 
 
 @transaction.atomic

@@ -66,7 +66,7 @@ def start_round(
     asked = job.spec["rounds"]["demand"] if demand is None else demand
     last = Round.objects.filter(job=job).order_by("number").last()
     if last is not None and last.number == number:
-        return _again(last, parameters, asked), False
+        return _again(job, last, parameters, asked), False
     if job.status != Job.Status.RUNNING:
         raise WrongState(f"the job is {job.status} {job.outcome}".strip() + "; it takes no rounds")
     if held:
@@ -130,8 +130,10 @@ def complete(*, round_id: UUID, metrics: dict[str, float], now: datetime) -> Non
     events.changed(tenant_id=round_.tenant_id, job_id=round_.job_id, kind="job.waits")
 
 
-def _again(last: Round, parameters: str, demand: int) -> Round:
-    if (last.base_digest, last.demand) != (parameters, demand):
+def _again(job: Job, last: Round, parameters: str, demand: int) -> Round:
+    # Under partial admission it was opened with what was granted then, which may be less.
+    is_cut = bool(job.spec["rounds"].get("min_demand")) and last.demand < demand
+    if last.base_digest != parameters or not (last.demand == demand or is_cut):
         raise WrongNumber(
             f"round {last.number} was started with parameters {last.base_digest[:12]}… and a "
             f"demand of {last.demand}; the next one is {last.number + 1}"
@@ -152,18 +154,17 @@ def _check(job: Job, number: int, following: int, demand: int) -> None:
 
 
 def _take(job: Job, digest: str) -> int:
-    """Find the parameters' size. Uploaded for a round, they are its own from here on."""
+    """Find the parameters' size. They stay for others that uploaded the same."""
     found = Artifact.objects.filter(
         tenant_id=job.tenant_id,
         digest=digest,
         kind__in=(Artifact.Kind.ROUND, Artifact.Kind.PARAMETERS),
         status=Artifact.Status.VALID,
     )
-    sizes = list(found.values_list("size_bytes", flat=True))
-    if not sizes:
+    size_bytes = found.values_list("size_bytes", flat=True).first()
+    if size_bytes is None:
         raise ArtifactUnknown(
             f"no parameters {digest} were uploaded for a round of this job",
             errors={"parameters": f"{digest} was not uploaded to /jobs/{job.id}/parameters"},
         )
-    found.filter(kind=Artifact.Kind.ROUND).delete()
-    return sizes[0]
+    return size_bytes

@@ -14,7 +14,7 @@ from jobs.models import Artifact, Job, Round
 from propius import arrays, spec
 from tenants.scopes import scope, system_scope
 from tests.integration import factories
-from tests.integration.aggregation.worlds import BASE, make_world, path_of, send
+from tests.integration.aggregation.worlds import BASE, World, make_world, path_of, send
 from tests.integration.factories import NOW
 
 
@@ -95,10 +95,10 @@ def test_older_sums_go_with_retention_and_their_blobs_and_parameters_with_collec
         refused = refusal("version_released", driven.download, job_id=world.job.id, number=1)
         assert "round 1" in refused
         assert driven.sum_of(job_id=world.job.id, number=1).count == 6
-        # Uploaded for its round, the parameters have no artifact of their own any more.
+        ownership.collect(now=NOW)
+        # Its rounds have started: the parameters need no artifact of their own any more.
         kept = set(Artifact.objects.values_list("digest", flat=True))
         assert kept == {world.job.spec["parameters"]}
-        ownership.collect(now=NOW)
         marked = set(Blob.objects.filter(marked_at=NOW).values_list("digest", flat=True))
         sums = dict(RoundSum.objects.values_list("round__number", "digest"))
         assert {first.base_digest, sums[1]} <= marked
@@ -119,6 +119,44 @@ def test_the_same_start_again_is_the_same_round(world):
         assert "the next one is 2" in text
         refusal("round_under_way", jobs.services.start_round, **call | {"number": 2})
     assert world.bind(first)
+
+
+def test_the_same_start_again_is_the_same_round_of_a_job_that_was_admitted_in_part():
+    world = make_world(driven=True, rounds__demand=8, rounds__min_demand=5)
+    call = {
+        "job_id": world.job.id, "number": 1, "parameters": upload(world, given(1.0)),
+        "demand": None, "actor": "me", "now": NOW,
+    }  # fmt: skip
+    with system_scope():
+        jobs.services.grant_demand(job_id=world.job.id, demand=6, now=NOW)
+        first, _ = jobs.services.start_round(**call)
+        assert first.demand == 6
+        for granted in (6, 5, None):
+            jobs.services.grant_demand(job_id=world.job.id, demand=granted, now=NOW)
+            again, created = jobs.services.start_round(**call)
+            assert (again.id, created) == (first.id, False)
+        refusal("wrong_number", jobs.services.start_round, **call | {"demand": 5})
+        refusal("wrong_number", jobs.services.start_round, **call | {"parameters": "f" * 64})
+
+
+def test_two_jobs_of_a_tenant_each_start_from_the_same_upload(world):
+    with system_scope():
+        other, _ = jobs.services.submit(
+            tenant_id=world.tenant.id, submitted_by="me", idempotency_key=None, now=NOW,
+            raw=factories.spec(parameters=world.job.spec["parameters"], driven=True),
+        )  # fmt: skip
+        jobs.services.admit(job_id=other.id, numbers={}, now=NOW)
+    both = [world, World(world.tenant, other, world.devices)]
+    digests = {upload(one, given(1.0)) for one in both}
+    start_one = {
+        "number": 1, "parameters": digests.pop(), "demand": 6, "actor": "me", "now": NOW,
+    }  # fmt: skip
+    with system_scope():
+        for one in both:
+            _, created = jobs.services.start_round(job_id=one.job.id, **start_one)
+            assert created
+            ownership.collect(now=NOW)
+        assert not Artifact.objects.filter(kind=Artifact.Kind.ROUND).exists()
 
 
 def test_what_cannot_start_is_told_why(world):
@@ -189,6 +227,17 @@ def test_parameters_that_no_round_took_are_forgotten_after_a_day(world):
         assert Artifact.objects.filter(kind=Artifact.Kind.ROUND).count() == 1
         ownership.collect(now=NOW + timedelta(hours=25))
         assert not Artifact.objects.filter(kind=Artifact.Kind.ROUND).exists()
+
+
+def test_an_upload_that_comes_again_is_kept_for_another_day(world):
+    digest = upload(world, given(5.0))
+    with scope(world.tenant.id):
+        driven.store_parameters(
+            job_id=world.job.id, stream=[arrays.save(given(5.0))], now=NOW + timedelta(hours=20)
+        )
+    with system_scope():
+        ownership.collect(now=NOW + timedelta(hours=25))
+        assert Artifact.objects.filter(digest=digest).count() == 1
 
 
 def test_a_driven_job_has_no_strategy_noise_or_evaluations():
