@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,13 +13,15 @@ from uuid import UUID, uuid4
 
 from core import connections, hints
 from core.errors import Invalid, NotFound
-from scheduling import keys, policies, quotas, replaying, selectors
+from scheduling import keys, planning, policies, quotas, replaying, selectors
 from scheduling.models import TenantQuota, TenantShare
 from scheduling.policies import Share
 from scheduling.replaying import Replay, TenantReplay
 from scheduling.sharing import Terms
 from tenants.models import Tenant
 from tenants.scopes import system_scope
+
+logger = logging.getLogger(__name__)
 
 MOST_HOURS = 168.0
 KEPT_S = 3_600
@@ -116,10 +119,10 @@ def preview(proposal: Proposal, *, now: datetime, tell: Callable[[str], None] = 
         present = {slugs[one]: share for one, share in _shares().items()}
         active = selectors.active_policy()
     jobs = [dataclasses.replace(one, tenant=slugs.get(one.tenant, one.tenant)) for one in jobs]
-    in_force: dict[str, Any] = {"name": active.name, "parameters": active.parameters}
-    chosen = in_force
+    # One for each replay; of a row that no longer fits the code, what the planner makes of it.
+    in_force, chosen = (planning.policy_or_default(active.name, active.parameters) for _ in "12")
     if proposal.policy is not None:
-        chosen = {"name": proposal.policy, "parameters": proposal.parameters}
+        chosen = policies.make(proposal.policy, proposal.parameters)
     changed = {slug: Share(**dataclasses.asdict(terms)) for slug, terms in proposal.shares.items()}
     seed = proposal.seed
     tell("present")
@@ -158,6 +161,10 @@ def work(preview_id: UUID) -> None:
         found = preview(_proposal(asked["proposal"]), now=now, tell=tell)
     except (PreviewInvalid, replaying.NothingRecorded) as error:
         answer: dict[str, Any] = {"fault": error.detail}
+    except Exception as error:
+        # The edge: nobody asks again for who waits at the page, so it must hear of its end.
+        logger.exception("preview.crashed", extra={"preview": str(preview_id)})
+        answer = {"fault": f"it crashed ({type(error).__name__}); see the log of worker-batch"}
     else:
         answer = {"preview": dataclasses.asdict(found)}
     client.set(keys.preview(preview_id), json.dumps(asked | answer, default=str), ex=KEPT_S)

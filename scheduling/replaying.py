@@ -11,9 +11,8 @@ from uuid import UUID
 from core.errors import NotFound
 from jobs import usage
 from jobs.constraints import Group, Profile
-from scheduling import policies
 from scheduling.models import FleetMinute, ProfileRecord
-from scheduling.policies import Share
+from scheduling.policies import Policy, Share
 from scheduling.simulation import metrics
 from scheduling.simulation.platform import Platform
 from scheduling.simulation.running import Running
@@ -87,16 +86,15 @@ def minutes_recorded(*, since: datetime, now: datetime) -> int:
 def replay(
     fleet: Fleet,
     jobs: Sequence[SimulatedJob],
-    chosen: Mapping[str, Any],
+    policy: Policy,
     *,
     shares: Mapping[str, Share],
     seed: int = 0,
 ) -> Replay:
-    """Run one policy, ``{"name", "parameters"}``, over a trace, under the platform's rules.
+    """Run one policy, made for this, over a trace, under the platform's rules.
 
     The sessions are repeated until every job has finished, at most ten times.
     """
-    policy = policies.make(chosen["name"], chosen.get("parameters", {}))
     horizon_s = fleet.period_s * 10
     outcome = Platform(
         fleet, jobs, policy, seed=seed, horizon_s=horizon_s, shares=shares

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from core import connections
 from scheduling import keys, previews, tasks
-from scheduling.models import SharingPolicy, TenantShare
+from scheduling.models import ProfileRecord, SharingPolicy, TenantShare
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.scheduling.test_recording import recorded_hour
@@ -105,6 +105,26 @@ def test_it_says_what_to_do_where_nothing_was_recorded(operator):
     assert "no check-in or no round was recorded" in shown
     assert "more hours back" in shown
     assert POLLS not in shown
+
+
+def test_a_preview_that_crashes_says_so(operator):
+    recorded_hour(timezone.now())
+    ProfileRecord.objects.update(profile={})  # as no release of ours has written it
+    page = ask(operator)
+    worked(page)
+    shown = text(operator.get(page))
+    assert "it crashed (KeyError); see the log of worker-batch" in shown
+    assert POLLS not in shown
+
+
+def test_of_a_policy_in_force_that_is_gone_it_replays_the_default(operator):
+    recorded_hour(timezone.now())
+    SharingPolicy.objects.create(
+        name="gone", parameters={}, author="op", reason="x", created_at=timezone.now()
+    )
+    page = ask(operator)
+    worked(page)
+    assert "In force: fair" in text(operator.get(page))
 
 
 @pytest.mark.parametrize(
