@@ -35,9 +35,13 @@ FLEET = ("no_device", "too_few_devices")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``demand`` devices a round are granted; or, with a ``code``, none for now."""
+    """``demand`` devices a round are granted; or, with a ``code``, none for now.
+
+    ``granted`` is what the tenant may know of it before a round shows it.
+    """
 
     numbers: Mapping[str, Any]
+    granted: Told
     demand: int = 0
     code: str = ""
     text: str = ""
@@ -57,7 +61,7 @@ def admit(*, job_id: UUID, now: datetime, fleet: Census | None = None) -> Decisi
         return "waiting"
     if faults:
         text = "; ".join(f"{field}: {fault}" for field, fault in faults.items())
-        return _reject(job, Verdict({}, code="artifact_invalid", text=text), now)
+        return _reject(job, Verdict({}, Told(), code="artifact_invalid", text=text), now)
     fleet = fleet or census.take(now=now)
     with transaction.atomic():
         # Locked, so that two jobs admitted at once do not both get the last place.
@@ -88,7 +92,7 @@ def admit_queued(*, now: datetime) -> None:
         assert fleet is not None
         cap = _cap(job, quotas.quota_of(job.tenant_id))
         found = fleet.eligible(Group.of(job.spec["effective"]))
-        demand = granted_demand(job.spec, found, cap)
+        demand = granted_demand(job.spec, found.day, cap)
         full = demand >= job.spec["rounds"]["demand"]
         job_services.grant_demand(job_id=job.id, demand=None if full else demand, now=now)
 
@@ -131,18 +135,18 @@ def judge(job: Job, fleet: Census, quota: TenantQuota | None, *, now: datetime) 
     rules = job.spec["rounds"]
     least = rules.get("min_demand") or rules["demand"]
     cap = _cap(job, quota)
-    granted = granted_demand(job.spec, found, cap)
+    granted = Told(*(granted_demand(job.spec, day, cap) for day in (fits.day.least, fits.day.most)))
     numbers = _figures(fits) | {
-        "demand": rules["demand"], "least": least, "granted": granted,
+        "demand": rules["demand"], "least": least, "granted": _figure(granted),
     }  # fmt: skip
     if cap is not None and least > cap:
         text = f"its tenant may hold {cap} devices at once; each round asks for at least {least}"
-        return Verdict(numbers | {"allowed": cap}, code=QUOTA + "devices", text=text)
+        return Verdict(numbers | {"allowed": cap}, granted, code=QUOTA + "devices", text=text)
     if quota is not None:
         over = quotas.excess(quota, quotas.usage(job.tenant_id, now=now), ahead=_ahead(job))
         if over is not None:
             bound = {"used": over.used, "allowed": over.allowed}
-            return Verdict(numbers | bound, code=over.code, text=over.text)
+            return Verdict(numbers | bound, granted, code=over.code, text=over.text)
     lack = _lack(job, found, fits.day)
     if lack:
         codecs = job.spec["effective"].get("codecs")
@@ -153,8 +157,8 @@ def judge(job: Job, fleet: Census, quota: TenantQuota | None, *, now: datetime) 
             f"{fits.day.text} devices that {fit} were there in the last day ({fits.known.text} "
             f"known, {fits.online.text} online now); {lack}"
         )
-        return Verdict(numbers, code=FLEET[found.known > 0], text=text)
-    return Verdict(numbers, demand=granted)
+        return Verdict(numbers, granted, code=FLEET[found.known > 0], text=text)
+    return Verdict(numbers, granted, demand=granted_demand(job.spec, found.day, cap))
 
 
 def _counted(job: Job, fleet: Census) -> tuple[Eligible, Fitting]:
@@ -165,7 +169,11 @@ def _counted(job: Job, fleet: Census) -> tuple[Eligible, Fitting]:
 
 def _figures(fits: Fitting) -> dict[str, Any]:
     told = {"known": fits.known, "day": fits.day, "online": fits.online}
-    return {name: one.least if one.least == one.most else one.text for name, one in told.items()}
+    return {name: _figure(one) for name, one in told.items()}
+
+
+def _figure(told: Told) -> int | str:
+    return told.least if told.least == told.most else told.text
 
 
 def _lack(job: Job, found: Eligible, day: Told) -> str:
@@ -189,12 +197,15 @@ def _lack(job: Job, found: Eligible, day: Told) -> str:
     return ""
 
 
-def granted_demand(spec: Mapping[str, Any], found: Eligible, cap: int | None) -> int:
-    """Return the devices that each round may ask for: all, or fewer under partial admission."""
+def granted_demand(spec: Mapping[str, Any], day: int, cap: int | None) -> int:
+    """Return the devices that each round may ask for: all, or fewer under partial admission.
+
+    ``day`` devices that fit were there within the last day.
+    """
     rules = spec["rounds"]
     demand: int = rules["demand"]
     least: int = rules.get("min_demand") or demand
-    bounds = [demand, found.day - found.share(holdout.fraction_of(spec)).day]
+    bounds = [demand, day - Eligible(day=day).share(holdout.fraction_of(spec)).day]
     if cap is not None:
         # Over-selection binds more than the demand; where that is too many, it just binds fewer.
         bounds.append(cap)

@@ -36,8 +36,9 @@ class DryRun:
     """``errors`` by field; without any, what admission would decide now and by which reason.
 
     ``fitting`` is None where the constraints themselves cannot be read. ``granted`` devices a
-    round may ask for, ``target`` would be bound; ``fill_s`` is the time until that many are
-    there, if nobody goes first; None if no device that fits has checked in during the last hour.
+    round may ask for, ``target`` would be bound: at least, where ``fitting`` tells bounds only.
+    ``fill_s`` is the time until that many are there, if nobody goes first; None if no device that
+    fits has checked in during the last hour.
     ``refusals`` tell how devices found their data when the tenant's newest jobs asked for the same:
     what is on a device is judged there, so nobody knows before one has been asked.
     ``training`` and ``evaluation``: about how many of the fitting devices of the last day would be
@@ -73,7 +74,7 @@ def rehearse(
         busy = _busy(group)
     fits = eligibility.of_group(tenant_id, fleet, group)
     verdict = admission.judge(job, fleet, quotas.quota_of(tenant_id), now=now)
-    granted = int(verdict.numbers["granted"])
+    granted = verdict.granted.least
     target = _target(job, granted)
     fraction = holdout.fraction_of(job.spec)
     evaluation = fits.day.share(fraction) if fraction else None
@@ -132,8 +133,8 @@ def _target(job: Job, granted: int) -> int:
 
 def _decided(verdict: Verdict, fits: Fitting, demand: int) -> tuple[Decision, str]:
     if not verdict.code:
-        if verdict.demand < demand:
-            return "admitted", f"with {verdict.demand} of {demand} devices a round"
+        if verdict.granted.least < demand:
+            return "admitted", f"with {verdict.granted.text} of {demand} devices a round"
         return "admitted", f"with {demand} devices a round"
     over_quota = verdict.code.startswith(QUOTA)
     rule = knobs.get().admission_over_quota if over_quota else knobs.get().admission

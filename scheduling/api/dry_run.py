@@ -47,8 +47,8 @@ class DryRunSerializer(serializers.Serializer):  # type: ignore[type-arg]
     )
     fitting = FittingSerializer(allow_null=True)
     demand = serializers.IntegerField()
-    granted = serializers.IntegerField(help_text="Devices that a round may ask for")
-    target = serializers.IntegerField(help_text="Devices that the first round would bind")
+    granted = serializers.IntegerField(help_text="Devices that a round may ask for at least")
+    target = serializers.IntegerField(help_text="Devices that the first round would bind at least")
     fill_s = serializers.FloatField(
         allow_null=True,
         help_text=(

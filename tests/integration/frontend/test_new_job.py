@@ -151,6 +151,26 @@ def test_it_says_what_admission_would_say(world, client):
     assert jobs() == 1
 
 
+def test_it_says_no_more_exactly_what_would_be_granted_than_how_many_fit(world, browse, client):
+    headers = {"Authorization": f"Bearer {factories.token(world.tenant)}"}
+    seen(world.shared, 3, memory_mb=1)
+    seen(world.shared, 43, memory_mb=512)
+    for demand, granted in ((100, "42 to 45"), (44, "42 to 44"), (43, "42 to 43")):
+        raw = factories.spec(
+            rounds__demand=demand, rounds__min_demand=5, rounds__over_selection=1.5,
+            constraints={"public": {"memory_mb": 512}},
+        )  # fmt: skip
+        found = client.post(
+            "/api/v1/jobs/dry-run", raw, content_type="application/json", headers=headers
+        ).json()
+        assert found["fitting"]["day"] == {"least": 42, "most": 45}
+        assert (found["decision"], found["granted"], found["target"]) == ("admitted", 42, 63)
+        assert found["reason"] == f"with {granted} of {demand} devices a round"
+        page = press(browse(world.owner), "dry-run", json.dumps(raw)).content.decode()
+        assert granted in page
+        assert "It binds 63 devices" in page
+
+
 def test_it_tells_how_devices_found_their_data_for_the_like(world, browse, client):
     """What is on a device is judged there: only devices that were asked can have said."""
     needs = {"x": {"dtype": "float32", "shape": [784]}}

@@ -88,6 +88,15 @@ def test_it_admits_with_the_numbers_of_eligible_devices():
     assert admission.admit(job_id=job.id, now=NOW) == "decided"
 
 
+def test_it_grants_what_is_there_and_tells_it_as_it_tells_what_fits():
+    a_fleet(2, memory_mb=256)
+    a_fleet(8, memory_mb=512)
+    job = submitted(rounds__demand=20, rounds__min_demand=6, constraints__public={"memory_mb": 512})
+    assert decide(job) == "admitted"
+    assert (job.granted_demand, factories.open_round(job).demand) == (8, 8)
+    assert (job.reason["day"], job.reason["granted"]) == ("6 to 9", "6 to 9")
+
+
 def test_it_refuses_more_than_the_fleet_has_if_the_operator_says_so(refusing):
     a_fleet(1)
     job = submitted()
