@@ -59,6 +59,7 @@ def register_artifact(
             action=f"{kind}.upload", target=digest, now=now, size_bytes=size_bytes,
         )  # fmt: skip
     elif kind == Artifact.Kind.ROUND:
+        artifact.created_at = now
         Artifact.objects.filter(id=artifact.id).update(created_at=now)
     return artifact
 
