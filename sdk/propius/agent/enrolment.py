@@ -45,9 +45,11 @@ def enrol(
     ------
     ApiError
         The platform cannot be reached at ``url``, or refuses the token.
+    OwnerFileError
+        ``ca`` cannot be read, or has no certificate.
     """
+    verify = network.context(ca) if ca else network.trust(home) or network.context(None)
     home.prepare()
-    (home / control.LEFT).unlink(missing_ok=True)
     key = make_key(home)
     body: dict[str, Any] = {
         "token": token,
@@ -60,7 +62,6 @@ def enrol(
         body["name"] = name
     target = url.rstrip("/") + "/api/v1/devices/enrol"
     try:
-        verify = network.trust(home) or network.context(None)
         with httpx.Client(timeout=TIMEOUT_S, transport=transport, verify=verify) as client:
             answer = client.post(target, json=body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -74,5 +75,10 @@ def enrol(
             answer.status_code, "not_propius", f"{url} does not answer like a Propius server"
         ) from error
     enrolment = msgspec.structs.replace(enrolment, url=url.rstrip("/"))
+    # Kept now, not before: a device that is refused here goes on at its old platform.
+    if ca:
+        network.keep(ca, home)
     save_enrolment(home, enrolment)
+    # Last, or a failure above would let the device serve again the pool that its owner has left.
+    (home / control.LEFT).unlink(missing_ok=True)
     return enrolment

@@ -40,7 +40,9 @@ def context(ca: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(ca))
     except ssl.SSLError as error:
-        raise OwnerFileError(f"{ca} holds no certificate in PEM: {error.reason}") from error
+        raise OwnerFileError(
+            f"{ca} holds no certificate in PEM: {error.reason or error}"
+        ) from error
     except OSError as error:
         raise OwnerFileError(f"{ca} cannot be read: {error.strerror or error}") from error
 

@@ -19,12 +19,13 @@ from websockets.asyncio.server import serve
 from websockets.http11 import Response
 
 from propius import wire
-from propius.agent import doctor, identity, network
+from propius.agent import control, doctor, enrolment, identity, network
 from propius.agent.connection import AgentStopped, Backoff, open_socket
 from propius.agent.identity import Home
 from propius.agent.introduction import Introduction
 from propius.agent.owner_files import OwnerFileError
 from propius.agent.visits import Visits
+from propius.http_errors import ApiError
 from tests.unit.sdk.agent.scripted import NONCE, device_home
 
 CHALLENGE = wire.encode(wire.Challenge(nonce=NONCE, protocols=[1])).encode()
@@ -172,6 +173,86 @@ def test_a_file_without_certificates_is_refused_by_name(tmp_path, home):
     with pytest.raises(OwnerFileError, match="cannot be read"):
         network.keep(tmp_path / "missing.pem", home)
     assert network.trust(home) is None
+
+
+ENROLLED = {"device": "d1", "gateway": "ws://x", "pool": "p", "pool_tenants": ["acme"]}
+
+
+@pytest.fixture
+async def platform(tmp_path: Path):
+    """A platform behind TLS that takes any token but ``expired``; its address and authority."""
+    context, ca = certificate(tmp_path)
+
+    async def answer(reader, writer) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        size = int(head.partition(b"content-length: ")[2].split()[0])
+        refused = b"expired" in await reader.readexactly(size)
+        status, body = (b"403 Forbidden", {"code": "token_expired", "detail": "it has expired"})
+        if not refused:
+            status, body = b"201 Created", ENROLLED
+        content = msgspec.json.encode(body)
+        writer.write(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n" % (status, len(content)))
+        writer.write(b"Connection: close\r\n\r\n" + content)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca
+    server.close()
+
+
+async def enrolled(url: str, token: str, home: Home, ca: Path | None = None) -> identity.Enrolment:
+    return await asyncio.to_thread(enrolment.enrol, url, token, home, ca=ca)
+
+
+async def test_enrolment_trusts_the_owners_authority_and_keeps_it(platform, home):
+    url, ca = platform
+    with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
+        await enrolled(url, "t", home)
+    assert (await enrolled(url, "t", home, ca)).device == "d1"
+    assert (home / network.CA_FILE).read_bytes() == ca.read_bytes()
+    ca.unlink()
+    await enrolled(url, "t", home)  # by what is kept
+
+
+async def test_a_refused_enrolment_leaves_the_authority_of_before(platform, home):
+    url, ca = platform
+    (home / network.CA_FILE).write_text("of before")
+    with pytest.raises(ApiError, match="it has expired"):
+        await enrolled(url, "expired", home, ca)
+    assert (home / network.CA_FILE).read_text() == "of before"
+
+
+async def test_a_failed_enrolment_does_not_undo_a_leave(platform, home):
+    url, ca = platform
+    control.leave(home)
+    with pytest.raises(ApiError, match="it has expired"):
+        await enrolled(url, "expired", home, ca)
+    with pytest.raises(ApiError, match="cannot be reached"):
+        await enrolled("https://127.0.0.1:1", "t", home)
+    assert control.has_left(home)
+    await enrolled(url, "t", home, ca)
+    assert not control.has_left(home)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"mine\.pem cannot be read: No such file"),
+        ("no certificate", r"mine\.pem holds no certificate in PEM: NO_CERT"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+         r"mine\.pem holds no certificate in PEM: .*PEM lib"),
+    ],
+)  # fmt: skip
+async def test_enrolment_says_what_is_wrong_with_the_authoritys_file(
+    tmp_path, content: str | None, words: str
+):
+    if content is not None:
+        (tmp_path / "mine.pem").write_text(content)
+    home = Home(tmp_path / "new")
+    with pytest.raises(OwnerFileError, match=words):
+        await enrolled("https://127.0.0.1:1", "t", home, tmp_path / "mine.pem")
+    assert not home.path.exists()
 
 
 async def test_what_is_no_gateway_ends_it_at_once(home):
