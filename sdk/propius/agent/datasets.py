@@ -30,15 +30,16 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
 import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from propius.agent import errand, owner_files
+from propius.agent import dataset_files, errand, owner_files
 from propius.agent.transforms import Transform
 from propius.constraints import Scalar
 from propius.needs import ArrayInfo
@@ -46,14 +47,13 @@ from propius.needs import ArrayInfo
 log = logging.getLogger(__name__)
 ARRAYS = ("x_train", "y_train", "x_val", "y_val")
 PREPARE_S = 900.0
+AGAIN_S = 600.0
+"""Before what could not be prepared is tried again, or longer: see ``SHARE``."""
+SHARE = 10
+"""A data set that takes long to fail gets at most one second in so many."""
 SMALL_BYTES = 32 << 20
 """Of an npz, unpacked: what the agent itself opens to describe."""
 MEMORY_MB = 1024
-FILES_MAX = 200_000
-UNREADABLE = (
-    OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What numpy raises at a file that is no npz, or is one no more."""
 Kind = Literal["npz", "csv", "parquet", "images", "python"]
 Reference = Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*(?!\n)$")]
 Side = Annotated[int, Meta(ge=1, le=4096)]
@@ -65,6 +65,10 @@ class DatasetError(ValueError):
 
 class DatasetUnready(DatasetError):
     """A data set that is being prepared."""
+
+
+class DatasetUnprepared(DatasetError):
+    """A data set that could not be read for want of time, memory, disk or the like."""
 
 
 class DatasetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +101,13 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, ArrayInfo]
 
 
+class Fault(NamedTuple):
+    """What the preparing child found wrong; ``passing`` if it is not of the data itself."""
+
+    text: str
+    passing: bool = False
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What the preparing child is to do; without ``output`` it only describes."""
 
@@ -112,13 +123,20 @@ class Datasets:
     """The device's data sets. Arrays are opened only to describe them, then let go."""
 
     def __init__(
-        self, entries: dict[str, DatasetEntry], *, base: Path, memory_mb: int = MEMORY_MB
+        self,
+        entries: dict[str, DatasetEntry],
+        *,
+        base: Path,
+        memory_mb: int = MEMORY_MB,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entries = entries
         self._base = base
         self._memory_mb = memory_mb
+        self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._known: dict[str, tuple[str, Description | DatasetError]] = {}
+        self._again_at: dict[str, float] = {}
 
     def names(self) -> list[str]:
         """Return the names, sorted."""
@@ -155,32 +173,42 @@ class Datasets:
         """Return attributes and schema. Raises as :meth:`private_attributes`."""
         entry = self._entries[name]
         try:
-            state = _state(entry, self.source(name), self._base)
+            state = dataset_files.state(entry, self.source(name), self._base)
         except OSError as error:
             raise DatasetError(f"data set {name!r} ({self.source(name)}): {error}") from error
         known = self._known.get(name)
         if known is None or known[0] != state:
             if not _is_plain(entry) or not _is_small(self.source(name)):
                 raise DatasetUnready(f"data set {name!r} is being prepared")
-            known = self._known[name] = state, _described(name, self.source(name))
+            known = state, _described(name, self.source(name))
+            if not isinstance(known[1], DatasetUnprepared):
+                self._known[name] = known
         if isinstance(known[1], DatasetError):
             raise known[1]
         return known[1]
 
     async def refresh(self) -> None:
-        """Prepare what is new or has changed; may take long, and ends at once when cancelled."""
+        """Prepare what is new, changed or due; may take long, and ends at once when cancelled."""
         async with self._one_at_a_time:
             for name, entry in self._entries.items():
                 source = self.source(name)
                 if _is_plain(entry) and _is_small(source):
                     continue
                 try:
-                    state = await asyncio.to_thread(_state, entry, source, self._base)
+                    state = await asyncio.to_thread(dataset_files.state, entry, source, self._base)
                 except OSError:
                     continue  # said when it is asked for
                 known = self._known.get(name)
-                if known is None or known[0] != state:
+                if known is None or known[0] != state or self._is_due(name):
+                    begun = self._clock()
                     self._known[name] = state, await self._prepare(name, entry, state)
+                    took = self._clock() - begun
+                    self._again_at[name] = self._clock() + max(AGAIN_S, SHARE * took)
+
+    def _is_due(self, name: str) -> bool:
+        """Tell whether what failed for now may be tried again."""
+        found = self._known[name][1]
+        return isinstance(found, DatasetUnprepared) and self._clock() >= self._again_at[name]
 
     def _prepared(self, name: str) -> Path:
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
@@ -190,7 +218,6 @@ class Datasets:
         self, name: str, entry: DatasetEntry, state: str
     ) -> Description | DatasetError:
         output, note = self._prepared(name), self._prepared(name).with_suffix(".json")
-        output.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             known = msgspec.json.decode(note.read_bytes(), type=tuple[str, Description])
             if known[0] == state and self.path(name).exists():
@@ -202,10 +229,14 @@ class Datasets:
             output="" if _is_plain(entry) else str(output), memory_mb=self._memory_mb,
             parent=os.getpid(),
         )  # fmt: skip
-        found = await _run(name, task)
-        if isinstance(found, Description):
-            note.write_bytes(msgspec.json.encode((state, found)))
-        else:
+        try:
+            output.parent.mkdir(mode=0o700, exist_ok=True)
+            found = await _run(name, task)
+            if isinstance(found, Description):
+                note.write_bytes(msgspec.json.encode((state, found)))
+        except OSError as error:
+            found = DatasetUnprepared(f"data set {name!r} cannot be prepared: {error}")
+        if isinstance(found, DatasetError):
             log.warning("dataset.unusable %s", found)
         return found
 
@@ -240,10 +271,9 @@ def _described(name: str, path: Path) -> Description | DatasetError:
         # Opened here, for numpy leaves a file open that is no zip.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return preparing.describe(arrays)
-    except UNREADABLE as error:
-        return DatasetError(
-            f"data set {name!r} ({path}) is no npz with {', '.join(ARRAYS)}: {error}"
-        )
+    except dataset_files.UNREADABLE as error:
+        kind = DatasetUnprepared if dataset_files.is_passing(error) else DatasetError
+        return kind(f"data set {name!r} ({path}) is no npz with {', '.join(ARRAYS)}: {error}")
 
 
 def _is_small(path: Path) -> bool:
@@ -255,30 +285,15 @@ def _is_small(path: Path) -> bool:
 
 
 async def _run(name: str, task: Task) -> Description | DatasetError:
+    """Let the child prepare; raises :class:`OSError` if there can be none."""
     argument = msgspec.json.encode(task).decode()
     try:
         answer = await errand.run("propius.agent.preparing", argument, timeout_s=PREPARE_S)
-        made = msgspec.json.decode(answer.said, type=Description | str)
+        made = msgspec.json.decode(answer.said, type=Description | Fault)
     except TimeoutError:
-        return DatasetError(f"data set {name!r}: not prepared after {PREPARE_S:.0f} s")
-    except OSError as error:
-        return DatasetError(f"data set {name!r} cannot be prepared: {error}")
+        return DatasetUnprepared(f"data set {name!r}: not prepared after {PREPARE_S:.0f} s")
     except msgspec.MsgspecError:
-        return DatasetError(f"data set {name!r} cannot be prepared: {answer.complaint}")
-    return DatasetError(f"data set {name!r}: {made}") if isinstance(made, str) else made
-
-
-def _state(entry: DatasetEntry, source: Path, base: Path) -> str:
-    """Return what changes whenever the data set must be read again."""
-    if entry.loader is not None:
-        source = base / (entry.loader.partition(":")[0].replace(".", "/") + ".py")
-        if not source.exists():
-            return _hash(entry, [])  # an installed module: prepared once
-    files = [source]
-    if source.is_dir():
-        files = sorted(one for one in source.rglob("*") if one.is_file())[:FILES_MAX]
-    return _hash(entry, [(str(one), one.stat().st_mtime_ns, one.stat().st_size) for one in files])
-
-
-def _hash(entry: DatasetEntry, files: list[tuple[str, int, int]]) -> str:
-    return hashlib.sha256(msgspec.json.encode((entry, files))).hexdigest()
+        return DatasetUnprepared(f"data set {name!r} cannot be prepared: {answer.complaint}")
+    if isinstance(made, Description):
+        return made
+    return (DatasetUnprepared if made.passing else DatasetError)(f"data set {name!r}: {made.text}")

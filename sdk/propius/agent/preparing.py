@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 
 from propius.agent import loaders, transforms
+from propius.agent.dataset_files import UNREADABLE, is_passing
 from propius.agent.datasets import (
     ARRAYS,
-    UNREADABLE,
     DatasetEntry,
     DatasetError,
     Description,
+    Fault,
     Task,
 )
 from propius.arrays import Array
@@ -91,16 +92,18 @@ def main() -> int:
     os.dup2(2, 1)  # what a loader prints
     try:
         output = Path(task.output) if task.output else None
-        made: Description | str = prepare(task.entry, Path(task.path), output)
+        made: Description | Fault = prepare(task.entry, Path(task.path), output)
     except DatasetError as error:
-        made = str(error)
+        made = Fault(str(error), is_passing(error))
     except MemoryError:
-        made = (
+        made = Fault(
             f"{task.entry.loader or task.path}: reading it needs more than the "
-            f"{task.memory_mb} MB that it may use (memory_mb in conditions.toml)"
+            f"{task.memory_mb} MB that it may use (memory_mb in conditions.toml)",
+            passing=True,
         )
     except Exception as error:  # noqa: BLE001 (a loader's own fault, at the process's edge)
-        made = f"{task.entry.loader or task.path}: {type(error).__name__}: {error}"
+        text = f"{task.entry.loader or task.path}: {type(error).__name__}: {error}"
+        made = Fault(text, is_passing(error))
     with answer:
         answer.write(msgspec.json.encode(made))
     return 0

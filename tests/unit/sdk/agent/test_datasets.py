@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from propius import wire
 from propius.agent import datasets, transforms
 from propius.agent.consent import Consent, ConsentFile
-from propius.agent.datasets import DatasetError, DatasetUnready
+from propius.agent.datasets import DatasetError, DatasetUnprepared, DatasetUnready
 from propius.agent.disclosure import Disclosure
 from propius.agent.history import History
 from propius.agent.judge import LocalJudge
@@ -104,6 +105,98 @@ async def test_what_is_wrong_with_a_csv_is_named(
     await sets.refresh()
     with pytest.raises(DatasetError, match=words):
         sets.private_attributes("a")
+
+
+FLAKY = """
+import pathlib, time
+import numpy as np
+here = pathlib.Path(__file__).parent
+def load():
+    with (here / "calls").open("a") as calls:
+        calls.write(".")
+    match (here / "mood").read_text():
+        case "disk": raise OSError(28, "No space left on device")
+        case "memory": raise MemoryError
+        case "slow": time.sleep(600)
+        case "killed": import os; os.kill(os.getpid(), 9)
+        case "content": raise KeyError("meter 7")
+    one = np.ones((2, 3))
+    return dict(x_train=one, y_train=one, x_val=one, y_val=one)
+"""
+
+
+@pytest.mark.parametrize("mood", ["disk", "memory", "slow", "killed", "unstarted"])
+async def test_what_fails_for_now_is_tried_again_after_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str
+) -> None:
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    (tmp_path / "mood").write_text(mood)
+    now = 0.0
+    entries = {"a": datasets.DatasetEntry(loader="flaky:load")}
+    sets = datasets.Datasets(entries, base=tmp_path, clock=lambda: now)
+    with monkeypatch.context() as scene:
+        if mood == "slow":
+            scene.setattr(datasets, "PREPARE_S", 0.01)
+        if mood == "unstarted":
+            scene.setattr("sys.executable", str(tmp_path / "no-python"))
+        await sets.refresh()
+    with pytest.raises(DatasetUnprepared):
+        sets.describe("a")
+    (tmp_path / "mood").write_text("well")
+    now = datasets.AGAIN_S - 1
+    await sets.refresh()
+    with pytest.raises(DatasetUnprepared):
+        sets.describe("a")
+    now = datasets.AGAIN_S
+    await sets.refresh()
+    assert sets.private_attributes("a")["examples"] == 2
+
+
+async def test_what_is_wrong_with_the_data_itself_waits_for_the_file_to_change(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    (tmp_path / "mood").write_text("content")
+    now = 0.0
+    entries = {"a": datasets.DatasetEntry(loader="flaky:load")}
+    sets = datasets.Datasets(entries, base=tmp_path, clock=lambda: now)
+    await sets.refresh()
+    now = 1e9
+    await sets.refresh()
+    assert (tmp_path / "calls").read_text() == "."
+
+
+async def test_a_folder_that_cannot_be_made_is_a_failure_for_now(tmp_path: Path) -> None:
+    (tmp_path / "irises.csv").write_text(CSV)
+    (tmp_path / "prepared").touch()
+    now = 0.0
+    entries = {"a": datasets.DatasetEntry(path="irises.csv", target="species")}
+    sets = datasets.Datasets(entries, base=tmp_path, clock=lambda: now)
+    await sets.refresh()
+    with pytest.raises(DatasetUnprepared, match="File exists"):
+        sets.describe("a")
+    (tmp_path / "prepared").unlink()
+    now = datasets.AGAIN_S
+    await sets.refresh()
+    assert sets.describe("a").attributes["examples"] == 4
+
+
+def test_a_small_npz_that_could_not_be_opened_for_now_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    one = np.zeros((2, 3), np.float32)
+    np.savez(tmp_path / "d.npz", x_train=one, y_train=one, x_val=one, y_val=one)
+    sets = made(tmp_path, '[d]\npath = "d.npz"\n')
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sets.describe("d")  # numpy is loaded
+    again = made(tmp_path, '[d]\npath = "d.npz"\n')
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(DatasetUnprepared, match="Too many open files"):
+            again.describe("d")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert again.describe("d").attributes["examples"] == 2
 
 
 @pytest.mark.parametrize(
