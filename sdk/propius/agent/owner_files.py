@@ -24,7 +24,7 @@ def read(path: Path, shape: type[T], *, missing: T) -> T:
         Not TOML, or a field that is unknown or of the wrong type.
     """
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text())
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return missing
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

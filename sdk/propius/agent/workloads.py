@@ -67,15 +67,20 @@ def torch_is_installed() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+def check_name(path: Path, name: str) -> None:
+    """Raise :class:`owner_files.OwnerFileError` if this can be no handler's name."""
+    if not re.fullmatch(r"[\w][\w.:-]{0,99}", name):
+        raise owner_files.OwnerFileError(
+            f"{path}: {name!r} is no handler name; letters, digits and . : _ - are allowed"
+        )
+
+
 def load(path: Path, *, programs: bool = True) -> Workloads:
     """Read the handler file. Raises :class:`owner_files.OwnerFileError`."""
     nothing: dict[str, Handler] = {}
     handlers = owner_files.read(path, dict[str, Handler], missing=nothing)
     for name in handlers:
-        if not re.fullmatch(r"[\w][\w.:-]{0,99}", name):
-            raise owner_files.OwnerFileError(
-                f"{path}: {name!r} is no handler name; letters, digits and . : _ - are allowed"
-            )
+        check_name(path, name)
         if handlers[name] == Handler():
             raise owner_files.OwnerFileError(
                 f"{path}: {name!r} names no function; one of train, evaluate, query is needed"

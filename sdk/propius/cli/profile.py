@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from contextvars import ContextVar
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from propius.agent.identity import write_private
 from propius.calls import FEW
+from propius.cli import toml_tables
 from propius.cli.words import UsageError
 from propius.client import Client
 
@@ -34,7 +34,7 @@ def load() -> dict[str, dict[str, str]]:
     """
     path = config_path()
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -46,16 +46,17 @@ def load() -> dict[str, dict[str, str]]:
 
 
 def save(profile: str, url: str, token: str) -> Path:
-    """Keep server and token of a profile, for this user's eyes only; the others stay."""
+    """Keep server and token of a profile, for this user's eyes only; the others stay.
+
+    Raises
+    ------
+    UsageError
+        The file is damaged, or TOML has no form for what is to be kept.
+    """
     path = config_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     profiles = load() | {profile: {"url": url, "token": token}}
-    # JSON strings are TOML strings.
-    sections = [
-        "\n".join([f"[{json.dumps(one)}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
-        for one, values in profiles.items()
-    ]
-    write_private(path, ("\n\n".join(sections) + "\n").encode())
+    write_private(path, toml_tables.encode(profiles))
     return path
 
 

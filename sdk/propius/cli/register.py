@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import tomllib
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from propius.agent import workloads
 from propius.agent.identity import write_private
+from propius.cli import toml_tables
 from propius.cli.owner import HomeOption, home_of
 from propius.cli.words import UserError, explained
 
@@ -28,14 +28,11 @@ def register(
     folder = home_of(home)
     found = _imported(app, str(folder.path)).references()
     path = folder / "handlers.toml"
-    kept = tomllib.loads(path.read_text()) if path.exists() else {}
+    for name in found:
+        workloads.check_name(path, name)
+    kept = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     folder.prepare()
-    sections = []
-    for name, functions in {**kept, **found}.items():
-        lines = [f"{kind} = {json.dumps(reference)}" for kind, reference in functions.items()]
-        # JSON strings are TOML strings.
-        sections.append("\n".join([f"[{json.dumps(name)}]", *lines]))
-    write_private(path, ("\n\n".join(sections) + "\n").encode())
+    write_private(path, toml_tables.encode({**kept, **found}))
     workloads.load(path)
     for name, functions in found.items():
         typer.echo(f"registered {name}: {', '.join(functions)}")

@@ -49,6 +49,28 @@ def test_what_is_registered_is_offered_by_its_kind_and_the_rest_stays(home: Path
     assert found.handler("mean", "evaluate") is None
 
 
+def of_name(home: Path, module: str, name: str) -> Any:
+    made = f"import propius\napp = propius.App()\n@app.train({name!a})\ndef f(): ...\n"
+    (home / f"{module}.py").write_text(made)
+    return register(home, f"{module}:app")
+
+
+def test_letters_of_any_script_may_name_a_function(home: Path) -> None:
+    name = "köln\N{MATHEMATICAL ITALIC SMALL ALPHA}"
+    assert of_name(home, "app_of_any_letter", name).exit_code == 0
+    assert register(home, "apps_for_register:app").exit_code == 0
+    found = workloads.load(home / "handlers.toml", programs=False)
+    assert found.handler(name, "train") == "app_of_any_letter:f"
+
+
+def test_what_is_no_name_is_said_and_the_file_stays(home: Path) -> None:
+    (home / "handlers.toml").write_text('[old]\ntrain = "m:f"\n')
+    done = of_name(home, "app_of_no_name", "a\x7f")
+    assert done.exit_code == 1
+    assert "is no handler name" in done.output.replace("\n", " ")
+    assert (home / "handlers.toml").read_text() == '[old]\ntrain = "m:f"\n'
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

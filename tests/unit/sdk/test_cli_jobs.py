@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from propius import spec
-from propius.cli import job_files
+from propius.cli import job_files, profile
 from tests.unit.sdk import test_cli
 from tests.unit.sdk.test_cli import JOB, JOB_ID, SPEC, TOKEN, Server, run
 
@@ -118,6 +118,17 @@ def test_export_writes_manifest_and_tables(signed_in: Ending, tmp_path: Path) ->
     )
 
 
+def test_an_exported_name_that_a_spreadsheet_would_run_is_marked_as_text(
+    signed_in: Ending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(test_cli.ROUND, "metrics", {"=HYPERLINK(1)": -0.5})
+    run("job", "export", JOB_ID, "--to", str(tmp_path))
+    metrics = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert metrics[1] == "r1,1,1,train,'=HYPERLINK(1),-0.5"
+    curve = (tmp_path / "curve.csv").read_text().splitlines()
+    assert curve[0].endswith(",'=HYPERLINK(1)")
+
+
 def test_a_job_file_names_files_that_are_uploaded_with_it(
     signed_in: Ending, tmp_path: Path
 ) -> None:
@@ -146,6 +157,24 @@ def test_profiles_are_kept_side_by_side(server: Ending, config: Path) -> None:
     assert "no profile 'east' (known: default, west)" in said
     config.write_text("= 1")
     assert "cannot be read" in run("job", "list", status=2)
+
+
+@pytest.mark.parametrize("name", ["\N{ROCKET} Köln", "a\x7fb", 'a"]\n[b\\'])
+def test_a_profile_may_have_any_name(server: Ending, name: str) -> None:
+    run("login", "--url", server.url, "--token", TOKEN)
+    run("--profile", name, "login", "--url", server.url, "--token", TOKEN)
+    assert JOB_ID in run("--profile", name, "job", "list")
+    assert JOB_ID in run("job", "list")
+
+
+def test_a_profile_that_cannot_be_written_leaves_the_others(server: Ending, config: Path) -> None:
+    run("login", "--url", server.url, "--token", TOKEN)
+    with config.open("a", encoding="utf-8") as file:
+        file.write('"the note" = "mine"\n')
+    said = run("--profile", "\udcff", "login", "--url", server.url, "--token", TOKEN, status=2)
+    assert "cannot be written as TOML" in said
+    run("--profile", "west", "login", "--url", server.url, "--token", TOKEN)
+    assert profile.load()["default"]["the note"] == "mine"
 
 
 def test_the_doctor_finds_nothing(signed_in: Ending) -> None:
