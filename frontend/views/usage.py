@@ -13,9 +13,8 @@ from aggregation import usage as counted
 from frontend.access import member_page
 from frontend.selectors import usage as usage_selectors
 from frontend.views.pages import page
+from propius import spreadsheet
 from tenants.access import READ_JOBS, Principal
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @require_safe
@@ -38,7 +37,7 @@ def usage_csv(request: HttpRequest, principal: Principal) -> HttpResponse:
     writer = csv.writer(answer)
     writer.writerow([field.name for field in dataclasses.fields(counted.Line)])
     for line in counted.lines(days=_days(request), now=timezone.now()):
-        writer.writerow([_plain(one) for one in dataclasses.astuple(line)])
+        writer.writerow([spreadsheet.plain(one) for one in dataclasses.astuple(line)])
     return answer
 
 
@@ -46,8 +45,3 @@ def _days(request: HttpRequest) -> int:
     # Looked up, not read as a number: that fails beyond some thousand digits.
     periods = {str(one): one for one in usage_selectors.PERIODS}
     return periods.get(request.GET.get("days", ""), 30)
-
-
-def _plain(value: object) -> object:
-    """A name that a spreadsheet would run as a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

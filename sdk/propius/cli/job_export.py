@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from propius import manifest as manifests
+from propius import spreadsheet
 from propius.calls import MANY
 from propius.cli import profile
 from propius.cli.job_ids import JobArgument
@@ -98,8 +99,8 @@ def _write_table(path: Path, table: Table) -> list[Path]:
     plain = path.with_suffix(".csv")
     with plain.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
+        for row in (table, *zip(*table.values(), strict=True)):
+            writer.writerow([spreadsheet.plain(one) for one in row])
     try:
         arrow, parquet = (importlib.import_module(f"pyarrow{one}") for one in ("", ".parquet"))
     except ImportError:
