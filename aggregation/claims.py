@@ -12,12 +12,12 @@ import logging
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Case, F, Manager, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
@@ -80,6 +80,16 @@ def give_back(model: type[Claim], key: Any, token: UUID) -> None:
     """Let anybody take the work at once: it has changed, which is no failure."""
     mine = model._default_manager.filter(pk=key, token=token, done_at=None)
     mine.update(token=None, claimed_until=None)
+
+
+def let_go(model: type[Claim], key: Any, token: UUID) -> None:
+    """Give back a claim after the database's own fault: no worker has died of the work.
+
+    While the database is away the claim has to run out, and counts as a death.
+    """
+    with suppress(DatabaseError, InterfaceError):
+        connection.close_if_unusable_or_obsolete()
+        give_back(model, key, token)
 
 
 def failed(model: type[Claim], key: Any, token: UUID, *, now: datetime) -> int:

@@ -112,7 +112,8 @@ def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
         logger.warning("close.failed", extra=_ids(round_) | {"error": str(error)})
         _failed(round_, token, str(error), now)
     except (OperationalError, InterfaceError):
-        raise  # the database's fault, not the round's: the claim runs out by itself
+        claims.let_go(Closing, round_.pk, token)
+        raise  # the database's fault, not the round's
     except Exception as error:
         # The edge: what nobody foresaw would come again with every claim, for ever.
         logger.exception("close.crashed", extra=_ids(round_))

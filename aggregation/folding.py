@@ -67,7 +67,8 @@ def _fold(batch: Batch, token: UUID, now: datetime) -> None:
         logger.warning("fold.failed", extra=_ids(batch) | {"error": str(error)})
         _failed(batch, token, str(error), now)
     except (OperationalError, InterfaceError):
-        raise  # the database's fault, not the batch's: the claim runs out by itself
+        claims.let_go(Batch, batch.pk, token)
+        raise  # the database's fault, not the batch's
     except Exception as error:
         # The edge: what nobody foresaw would come again with every claim, for ever.
         logger.exception("fold.crashed", extra=_ids(batch))

@@ -3,11 +3,11 @@
 import time
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
 
 from aggregation import claims, closing, folding
-from aggregation.models import Batch, Closing, Update
+from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
 from core import knobs
 from jobs.models import Round
 from tenants.scopes import system_scope
@@ -105,3 +105,59 @@ def test_a_claim_is_renewed_for_as_long_as_the_work_lasts(world, monkeypatch):
             assert time.monotonic() < until
             time.sleep(0.05)
     assert Batch.objects.get(pk=batch.pk).failures == 0
+
+
+@pytest.fixture
+def at_insert(system_role):
+    """Have Postgres do something when a row is inserted, until it is told to stop."""
+    tables = []
+
+    def as_owner(*statements):
+        with connection.cursor() as cursor:
+            for one in ("RESET ROLE", *statements, "SET ROLE propius_system"):
+                cursor.execute(one)
+
+    def stop():
+        while tables:
+            as_owner(f"DROP TRIGGER fault ON {tables.pop()}", "DROP FUNCTION fault")
+
+    def do(model, statement):
+        table = model._meta.db_table
+        as_owner(
+            "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
+            f"$$ BEGIN {statement}; RETURN NEW; END $$",
+            f"CREATE TRIGGER fault BEFORE INSERT ON {table} EXECUTE FUNCTION fault()",
+        )
+        tables.append(table)
+        return stop
+
+    yield do
+    stop()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected'",
+        "PERFORM pg_terminate_backend(pg_backend_pid())",
+    ],
+)
+def test_faults_of_the_database_are_no_deaths_of_workers(world, at_insert, fault):
+    round_ = reported(world)
+    batch = Batch.objects.filter(round=round_).earliest("number")
+    mend = at_insert(Partial, fault)
+    for _ in range(4):
+        with pytest.raises(OperationalError):
+            folding.fold_next(round_id=round_.id, now=NOW)
+    batch.refresh_from_db()
+    assert (batch.failures, batch.token, batch.claimed_until) == (0, None, None)
+    mend()
+    fold_all(round_.id)
+    mend = at_insert(ModelVersion, fault)
+    for _ in range(4):
+        with pytest.raises(OperationalError):
+            closing.close_round(round_id=round_.id, now=NOW)
+    mend()
+    assert closing.close_round(round_id=round_.id, now=NOW)
+    round_.refresh_from_db()
+    assert round_.outcome == "completed"
