@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from tenants.replays import answer_once
 from tenants.views import TenantView, caller
 
 _FILE = {streams.BINARY: OpenApiTypes.BINARY}
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class _ArtifactList(GenericAPIView, TenantView):  # type: ignore[type-arg]
@@ -90,9 +92,11 @@ class ArtifactView(TenantView):
     @extend_schema(responses=serializers.ArtifactDetailSerializer)
     def get(self, request: Request, digest: str) -> Response:
         """Show an upload, what was found in it, and what is wrong with it."""
-        found = Artifact.objects.filter(kind=self.kind, digest=digest).first()
+        found = None
+        if _DIGEST.fullmatch(digest):  # a path may hold what no column can
+            found = Artifact.objects.filter(kind=self.kind, digest=digest).first()
         if found is None:
-            raise jobs.services.ArtifactUnknown(f"no {self.kind} {digest}")
+            raise jobs.services.ArtifactUnknown(f"no {self.kind} {digest[:80]!r}")
         return Response(serializers.ArtifactDetailSerializer(found).data)
 
 

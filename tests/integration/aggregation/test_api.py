@@ -122,6 +122,13 @@ def test_a_program_is_checked_in_a_child_before_a_job_may_use_it(people):
     assert people.get("stranger", f"programs/{digest}").status_code == 404
 
 
+@pytest.mark.parametrize("kind", ["parameters", "programs"])
+@pytest.mark.parametrize("digest", ["%00", "a" * 63 + "%00", "A" * 64, "a" * 64 + "%0A", "latest"])
+def test_what_is_no_digest_is_not_found(people, kind, digest):
+    missing = people.get("owner", f"{kind}/{digest}")
+    assert (missing.status_code, missing.json()["code"]) == (404, "artifact_unknown")
+
+
 def linear_program():
     import torch
 
