@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
@@ -30,9 +31,33 @@ def received(request: Request, *, limit: int) -> Iterator[bytes]:
 
 async def sent(path: Path) -> AsyncIterator[bytes]:
     """Yield a file piece by piece. Asynchronous: Django would put a plain iterator in a list."""
-    file = await asyncio.to_thread(path.open, "rb", 0)
+    file = await _opened(path)
+    reading: asyncio.Future[bytes] | None = None
     try:
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        while True:
+            reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK_BYTES))
+            chunk = await asyncio.shield(reading)
+            if not chunk:
+                break
             yield chunk
     finally:
+        if reading is not None and not reading.done():
+            # Its thread still reads; the number of a closed file may be a socket's by then.
+            await asyncio.wait([reading])
         file.close()
+
+
+async def _opened(path: Path) -> BinaryIO:
+    opening: asyncio.Future[BinaryIO] = asyncio.ensure_future(
+        asyncio.to_thread(lambda: path.open("rb", buffering=0))
+    )
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unused)
+        raise
+
+
+def _close_unused(opening: asyncio.Future[BinaryIO]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
