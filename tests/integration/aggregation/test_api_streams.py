@@ -34,6 +34,13 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def write_on(descriptor: int) -> None:
+    """Write until nobody has the other end open."""
+    while True:
+        os.write(descriptor, b"x")
+        await asyncio.sleep(0.01)
+
+
 async def cancelled(task: asyncio.Task[bytes]) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -68,11 +75,9 @@ def test_a_file_that_is_opened_for_nobody_is_closed(fifo):
         task.cancel()
         await cancelled(task)
         writer = os.open(fifo, os.O_WRONLY)  # returns as the reader's open does
-        with pytest.raises(BrokenPipeError):
-            async with asyncio.timeout(20):
-                while True:
-                    os.write(writer, b"x")
-                    await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            with pytest.raises(BrokenPipeError):
+                await write_on(writer)
         os.close(writer)
 
     asyncio.run(main())
