@@ -91,5 +91,11 @@ def unreachable(url: str, error: Exception) -> ApiError:
     if "WRONG_VERSION_NUMBER" in str(error):
         fix = "try the address with http://"
         return ApiError(0, "unreachable", f"{url} does not speak https", fix=fix)
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        fix = (
+            "check the address and this machine's clock, or name the file of your authority: "
+            "SSL_CERT_FILE=FILE (for a device: enrol with --ca FILE)"
+        )
+        return ApiError(0, "certificate", f"the certificate of {url} is not trusted", fix=fix)
     fix = "check the address and the network"
     return ApiError(0, "unreachable", f"{url} cannot be reached ({error})", fix=fix)
