@@ -18,10 +18,11 @@ from typing import Any
 
 import httpx
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from benchmarks import result
 from benchmarks.process_set import ROOT, ProcessSet, running
-from propius_site.embedded import postgres
+from propius_site.embedded import paths, postgres
 
 JOBS, ROUNDS, DEVICES, REQUESTS = 200, 20_000, 50_000, 40
 PASSWORD = "only for this benchmark"
@@ -93,7 +94,8 @@ def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[s
     if done.returncode:
         raise SystemExit(done.stderr)
     made = json.loads(done.stdout)
-    with psycopg.connect(**postgres.conninfo(platform.paths), autocommit=True) as database:
+    where = make_conninfo(**postgres.conninfo(platform.paths, database=paths.DATABASE))
+    with psycopg.connect(where, autocommit=True) as database:
         database.execute("VACUUM ANALYZE")  # or Postgres does so by itself while calls are timed
     _wait_for_quiet(platform)
     url = f"http://127.0.0.1:{platform.web_port}"
