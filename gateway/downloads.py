@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO
 
 from aggregation import blobs
 from aggregation.under_way import Moving, Transfers
+from core import files
 from core.errors import PropiusError
 from gateway.instructions import StartDownload
 from gateway.line import Line
@@ -47,7 +47,8 @@ class Download:
     async def run(self, moving: Moving, moved: Moved) -> None:
         """Send every byte from the offset on. Raises PropiusError."""
         path = await self._threads.files(lambda: blobs.store().path(self._order.blob.digest))
-        file = await self._open(path)
+        opening = self._threads.files(lambda: path.open("rb", buffering=0))
+        file: BinaryIO = await files.opened(opening)
         try:
             await self._send(file, moving, moved)
         finally:
@@ -55,16 +56,6 @@ class Download:
                 # Its thread still reads; the number of a closed file may be a socket's by then.
                 await asyncio.wait([self._reading])
             file.close()
-
-    async def _open(self, path: Path) -> BinaryIO:
-        opening: asyncio.Future[BinaryIO] = asyncio.ensure_future(
-            self._threads.files(lambda: path.open("rb", buffering=0))
-        )
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unused)
-            raise
 
     async def _send(self, file: BinaryIO, moving: Moving, moved: Moved) -> None:
         order = self._order
@@ -144,8 +135,3 @@ class Downloads:
             finally:
                 if self._running.get(order.transfer, (None,))[0] is one:
                     del self._running[order.transfer]
-
-
-def _close_unused(opening: asyncio.Future[BinaryIO]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()

@@ -15,6 +15,7 @@ import jobs.services
 from aggregation import uploads
 from aggregation.under_way import Moving, Transfers
 from aggregation.uploads import UploadSink
+from core import files
 from core.errors import PropiusError
 from gateway.events import (
     ChunkWritten,
@@ -177,12 +178,8 @@ class Upload:
             held = await self._desk.looking.ask((self._assignment, self._device))
             if held is None:
                 return None
-            opening = asyncio.ensure_future(self._threads.files(lambda: self._sink(held)))  # noqa: B023
             try:
-                return await asyncio.shield(opening)
-            except asyncio.CancelledError:
-                opening.add_done_callback(_close_unused)
-                raise
+                return await files.opened(self._threads.files(lambda: self._sink(held)))  # noqa: B023
             except uploads.UpdateRefused as error:
                 if error.code != "upload_busy":
                     raise
@@ -237,8 +234,3 @@ def refusal(assignment: str, error: PropiusError) -> UpdateRefused:
 def _append(sink: UploadSink, chunks: list[memoryview]) -> None:
     for chunk in chunks:
         sink.write(sink.offset, chunk)
-
-
-def _close_unused(opening: asyncio.Future[UploadSink]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()

@@ -11,6 +11,7 @@ from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 
 from aggregation.blobs import CHUNK_BYTES, BlobTooLarge
+from core import files
 
 BINARY = "application/octet-stream"
 
@@ -31,7 +32,8 @@ def received(request: Request, *, limit: int) -> Iterator[bytes]:
 
 async def sent(path: Path) -> AsyncIterator[bytes]:
     """Yield a file piece by piece. Asynchronous: Django would put a plain iterator in a list."""
-    file = await _opened(path)
+    opening = asyncio.to_thread(lambda: path.open("rb", buffering=0))
+    file: BinaryIO = await files.opened(opening)
     reading: asyncio.Future[bytes] | None = None
     try:
         while True:
@@ -45,19 +47,3 @@ async def sent(path: Path) -> AsyncIterator[bytes]:
             # Its thread still reads; the number of a closed file may be a socket's by then.
             await asyncio.wait([reading])
         file.close()
-
-
-async def _opened(path: Path) -> BinaryIO:
-    opening: asyncio.Future[BinaryIO] = asyncio.ensure_future(
-        asyncio.to_thread(lambda: path.open("rb", buffering=0))
-    )
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_unused)
-        raise
-
-
-def _close_unused(opening: asyncio.Future[BinaryIO]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
