@@ -11,7 +11,7 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Awaitable
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -206,33 +206,32 @@ class Relay:
 
     async def _push_to(self, topic: Topic, subscriber: Subscriber, html: str) -> None:
         try:
-            async with asyncio.timeout(PUSH_S):
-                await subscriber.push(html)
-                while subscriber in self.behind:  # it missed some: all of it, as it is now
-                    self.behind.discard(subscriber)
-                    await subscriber.push("".join(self.shown.get(topic, {}).values()))
-        except TimeoutError:
-            logger.info("live.browser_stuck", extra={"page": topic.page})
-            subscriber.drop()
-        except Exception as error:  # noqa: BLE001 - that browser has gone; it leaves by itself
-            logger.debug("live.not_sent", extra={"error": str(error)})
+            await _told(topic, subscriber, self._all_of(topic, subscriber, html))
         finally:
             self.behind.discard(subscriber)
             del self.pushing[subscriber]
 
+    async def _all_of(self, topic: Topic, subscriber: Subscriber, html: str) -> None:
+        await subscriber.push(html)
+        while subscriber in self.behind:  # it missed some: all of it, as it is now
+            self.behind.discard(subscriber)
+            await subscriber.push("".join(self.shown.get(topic, {}).values()))
+
     async def _end(self, topic: Topic) -> None:
-        present: Iterable[Subscriber] = list(self.subscribers.get(topic, ()))
-        ended = [asyncio.create_task(subscriber.end()) for subscriber in present]
-        if not ended:
-            return
-        done, stuck = await asyncio.wait(ended, timeout=PUSH_S)
-        for one in done:
-            if one.exception() is not None:  # that browser has gone; it leaves by itself
-                logger.debug("live.not_sent", extra={"error": str(one.exception())})
-        for subscriber, one in zip(present, ended, strict=True):
-            if one in stuck:
-                one.cancel()
-                subscriber.drop()
+        present = list(self.subscribers.get(topic, ()))
+        await asyncio.gather(*(_told(topic, one, one.end()) for one in present))
+
+
+async def _told(topic: Topic, subscriber: Subscriber, telling: Awaitable[None]) -> None:
+    """Wait until a browser has been told; one that takes nothing is dropped."""
+    try:
+        async with asyncio.timeout(PUSH_S):
+            await telling
+    except TimeoutError:
+        logger.info("live.browser_stuck", extra={"page": topic.page})
+        subscriber.drop()
+    except Exception as error:  # noqa: BLE001 - that browser has gone; it leaves by itself
+        logger.debug("live.not_sent", extra={"error": str(error)})
 
 
 async def _render(topic: Topic) -> dict[str, str]:
