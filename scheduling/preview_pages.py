@@ -203,7 +203,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     try:
         proposal, _ = previews.asked_for(UUID(request.GET["of"]))
     except (KeyError, ValueError, previews.PreviewUnknown):
-        slug = request.GET.get("tenant", "").replace("\0", "")  # Postgres holds no NUL
+        slug = request.GET.get("tenant", "")
         share = TenantShare.objects.filter(tenant__slug=slug).first() or TenantShare()
         names = ("weight", "guarantee", "ceiling", "lending_limit")
         return {"tenant": slug, "hours": 6} | {name: getattr(share, name) for name in names}

@@ -120,8 +120,10 @@ def preview(proposal: Proposal, *, now: datetime, tell: Callable[[str], None] = 
         active = selectors.active_policy()
     jobs = [dataclasses.replace(one, tenant=slugs.get(one.tenant, one.tenant)) for one in jobs]
     # One for each replay; of a row that no longer fits the code, what the planner makes of it.
-    in_force, chosen = (planning.policy_or_default(active.name, active.parameters) for _ in "12")
-    if proposal.policy is not None:
+    in_force = planning.policy_or_default(active.name, active.parameters)
+    if proposal.policy is None:
+        chosen = planning.policy_or_default(active.name, active.parameters)
+    else:
         chosen = policies.make(proposal.policy, proposal.parameters)
     changed = {slug: Share(**dataclasses.asdict(terms)) for slug, terms in proposal.shares.items()}
     seed = proposal.seed
