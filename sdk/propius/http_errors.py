@@ -12,6 +12,10 @@ FIXES = {
     504: "try again; if it goes on, tell the operator",
 }
 """What to do where the server's own words do not say it."""
+UNTRUSTED_FIX = (
+    "check the clock and the address, or set SSL_CERT_FILE to your authority's file "
+    "(for a device: enrol with --ca FILE)"
+)
 
 
 class ApiError(Exception):
@@ -92,10 +96,7 @@ def unreachable(url: str, error: Exception) -> ApiError:
         fix = "try the address with http://"
         return ApiError(0, "unreachable", f"{url} does not speak https", fix=fix)
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        fix = (
-            "check the address and this machine's clock, or name the file of your authority: "
-            "SSL_CERT_FILE=FILE (for a device: enrol with --ca FILE)"
-        )
-        return ApiError(0, "certificate", f"the certificate of {url} is not trusted", fix=fix)
+        text = f"the certificate of {url} is not trusted"
+        return ApiError(0, "certificate", text, fix=UNTRUSTED_FIX)
     fix = "check the address and the network"
     return ApiError(0, "unreachable", f"{url} cannot be reached ({error})", fix=fix)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from propius import __version__, wire
+from propius import __version__, http_errors, wire
 from propius.agent import attributes, conditions, control, device, identity, network
 from propius.agent import connection as line
 from propius.agent.connection import AgentStopped, Unreachable
@@ -140,10 +140,7 @@ def server(url: str, again: str = ENROL, *, trust: ssl.SSLContext | None = None)
     except httpx.HTTPError as error:
         fix = "check the network, a proxy (HTTPS_PROXY) and the address of the platform"
         if "CERTIFICATE" in str(error).upper():
-            fix = (
-                "check the clock and the address, or set SSL_CERT_FILE to your authority's file "
-                "(for a device: enrol with --ca FILE)"
-            )
+            fix = http_errors.UNTRUSTED_FIX
         return [Finding("network", False, f"{url} cannot be reached: {error}", fix)]
     middle = (asked + time.time()) / 2
     reached = Finding("network", True, f"{url} answers")
