@@ -63,9 +63,7 @@ class Dashboards:
     async def watch(self, pages: Pages, changes: int) -> None:
         """Pause and resume jobs of one tenant after the other; note how late pages say so."""
         for _ in range(2 * changes):
-            tenant = list(self.marked)[self.changes // 2 % len(self.marked)]
-            is_paused = self.changes % 2 == 0
-            await asyncio.to_thread(_set_paused, self.marked[tenant].id, is_paused)
+            tenant, is_paused = await self._change(self.changes)
             at = time.monotonic()
             told, silent = await pages.told(str(tenant), is_paused, GIVEN_UP_S)
             self.delays += [moment - at for moment in told]
@@ -75,9 +73,14 @@ class Dashboards:
     async def change_unseen(self, changes: int) -> None:
         """Pause and resume as often while nobody looks, so that this weighs on all phases alike."""
         for number in range(2 * changes):
-            tenant = list(self.marked)[number // 2 % len(self.marked)]
-            await asyncio.to_thread(_set_paused, self.marked[tenant].id, number % 2 == 0)
+            await self._change(number)
             await asyncio.sleep(UNSEEN_S)
+
+    async def _change(self, number: int) -> tuple[UUID, bool]:
+        """Pause or resume the job whose turn it is; return whose it is, and which of both."""
+        tenant, is_paused = list(self.marked)[number // 2 % len(self.marked)], number % 2 == 0
+        await asyncio.to_thread(_set_paused, self.marked[tenant].id, is_paused)
+        return tenant, is_paused
 
     def figures(self) -> Figures:
         """Return how true the pages were."""
