@@ -231,15 +231,17 @@ def two_jobs():
     return rounds, [factories.device(pool) for _ in rounds]
 
 
-def held_by_id(model, ids):
-    """Lock rows one after the other, the second once another connection waits for the first."""
+def run_beside_locks(model, ids, work, **options):
+    """Run ``work`` while its rows are locked here, the second once it waits for the first."""
     first, second = sorted(ids)
-    model.objects.select_for_update(no_key=True).get(id=first)
-    yield
-    until_it_waits()
-    # Held by who waits, this would be a deadlock.
-    model.objects.select_for_update(no_key=True).get(id=second)
-    yield
+    with system_scope():
+        model.objects.select_for_update(no_key=True).get(id=first)
+        working = aside(work, **options)
+        until_it_waits()
+        # Held by who waits, this would be a deadlock.
+        model.objects.select_for_update(no_key=True).get(id=second)
+    working.join()
+    assert working.error is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -248,14 +250,10 @@ def test_a_stopped_fleet_is_kept_so_without_holding_rounds_after_those_that_it_p
     with system_scope():
         bind(rounds[1], devices[:1])
         Maintenance.objects.create(mode="stopped", reason="x", author="op", created_at=NOW)
-    with system_scope():
-        locking = held_by_id(Round, [one.id for one in rounds])
-        next(locking)
-        # The window of the first ends; the second has a device to call back.
-        keeping = aside(lambda: services.uphold(now=later(8)), scope=as_worker)
-        next(locking)
-    keeping.join()
-    assert keeping.error is None
+    # The window of the first ends; the second has a device to call back.
+    run_beside_locks(
+        Round, [one.id for one in rounds], lambda: services.uphold(now=later(8)), scope=as_worker
+    )
     with system_scope():
         rounds[0].refresh_from_db()
         assert rounds[0].selection_ends_at == later(18)
@@ -274,17 +272,13 @@ def test_a_quarantine_of_software_takes_the_rounds_of_all_that_is_barred_at_once
         Quarantine.objects.create(
             kind="sdk", target="acme 1", reason="x", author="op", created_at=NOW
         )
-    with system_scope():
-        locking = held_by_id(Round, [one.id for one in rounds])
-        next(locking)
-        putting = aside(
-            lambda: services.put_in_quarantine(
-                kind="sdk", target="acme 2", reason="x", author="op", now=NOW
-            )
-        )
-        next(locking)
-    putting.join()
-    assert putting.error is None
+    run_beside_locks(
+        Round,
+        [one.id for one in rounds],
+        lambda: services.put_in_quarantine(
+            kind="sdk", target="acme 2", reason="x", author="op", now=NOW
+        ),
+    )
     with system_scope():
         statuses = Assignment.objects.values_list("status", "round__assigned")
         assert list(statuses) == [("cancelled", 0)] * 2
@@ -296,17 +290,13 @@ def test_a_quarantine_of_a_workload_takes_what_devices_hold_of_its_jobs_by_id(tw
     with system_scope():
         # Of the second job first, so that ids run against the order of jobs.
         bound = [bind(rounds[place], [devices[place]])[1][0] for place in (1, 0)]
-    with system_scope():
-        locking = held_by_id(Assignment, [one.assignment_id for one in bound])
-        next(locking)
-        putting = aside(
-            lambda: services.put_in_quarantine(
-                kind="workload", target="train", reason="x", author="op", now=NOW
-            )
-        )
-        next(locking)
-    putting.join()
-    assert putting.error is None
+    run_beside_locks(
+        Assignment,
+        [one.assignment_id for one in bound],
+        lambda: services.put_in_quarantine(
+            kind="workload", target="train", reason="x", author="op", now=NOW
+        ),
+    )
     with system_scope():
         statuses = Assignment.objects.values_list("status", "round__assigned")
         assert list(statuses) == [("cancelled", 0)] * 2
