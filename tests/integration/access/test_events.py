@@ -74,9 +74,10 @@ def test_it_follows_until_the_job_has_ended_and_then_says_so(world, monkeypatch)
 
     async def follow():
         reading = asyncio.create_task(read(path(job), headers))
-        await asyncio.sleep(0.3)
-        assert not reading.done()
-        assert events._open.total() == 1
+        async with asyncio.timeout(20):
+            while events._open.total() != 1:
+                assert not reading.done()
+                await asyncio.sleep(0.01)
         from channels.db import database_sync_to_async
 
         await database_sync_to_async(cancel, thread_sensitive=False)()

@@ -8,6 +8,9 @@ from django.test import Client
 
 from propius_site import asgi
 
+WAIT_S = 30.0
+"""Far above what anything takes: it only ends a test that has failed."""
+
 
 class Socket:
     """One websocket; a wait that times out leaves the application alone."""
@@ -30,10 +33,10 @@ class Socket:
     async def connect(self) -> bool:
         self.task = asyncio.create_task(asgi.web(self.scope, self.to_app.get, self.from_app.put))
         await self.to_app.put({"type": "websocket.connect"})
-        return (await self._next(5))["type"] == "websocket.accept"
+        return (await self._next())["type"] == "websocket.accept"
 
-    async def receive(self, *, timeout: float) -> str:
-        message = await self._next(timeout)
+    async def receive(self) -> str:
+        message = await self._next()
         assert message["type"] == "websocket.send", message
         return message["text"]
 
@@ -42,16 +45,16 @@ class Socket:
         return self.from_app.empty()
 
     async def closed(self) -> int:
-        message = await self._next(5)
+        message = await self._next()
         assert message["type"] == "websocket.close", message
         return message["code"]
 
     async def disconnect(self) -> None:
         await self.to_app.put({"type": "websocket.disconnect", "code": 1000})
-        await asyncio.wait_for(self.task, 5)
+        await asyncio.wait_for(self.task, WAIT_S)
 
-    async def _next(self, timeout: float) -> dict:
-        return await asyncio.wait_for(self.from_app.get(), timeout)
+    async def _next(self) -> dict:
+        return await asyncio.wait_for(self.from_app.get(), WAIT_S)
 
 
 class Page:
