@@ -10,13 +10,20 @@ that of the next. The hops are medians from the rows: ``bind_ms`` from opening u
 device has a row, ``device_ms`` until its last report is counted (download, no-op, upload, checks),
 ``close_ms`` until the next round is open (fold, step, new version). ``cpu_s_per_round`` is the
 CPU of each process; ``agents`` are the devices.
+
+``bare_s`` is what the bytes alone take on this machine: as many clients in one process, each down
+and up over a websocket at once, against ``benchmarks.bare``, which only hashes and fsyncs. No
+platform is below it. ``times_flower`` is over Flower 1.41 in deployment mode, which took
+``FLOWER_S`` a round for the same work on two such cores (measured once, by hand).
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,9 +36,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import psutil
+import uvloop
 
 from benchmarks import process_set, result
 from benchmarks.agents import ATTRIBUTES, Folders
+from benchmarks.transfer import Yardstick, bare_server
 from propius import arrays
 from propius.agent import enrolment
 from propius.agent.identity import Home
@@ -39,12 +48,17 @@ from propius.client import Client
 
 CASES = {"2x1": 40, "10x10": 8, "20x1": 30, "200x1": 6}
 WARM_UP = 2
+BARE_TURNS = 5
+FLOWER_S = {"2x1": 6.2, "10x10": 17.0, "20x1": 27.0}
 TARGETS = {
     "2x1_s_per_round": ("<=", 0.25),
     "10x10_rounds_per_s": (">=", 1.0),
     "10x10_mb_per_s_each_way": (">=", 100.0),
     "20x1_rounds_per_s": (">=", 4.0),
     "200x1_rounds_per_s": (">=", 0.5),
+    "2x1_times_flower": (">=", 20.0),
+    "10x10_times_flower": (">=", 8.0),
+    "20x1_times_flower": (">=", 20.0),
 }
 Figures = dict[str, Any]
 
@@ -105,7 +119,18 @@ class Bench:
         }
         sent = devices * len(content) / 1e6 * figures["rounds_per_s"]
         figures["mb_per_s_each_way"] = round(sent, 1)
+        figures["bare_s"] = self._bare_s(content, devices)
+        if name in FLOWER_S:
+            figures["times_flower"] = round(FLOWER_S[name] / figures["s_per_round"], 1)
         return {f"{name}_{figure}": value for figure, value in figures.items()}
+
+    def _bare_s(self, content: bytes, devices: int) -> float:
+        updates = [content[:-4] + struct.pack("<f", float(number)) for number in range(devices)]
+        with (
+            tempfile.TemporaryDirectory(dir=self.platform.paths.home) as folder,
+            bare_server(Path(folder) / "bare", content) as bare,
+        ):
+            return round(statistics.median(uvloop.run(_all_at_once(bare, updates))), 4)
 
     @contextmanager
     def _agents(self, devices: int, cache_bytes: int) -> Iterator[psutil.Process]:
@@ -132,6 +157,15 @@ class Bench:
             if time.monotonic() > until:
                 raise SystemExit(f"no round ended: {self.client.job(job)}")
             time.sleep(0.02)
+
+
+async def _all_at_once(bare: Yardstick, updates: list[bytes]) -> list[float]:
+    took = []
+    for _ in range(1 + BARE_TURNS):
+        began = time.perf_counter()
+        await asyncio.gather(*map(bare.websocket, updates))
+        took.append(time.perf_counter() - began)
+    return took[1:]
 
 
 def _spec(name: str, digest: str, devices: int, rounds: int) -> dict[str, Any]:
