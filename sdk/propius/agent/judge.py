@@ -21,6 +21,7 @@ from propius.agent.refusals import Refusal
 from propius.agent.workloads import Workloads
 from propius.needs import Needs, mismatch
 from propius.sections import CodecName
+from propius.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class LocalJudge:
                 return Refusal("unsupported", "programs do not run here: torch is not installed")
             if isinstance(asked, wire.Assignment) and asked.program is None:
                 return Refusal("unsupported", "the assignment names no program")
-            return None
+            return _unknown_training(asked)
         if kind in ("handler", "query"):
             if isinstance(asked, wire.Assignment) and asked.program is not None:
                 # Consent to handlers is no consent to the code that would come with this.
@@ -88,3 +89,12 @@ class LocalJudge:
         if not constraints.matches(conditions, private):
             return Refusal("private_constraint", "a private constraint does not hold")
         return None
+
+
+def _unknown_training(asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+    """Refuse what a newer platform asks for, now rather than after the download."""
+    try:
+        msgspec.convert(asked.workload.get("train", {}), TrainConfig)
+    except msgspec.ValidationError as error:
+        return Refusal("unsupported", f"workload.train has a form not known here: {error}"[:500])
+    return None

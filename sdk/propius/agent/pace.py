@@ -158,7 +158,8 @@ class Pace:
             adaptive = _adaptive(asked)
         except msgspec.ValidationError as error:
             # Of a newer platform: no reason for the agent to end.
-            return Refusal("unsupported", f"workload.adaptive has a form not known here: {error}")
+            text = f"workload.adaptive has a form not known here: {error}"
+            return Refusal("unsupported", text[:500])
         if adaptive is None:
             return None
         left_s = asked.deadline_s

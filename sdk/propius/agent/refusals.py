@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from propius import wire
@@ -9,6 +10,7 @@ from propius.adaptive import TOO_SLOW
 from propius.agent.events import CloseAndRetry, Stop
 from propius.agent.events import Refusal as Refusal
 
+log = logging.getLogger(__name__)
 PROTOCOL = frozenset(
     {"bad_frame", "bad_message", "too_long", "out_of_order", "digest_unknown", "offset_mismatch"}
 )
@@ -19,7 +21,8 @@ FAULT_MEMORY_S = 3600.0
 MAX_FAULT_WAIT_S = 60.0
 MAX_REMEMBERED = 1000
 
-PASSING = frozenset({TOO_SLOW, "busy", "condition", "preparing"})
+AGENT_ERROR = "agent_error"
+PASSING = frozenset({TOO_SLOW, "busy", "condition", "preparing", AGENT_ERROR})
 """Refusals for now only: the next round may leave more time, or meet the owner's conditions."""
 
 FIXES = {
@@ -86,10 +89,18 @@ class Verdicts:
         """Return why not, or ``None``. A refusal stands for the session, unless it passes."""
         # By kind: a handler without `evaluate` may still train for the job.
         key = asked.job, asked.kind
-        refusal = self.known.get(key) or self.judge(asked)
+        refusal = self.known.get(key) or self._judged(asked)
         if refusal is not None and refusal.code not in PASSING:
             self.known.pop(key, None)
             if len(self.known) >= MAX_REMEMBERED:
                 del self.known[next(iter(self.known))]
             self.known[key] = refusal
         return refusal
+
+    def _judged(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        try:
+            return self.judge(asked)
+        except Exception as error:
+            # What a platform sends, or a disk does, shall end no agent: it would come again.
+            log.exception("judge.failed")
+            return Refusal(AGENT_ERROR, f"{type(error).__name__} in the agent")

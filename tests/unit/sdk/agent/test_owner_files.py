@@ -128,6 +128,20 @@ def test_a_codec_of_the_future_is_declined_before_the_work(tmp_path: Path) -> No
     assert code(judge(assignment(codec="int3"))) == "unsupported"
 
 
+def test_training_of_a_newer_platform_is_declined_by_the_name_of_what_is_new(
+    tmp_path: Path,
+) -> None:
+    judge = device.load(device_home(tmp_path)).judge()
+    train = {"batch_size": 2, "sharpness": 0.5}
+    workload = {"kind": "program", "program": "f" * 64, "dataset": "digits", "train": train}
+    program = wire.Blob(digest="f" * 64, size_bytes=7)
+    for one in (assignment(workload=workload, program=program), candidate(workload=workload)):
+        refusal = judge(one)
+        assert refusal is not None
+        assert refusal.code == "unsupported"
+        assert "sharpness" in refusal.message
+
+
 def test_a_program_in_a_handlers_clothes_is_refused(tmp_path: Path) -> None:
     judge = device.load(device_home(tmp_path)).judge()
     assert code(judge(assignment())) is None

@@ -423,6 +423,23 @@ def test_a_refused_job_is_declined_and_judged_once_in_a_session() -> None:
     assert asked == ["j1"]
 
 
+def test_a_judge_that_fails_declines_and_is_asked_again() -> None:
+    asked: list[str] = []
+
+    def judge(one: Any) -> Refusal | None:
+        asked.append(one.id)
+        if one.id == "a1":
+            raise KeyError("oncology-west-7")
+        return None
+
+    driver = Driver(judge)
+    out = driver.connect(resume=assignment())
+    declined = only(Send, out).message
+    assert (declined.code, declined.message) == ("agent_error", "KeyError in the agent")
+    driver.tick(1.0)
+    assert sent(driver.hear(assignment("a2"))) == ["accept"]
+
+
 def test_a_device_that_cannot_evaluate_still_trains_for_the_job() -> None:
     def judge(one: Any) -> Refusal | None:
         return Refusal("unsupported", "no") if one.kind == "evaluate" else None
