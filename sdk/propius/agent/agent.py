@@ -122,6 +122,8 @@ class Agent:
             watching = asyncio.create_task(self._watch.run(self))
             watching.add_done_callback(self._watch_ended)
             try:
+                # Or it would take work only to decline it.
+                await self._watch.looked.wait()
                 await self._serve()
             finally:
                 watching.cancel()

@@ -76,16 +76,19 @@ class Watch:
         self._recorder = recorder
         self._slept = slept or _slept
         self._told: tuple[str, ...] = ()
+        self.looked = asyncio.Event()
+        """Set once the agent knows how things stand, or nobody will tell it."""
 
     async def run(self, agent: Watched) -> None:
         """Look until cancelled."""
         preparing = asyncio.create_task(self._prepare())
         try:
             await self._until_left(agent)
+            agent.left()
         finally:
+            self.looked.set()
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)
-        agent.left()
 
     async def _prepare(self) -> None:
         """Keep the data sets ready, beside the looks: a large one takes its time."""
@@ -100,6 +103,7 @@ class Watch:
         looks, last = 0, self._slept()
         while not control.has_left(self._home):
             await self._look(agent)
+            self.looked.set()
             if looks % ROUTE_EVERY == 0:
                 self._check_route(agent)
             if looks % SAVE_EVERY == 0:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -117,6 +118,26 @@ class Battery:
 
     def read(self) -> Readings:
         return Readings(charging=self.charging)
+
+
+async def test_it_looks_at_the_conditions_before_it_connects(home: Path) -> None:
+    connected = threading.Event()
+    early: list[bool] = []
+
+    class Slow:
+        def read(self) -> Readings:
+            if not early:
+                early.append(connected.wait(0.3))
+            return Readings()
+
+    async def script(peer: Peer) -> None:
+        connected.set()
+        await peer.greet()
+        await peer.expect(wire.CheckIn)
+
+    async with gateway(script) as one, running(home, one, meter=Slow()):
+        await one.finished()
+    assert early == [False]
 
 
 async def test_without_anybody_who_looks_at_the_conditions_the_agent_ends(home: Path) -> None:
