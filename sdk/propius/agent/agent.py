@@ -137,11 +137,15 @@ class Agent:
         while self._stopped is None and not self._stopping.is_set():
             wait_s = await self._connect()
             if self._stopped is None and not self._stopping.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), wait_s)
-                self._hurry.clear()
+                await self._rest(wait_s)
         if self._stopped is not None:
             raise AgentStopped(self._stopped.code, self._stopped.message)
+
+    async def _rest(self, wait_s: float) -> None:
+        """Wait, unless there is a reason to hurry."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), wait_s)
+        self._hurry.clear()
 
     async def stop(self) -> None:
         """Give back what is held, say good-bye and let :meth:`run` return."""

@@ -19,9 +19,19 @@ from propius.agent.agent import Agent
 from propius.agent.connection import AgentStopped, Unreachable
 from propius.agent.http_line import HttpLine
 from propius.agent.visits import Visits
+from propius.agent.watch import UNWILLING
 
 TRIES = 3
 AWAY_S = 60.0
+UNWILLING_S = 300.0
+GIVEN_BACK_S = 600.0
+"""Before the same round is tried on this device again: this process forgets that it refused."""
+GIVEN_BACK = {
+    "assignment.declined": "declined",
+    "assignment.failed": "failed",
+    "session.refused": "refused",
+}
+"""Notes of the session after which the same would only happen again, and the words for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class OneShot(Agent):
         self._client = network.http_client(self.device.home)
         self._failures = 0
         self._ended = ""
+        self._given_back = ""
         self._preparing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -68,16 +79,41 @@ class OneShot(Agent):
         await super().stop()
 
     async def _serve(self) -> None:
-        # A run declines at once what needs data that is not ready, and ends: so wait for it.
-        self._preparing = asyncio.create_task(self.device.datasets.refresh())
-        await asyncio.wait({self._preparing})
-        while self._stopped is None and not self._stopping.is_set():
-            wait_s = await self._connect()
-            if self._is_over(wait_s):
-                break
-            await asyncio.sleep(wait_s)
+        if not self.session.bench.paused:
+            # A run declines at once what needs data that is not ready, and ends: so wait for it.
+            self._preparing = asyncio.create_task(self.device.datasets.refresh())
+            await asyncio.wait({self._preparing})
+            await self._visit_until_over()
+        elif not self._stopping.is_set():
+            self.outcome = RunOutcome(UNWILLING.message, UNWILLING_S)
         if self._stopped is not None:
             raise AgentStopped(self._stopped.code, self._stopped.message)
+
+    async def _visit_until_over(self) -> None:
+        while self._stopped is None and not self._stopping.is_set():
+            if self._is_unwilling():
+                self.outcome = RunOutcome(UNWILLING.message, UNWILLING_S)
+                return
+            wait_s = await self._connect()
+            if self._is_over(wait_s):
+                return
+            await self._rest(wait_s)
+
+    def _is_unwilling(self) -> bool:
+        """Tell whether nothing is held, and the owner's conditions keep it from asking."""
+        return self.session.bench.paused and self.session.bench.work is None
+
+    def _apply(self, event: ev.Event) -> None:
+        super()._apply(event)
+        if self._is_unwilling():
+            self._close()
+
+    def _log(self, note: ev.Note, *, loud: bool) -> None:
+        super()._log(note, loud=loud)
+        if note.event in GIVEN_BACK:
+            self._given_back = f"{GIVEN_BACK[note.event]} ({note.fields.get('code')})"
+        elif note.event == "assignment.accepted":
+            self._given_back = ""
 
     async def _connect(self) -> float:
         """Hold a line for as long as it lasts; return how long to wait before the next."""
@@ -119,7 +155,8 @@ class OneShot(Agent):
     def _is_over(self, wait_s: float) -> bool:
         """Tell whether this run has come to its end, and note how."""
         if self._ended == "done":
-            self.outcome = RunOutcome("done", 0.0)
+            given_back = RunOutcome(self._given_back, GIVEN_BACK_S)
+            self.outcome = given_back if self._given_back else RunOutcome("done", 0.0)
             return True
         if self.session.bench.work is not None:
             return False  # a line broke: what is in hand is worth another

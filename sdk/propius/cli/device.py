@@ -64,7 +64,7 @@ def run(
         bool,
         typer.Option(
             "--once",
-            help="At most one assignment, over plain HTTP; status 75 if there was nothing to do.",
+            help="At most one assignment, over plain HTTP; status 75 asks to come back later.",
         ),
     ] = False,
 ) -> None:
