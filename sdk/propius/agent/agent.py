@@ -11,14 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection
-
 from propius import wire
-from propius.agent import connection as line
 from propius.agent import control, device, introduction, network, work
 from propius.agent import events as ev
+from propius.agent.attempts import Attempts, Later
 from propius.agent.cache import BlobCache
-from propius.agent.connection import AgentStopped, Backoff, Unreachable
+from propius.agent.connection import AgentStopped
 from propius.agent.execution import Execution
 from propius.agent.log_format import LOUD, write_note
 from propius.agent.open_line import OpenLine
@@ -67,7 +65,9 @@ class Agent:
             home, programs=self.options.programs, handlers=self.options.handlers
         )
         self._clock = clock
-        self._backoff = Backoff(
+        self._attempts = Attempts(
+            self.device.home,
+            self.device.enrolment,
             base_s=self.options.backoff_base_s,
             cap_s=self.options.backoff_cap_s,
             rng=rng or random.Random(),
@@ -94,7 +94,6 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._retry_after_s: float | None = None
         self._stopped: ev.Stop | None = None
-        self._dialling: asyncio.Task[ClientConnection] | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._recorder = Recorder(self.device.history)
@@ -157,8 +156,8 @@ class Agent:
         self._apply(ev.StopRequested())
         if self._line is not None:
             self._close()
-        elif self._dialling is not None:
-            self._dialling.cancel()
+        else:
+            self._attempts.give_up()
 
     def _watch_ended(self, watching: asyncio.Task[None]) -> None:
         """Do not work on without anybody who looks at the owner's switches and conditions."""
@@ -180,7 +179,7 @@ class Agent:
     def reconnect(self, reason: str) -> None:
         """See :class:`propius.agent.watch.Watched`."""
         self._log(ev.Note("session.reconnecting", {"reason": reason}), loud=True)
-        self._backoff.reset()
+        self._attempts.reset()
         self._retry_after_s = 0.0
         self._hurry.set()
         if self._line is not None:
@@ -193,19 +192,10 @@ class Agent:
     async def _connect(self) -> float:
         """Hold one connection for as long as it lasts; return how long to wait before the next."""
         self._retry_after_s = None
-        gateway = self.device.enrolment.gateway
-        self._dialling = dialling = asyncio.create_task(line.open_socket(gateway, self._tls))
         try:
-            socket = await dialling
-        except Unreachable as error:
-            wait_s = self._backoff.next()
-            fields = {"reason": str(error), "retry_s": round(wait_s, 1)}
-            self._log(ev.Note("session.unreachable", fields), loud=True)
-            return wait_s
-        except asyncio.CancelledError:
-            if self._stopping.is_set():
-                return 0.0
-            raise
+            socket = await self._attempts.open(self._tls)
+        except Later as later:
+            return later.wait_s
         self._line = OpenLine(
             socket,
             cache=self._cache,
@@ -228,8 +218,8 @@ class Agent:
             self._line = None
             self._apply(ev.Disconnected())
         if self._retry_after_s is not None:
-            return self._backoff.spread(self._retry_after_s)
-        return self._backoff.next()
+            return self._attempts.spread(self._retry_after_s)
+        return self._attempts.next()
 
     def _received(self, message: wire.FromGateway) -> None:
         if isinstance(message, wire.Accepted):
@@ -268,7 +258,7 @@ class Agent:
             case ev.Forget(assignment):
                 self._spool.forget(assignment)
             case ev.ResetBackoff():
-                self._backoff.reset()
+                self._attempts.welcomed()
             case ev.CloseAndRetry(reason, after_s):
                 self._log(ev.Note("session.closing", {"reason": reason}), loud=True)
                 self._retry_after_s = after_s

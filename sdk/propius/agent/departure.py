@@ -25,6 +25,7 @@ ERASED = {
     "history.sqlite": "the history",
     "pace.json": "speeds learnt",
     "cpu_score.json": "the CPU score",
+    "served": "the note of who serves it",
     "paused": "the pause",
     "agent.lock": "the lock",
     "left": "the note that the device leaves",

@@ -118,13 +118,35 @@ class OneShot(Agent):
     async def _connect(self) -> float:
         """Hold a line for as long as it lasts; return how long to wait before the next."""
         self._retry_after_s = None
+        self._line = line = self._open()  # type: ignore[assignment]
+        self._apply(ev.Connected())
+        reason, wait_s = "", None
+        try:
+            await line.run()
+            self._failures = 0
+        except (Unreachable, httpx.HTTPError, wire.ProtocolError) as error:
+            self._failures += 1
+            reason = str(error)
+            self._log(ev.Note("session.unreachable", {"reason": reason}), loud=True)
+        except AgentStopped as error:
+            wait_s = self._attempts.turned_away(error)
+            self._failures, reason = TRIES, str(error)
+        finally:
+            self._line = None
+            self._apply(ev.Disconnected())
+        self._ended = "done" if line.is_done else reason
+        if self._retry_after_s is not None:
+            return self._retry_after_s
+        return self._attempts.next() if wait_s is None else wait_s
+
+    def _open(self) -> HttpLine:
         visits = Visits(
             self._client,
             self.device.enrolment.gateway,
             self.session.introduction,
             self._recorder,
         )
-        line = HttpLine(
+        return HttpLine(
             visits,
             data=self.device.enrolment.data,
             asks=self.session.bench.work is None,
@@ -134,23 +156,6 @@ class OneShot(Agent):
             on_message=self._received,
             emit=self._apply,
         )
-        self._line = line  # type: ignore[assignment]
-        self._apply(ev.Connected())
-        reason = ""
-        try:
-            await line.run()
-            self._failures = 0
-        except (Unreachable, httpx.HTTPError, wire.ProtocolError) as error:
-            self._failures += 1
-            reason = str(error)
-            self._log(ev.Note("session.unreachable", {"reason": reason}), loud=True)
-        finally:
-            self._line = None
-            self._apply(ev.Disconnected())
-        self._ended = "done" if line.is_done else reason
-        if self._retry_after_s is not None:
-            return self._retry_after_s
-        return self._backoff.next()
 
     def _is_over(self, wait_s: float) -> bool:
         """Tell whether this run has come to its end, and note how."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from propius import wire
-from propius.agent import conditions, watch
+from propius.agent import attempts, conditions, watch
 from propius.agent.agent import Agent, AgentOptions
 from propius.agent.conditions import Readings
 from propius.agent.connection import AgentStopped
@@ -319,6 +319,44 @@ async def test_an_address_that_is_no_gateway_stops_with_the_fix(home: Path) -> N
     agent = Agent(home=home, trainer=EchoTrainer(), options=OPTIONS)
     with pytest.raises(AgentStopped, match="enrol the device again"):
         await asyncio.wait_for(agent.run(), 5)
+
+
+async def test_where_it_was_served_it_goes_on_trying_whatever_answers(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.expect(wire.CheckIn)
+
+    async with gateway(script) as one, running(home, one, EchoTrainer()):
+        await one.finished()
+    assert (home / attempts.SERVED).read_text() == one.url
+    monkeypatch.setattr(attempts, "SLOW_BASE_S", 0.02)
+    asked = 0
+    again = asyncio.Event()
+
+    async def sign_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        asked += 1
+        if asked > 2:  # one by the agent that ended, two by the one that goes on
+            again.set()
+
+    hotel = await asyncio.start_server(sign_in, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{hotel.sockets[0].getsockname()[1]}/device/v1"
+    point_to(home, url)
+    with pytest.raises(AgentStopped, match="not as a Propius gateway"):  # a new address
+        await asyncio.wait_for(Agent(home=home, trainer=EchoTrainer()).run(), 5)
+    (home / attempts.SERVED).write_text(url)
+    agent = Agent(home=home, trainer=EchoTrainer(), options=OPTIONS)
+    task = asyncio.create_task(agent.run())
+    await asyncio.wait_for(again.wait(), 5)
+    await agent.stop()
+    await task
+    hotel.close()
+    assert any(one.levelname == "ERROR" and "turned_away" in one.message for one in caplog.records)
 
 
 async def test_a_gateway_that_is_down_is_tried_again_and_stop_does_not_wait(home: Path) -> None:

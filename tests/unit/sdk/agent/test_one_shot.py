@@ -128,6 +128,17 @@ async def test_work_given_back_for_the_owners_conditions_ends_the_run(
     assert failed.code == "condition"
 
 
+async def test_a_platform_that_served_it_may_be_away_for_a_while(home: Home) -> None:
+    agent, _ = one_shot(home, lambda words: [IDLE])
+    assert "nothing to do now" in await ended(agent)
+    sign_in = httpx.Response(200, text="<h1>Welcome to the hotel</h1>")
+    for _ in range(2):
+        agent, _ = one_shot(home, gives)
+        agent._client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: sign_in))
+        assert "not as a Propius gateway" in await ended(agent)
+        assert agent.outcome.retry_after_s
+
+
 async def test_stopped_while_it_waits_it_ends_at_once(home: Home) -> None:
     waiting = asyncio.Event()
 
