@@ -20,6 +20,7 @@ REASONS = {
     "preparing": "they were preparing the data set",
     "private_constraint": "a private constraint does not hold",
     "probe_limit": "too many private conditions were tried on them",
+    "too_large": "what it needs does not fit on their disks",
     "too_slow": "they could not make the deadline",
     "unsupported": "they cannot run the workload",
 }

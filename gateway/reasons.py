@@ -13,7 +13,9 @@ from typing import Any
 from gateway.instructions import NoteRefusals
 from propius import wire
 
-LASTING = frozenset({"private_constraint", "consent", "dataset", "unsupported", "probe_limit"})
+LASTING = frozenset(
+    {"private_constraint", "consent", "dataset", "unsupported", "probe_limit", "too_large"}
+)
 """Reasons to turn a round down that last; ``dataset.x.shape`` is one of ``dataset``."""
 PASSING = frozenset({"busy", "condition", "preparing", "too_slow"})
 KNOWN = LASTING | PASSING

@@ -105,7 +105,8 @@ class Agent:
         waiting = self._spool.newest()
         held = work.held(*waiting, now=self._clock()) if waiting else None
         told = introduction.of(self.device, self.options.attributes)
-        return Session(told, self._pace.judging(self.device.judge()), held=held)
+        judge = self.device.judge(cache_bytes=self.options.cache_bytes)
+        return Session(told, self._pace.judging(judge), held=held)
 
     async def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -229,9 +230,12 @@ class Agent:
     def _apply(self, event: ev.Event) -> None:
         self._pace.saw(event, self._clock())
         self._recorder.saw(event)
-        for instruction in self.session.handle(event, self._clock()):
-            in_hand = self.session.bench.work
-            self._recorder.did(instruction, in_hand.assignment if in_hand else None)
+        instructions = self.session.handle(event, self._clock())
+        in_hand = self.session.bench.work
+        held = in_hand.assignment if in_hand else None
+        self._cache.spare(held.blobs() if held else ())
+        for instruction in instructions:
+            self._recorder.did(instruction, held)
             self._execute(instruction)
         self._arm()
 

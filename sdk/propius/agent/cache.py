@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from propius.agent.spool import file_digest
@@ -22,13 +23,19 @@ class BlobCache:
     partial
         This device's half-done downloads.
     max_bytes
-        Cap of ``folder``. What an assignment in hand needs may go over it for a while.
+        Cap of ``folder``. What is not to be spared goes first, so only the half-done download of
+        an assignment that fits may go over it.
     """
 
     def __init__(self, folder: Path, partial: Path, *, max_bytes: int = DEFAULT_BYTES) -> None:
         self.folder = folder
         self._partial = partial
         self.max_bytes = max_bytes
+        self._needed: frozenset[str] = frozenset()
+
+    def spare(self, digests: Iterable[str]) -> None:
+        """Let these stay, and none but these, whatever room is wanted."""
+        self._needed = frozenset(digests)
 
     def path(self, digest: str) -> Path:
         """Return where a complete file of this digest is."""
@@ -55,7 +62,7 @@ class BlobCache:
         path = self.path(digest)
         self.partial(digest).replace(path)
         os.utime(path)
-        self._evict(keep=digest)
+        self._evict(keep=self._needed | {digest})
         return path
 
     def clear_partials(self) -> None:
@@ -65,7 +72,7 @@ class BlobCache:
             if path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
 
-    def _evict(self, *, keep: str) -> None:
+    def _evict(self, *, keep: frozenset[str]) -> None:
         entries: list[tuple[float, int, Path]] = []
         for path in self.folder.iterdir():
             try:
@@ -77,6 +84,6 @@ class BlobCache:
         for _, size, path in sorted(entries):
             if total <= self.max_bytes:
                 return
-            if path.name != keep:
+            if path.name not in keep:
                 path.unlink(missing_ok=True)
                 total -= size

@@ -30,10 +30,10 @@ class Device:
     conditions: Conditions
     history: History
 
-    def judge(self) -> LocalJudge:
-        """Return what decides which assignments may run here."""
+    def judge(self, *, cache_bytes: int | None = None) -> LocalJudge:
+        """Return what decides which assignments may run here, with so much room for downloads."""
         probes = Probes(self.history, self.consent.file.probes)
-        return LocalJudge(self.workloads, self.consent, self.datasets, probes)
+        return LocalJudge(self.workloads, self.consent, self.datasets, probes, cache_bytes)
 
     def words(self) -> list[str]:
         """Say in words what this device will do, and for whom."""

@@ -1,8 +1,8 @@
 """Decides on the device whether an assignment or a candidate may run here.
 
-In this order: can it run, does the owner consent, is the data here, may the job ask for more of
-what is private, is the data as the job needs it, do the private constraints hold. A refusal's words
-never hold a private name or value.
+In this order: can it run, does it fit, does the owner consent, is the data here, may the job ask for
+more of what is private, is the data as the job needs it, do the private constraints hold. A
+refusal's words never hold a private name or value.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class LocalJudge:
     consent: Consent
     datasets: Datasets
     probes: Probes | None = None
+    cache_bytes: int | None = None
 
     def __call__(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
         kind = str(asked.workload.get("kind"))
         dataset = str(asked.workload.get("dataset"))
         return (
             self._unsupported(kind, asked)
+            or self._too_large(asked)
             or self.consent.check(tenant=asked.tenant, kind=kind, dataset=dataset)
             or self._unfit(dataset, asked)
         )
@@ -63,6 +65,15 @@ class LocalJudge:
                 return Refusal("unsupported", f"no handler {name!r} for a round of {action}")
             return None
         return Refusal("unsupported", f"workload kind {kind!r} is not known here")
+
+    def _too_large(self, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
+        if self.cache_bytes is None or not isinstance(asked, wire.Assignment):
+            return None
+        size_bytes = sum(one.size_bytes for one in asked.blobs().values())
+        if size_bytes <= self.cache_bytes:
+            return None
+        text = f"it needs {size_bytes} bytes on disk; this device keeps at most {self.cache_bytes}"
+        return Refusal("too_large", text)
 
     def _unfit(self, dataset: str, asked: wire.Assignment | wire.Candidate) -> Refusal | None:
         if dataset not in self.datasets:

@@ -11,7 +11,7 @@ NEEDS = {"kind": "handler", "needs": {"x": {"shape": [28, 28]}, "y": {"classes":
     "code",
     [
         "consent", "dataset", "private_constraint", "probe_limit", "condition", "too_slow",
-        "dataset.x", "dataset.x.shape", "dataset.y.classes",
+        "too_large",         "dataset.x", "dataset.x.shape", "dataset.y.classes",
     ],
 )  # fmt: skip
 def test_known_codes_pass(code):

@@ -15,7 +15,7 @@ from propius.agent.cache import BlobCache
 from propius.agent.identity import AttributeSchema, Home, IdentityError
 from propius.agent.owner_files import OwnerFileError
 from propius.agent.spool import Spool
-from tests.unit.sdk.agent.scripted import assignment, candidate, device_home, digest
+from tests.unit.sdk.agent.scripted import assignment, blob, candidate, device_home, digest
 
 CONSENT = """
 [pool]
@@ -304,6 +304,32 @@ def test_the_cache_lets_the_longest_unused_go(tmp_path: Path) -> None:
         cache.partial(names[-1]).write_bytes(content)
         os.utime(cache.admit(names[-1]), (number, number))
     assert [cache.find(name) is not None for name in names] == [False, False, True, True]
+
+
+def test_the_cache_spares_all_that_is_needed_now(tmp_path: Path) -> None:
+    home = device_home(tmp_path)
+    cache = BlobCache(home / "cache", home / "partial", max_bytes=250)
+    old, base, model = (bytes([number]) * 100 for number in range(3))
+    for content in (old, base, model):
+        cache.partial(digest(content)).write_bytes(content)
+    cache.admit(digest(base))
+    os.utime(cache.admit(digest(old)))
+    os.utime(cache.path(digest(base)), (0, 0))
+    cache.spare([digest(base), digest(model)])
+    cache.admit(digest(model))
+    assert [cache.find(digest(one)) is not None for one in (old, base, model)] == [
+        False, True, True,
+    ]  # fmt: skip
+
+
+def test_an_assignment_that_the_cache_cannot_hold_is_declined_in_numbers(tmp_path: Path) -> None:
+    judge = device.load(device_home(tmp_path)).judge(cache_bytes=250)
+    refusal = judge(assignment(parameters=b"m" * 150, control=blob(b"c" * 150)))
+    assert refusal is not None
+    assert refusal.code == "too_large"
+    assert "300 bytes" in refusal.message
+    assert "250" in refusal.message
+    assert judge(assignment(parameters=b"m" * 250, control=blob(b"m" * 250))) is None
 
 
 def test_a_damaged_cache_entry_is_not_used(tmp_path: Path) -> None:
