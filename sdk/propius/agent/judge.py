@@ -1,7 +1,7 @@
 """Decides on the device whether an assignment or a candidate may run here.
 
-In this order: can it run, does it fit, does the owner consent, is the data here, may the job ask for
-more of what is private, is the data as the job needs it, do the private constraints hold. A
+In this order: can it run, does it fit, does the owner consent, is the data here, may the job ask
+for more of what is private, is the data as the job needs it, do the private constraints hold. A
 refusal's words never hold a private name or value.
 """
 

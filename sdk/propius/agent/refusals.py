@@ -24,6 +24,9 @@ MAX_REMEMBERED = 1000
 AGENT_ERROR = "agent_error"
 PASSING = frozenset({TOO_SLOW, "busy", "condition", "preparing", AGENT_ERROR})
 """Refusals for now only: the next round may leave more time, or meet the owner's conditions."""
+OF_DATA = frozenset({"dataset", "private_constraint"})
+"""Refusals that an owner ends by mending a file; ``dataset.x.shape`` is one. Judged each time: what
+the files hold is read again only when they change."""
 
 FIXES = {
     "protocol_unsupported": "install a matching SDK: pip install --upgrade propius-sdk",
@@ -90,7 +93,7 @@ class Verdicts:
         # By kind: a handler without `evaluate` may still train for the job.
         key = asked.job, asked.kind
         refusal = self.known.get(key) or self._judged(asked)
-        if refusal is not None and refusal.code not in PASSING:
+        if refusal is not None and not _passes(refusal):
             self.known.pop(key, None)
             if len(self.known) >= MAX_REMEMBERED:
                 del self.known[next(iter(self.known))]
@@ -104,3 +107,7 @@ class Verdicts:
             # What a platform sends, or a disk does, shall end no agent: it would come again.
             log.exception("judge.failed")
             return Refusal(AGENT_ERROR, f"{type(error).__name__} in the agent")
+
+
+def _passes(refusal: Refusal) -> bool:
+    return refusal.code in PASSING or refusal.code.partition(".")[0] in OF_DATA

@@ -18,6 +18,7 @@ from propius.agent.history import History
 from propius.agent.judge import LocalJudge
 from propius.agent.owner_files import OwnerFileError
 from propius.agent.probes import ProbeLimits, Probes
+from propius.agent.refusals import Verdicts
 from propius.agent.workloads import Handler, Workloads
 from propius.needs import ArrayInfo, ArrayNeed, mismatch
 from propius.spec import SpecError, parse
@@ -318,6 +319,25 @@ def test_a_job_cannot_find_a_private_value_by_halving(tmp_path: Path) -> None:
     assert code(one(asking(1, tenant="globex"))) is None
     # What asks for nothing private is free.
     assert one(candidate(job="fourth")) is None
+
+
+async def test_what_an_owner_mends_and_what_passes_by_itself_is_seen(tmp_path: Path) -> None:
+    verdicts = Verdicts(judge(tmp_path))
+    whole = (tmp_path / "d.npz").read_bytes()
+    asked = asking(2)
+    assert verdicts.of(asked) is None
+    (tmp_path / "d.npz").write_bytes(b"no longer an npz")
+    assert code(verdicts.of(asked)) == "dataset"
+    (tmp_path / "d.npz").unlink()
+    (tmp_path / "d.npz").mkdir()  # nothing is wrong with the data itself
+    assert code(verdicts.of(asked)) == "dataset"
+    (tmp_path / "d.npz").rmdir()
+    (tmp_path / "d.npz").write_bytes(whole)
+    assert verdicts.of(asked) is None
+    more, labels = np.zeros((3, 3), np.float32), np.zeros(3, np.int64)
+    assert code(verdicts.of(asking(3))) == "private_constraint"
+    np.savez(tmp_path / "d.npz", x_train=more, y_train=labels, x_val=more, y_val=labels)
+    assert verdicts.of(asking(3)) is None
 
 
 # --- example counts ---
