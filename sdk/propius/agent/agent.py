@@ -193,6 +193,7 @@ class Agent:
     async def _connect(self) -> float:
         """Hold one connection for as long as it lasts; return how long to wait before the next."""
         self._retry_after_s = None
+        await asyncio.to_thread(self.session.introduction.renew, self._clock())
         try:
             socket = await self._attempts.open(self._tls)
         except Later as later:
@@ -225,6 +226,8 @@ class Agent:
     def _received(self, message: wire.FromGateway) -> None:
         if isinstance(message, wire.Accepted):
             self._spool.accepted(message.assignment)
+            again_s = introduction.AGAIN_S
+            self.session.introduction.renew(self._clock(), after_s=again_s)
         self._apply(ev.MessageReceived(message))
 
     def _apply(self, event: ev.Event) -> None:

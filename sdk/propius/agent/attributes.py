@@ -57,7 +57,8 @@ def measured(home: Home, *, without: Collection[str] = ()) -> dict[str, Scalar]:
     machine = platform.machine().lower()
     found: dict[str, Scalar] = {
         "memory_mb": psutil.virtual_memory().total // (1 << 20),
-        "disk_free_mb": shutil.disk_usage(home.path).free // (1 << 20),
+        # Two digits, of the rate too: more would be a fingerprint, and change at every connection.
+        "disk_free_mb": _two_digits(shutil.disk_usage(home.path).free // (1 << 20)),
         "cores": os.cpu_count() or 1,
         "os": SYSTEMS.get(platform.system().lower(), "other"),
         "architecture": ARCHITECTURES.get(machine, machine),
@@ -69,7 +70,6 @@ def measured(home: Home, *, without: Collection[str] = ()) -> dict[str, Scalar]:
         found["os_version"] = int(version[0])
     rate = Pace(home / "pace.json").down_bytes_per_s
     if rate is not None:
-        # Two digits: more would be a fingerprint, and change at every connection.
         found["network_mbps"] = float(f"{rate * 8 / 1e6:.2g}")
     if "cpu_score" not in without:
         found["cpu_score"] = cpu_score(home / "cpu_score.json")
@@ -88,19 +88,34 @@ def collect(
     owner_files.OwnerFileError
         ``attributes.toml`` cannot be read, or holds a value of another type than the schema's.
     """
-    path = home / "attributes.toml"
-    nothing: dict[str, Scalar] = {}
-    own = owner_files.read(path, dict[str, Scalar], missing=nothing) | dict(overrides or {})
     types = {one.name: one.type for one in schema}
+    return told(home, types, given(home, types, overrides or {}))
+
+
+def given(
+    home: Home, types: Mapping[str, str], overrides: Mapping[str, Scalar]
+) -> dict[str, Scalar]:
+    """Return what is not measured: of plugins, the owner's file, ``overrides``. Raises as above."""
+    nothing: dict[str, Scalar] = {}
+    own = owner_files.read(home / "attributes.toml", dict[str, Scalar], missing=nothing)
     added = plugged_in()
     for name in [one for one in added if one in types and not _fits(added[one], types[one])]:
         log.warning("attributes.plugin told %s=%r, no %s", name, added.pop(name), types[name])
-    found = measured(home, without=own) | added | own
+    return added | own | dict(overrides)
+
+
+def told(home: Home, types: Mapping[str, str], instead: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return what is measured now and ``instead`` of it, as the platform knows it.
+
+    Cheap: may be done at every connection. Raises :class:`owner_files.OwnerFileError`.
+    """
+    found = measured(home, without=instead) | dict(instead)
     if not types:
         return found
     known = {name: value for name, value in found.items() if name in types}
     for name, value in known.items():
         if not _fits(value, types[name]):
+            path = home / "attributes.toml"
             raise owner_files.OwnerFileError(
                 f"{path}: {name} is {value!r}; the platform wants a {types[name]}"
             )
@@ -162,6 +177,11 @@ def _benchmark(seconds: float) -> float:
             total += number
         best = max(best, 200_000 / max(1e-9, time.process_time() - start))
     return best
+
+
+def _two_digits(value: int) -> int:
+    step = 10 ** max(0, len(str(value)) - 2)
+    return value // step * step
 
 
 def _fits(value: Scalar, kind: str) -> bool:

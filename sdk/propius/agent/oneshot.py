@@ -118,6 +118,7 @@ class OneShot(Agent):
     async def _connect(self) -> float:
         """Hold a line for as long as it lasts; return how long to wait before the next."""
         self._retry_after_s = None
+        await asyncio.to_thread(self.session.introduction.renew, self._clock())
         self._line = line = self._open()  # type: ignore[assignment]
         self._apply(ev.Connected())
         reason, wait_s = "", None

@@ -96,6 +96,7 @@ class Pace:
                 rate = self._rate(transfer, now)
                 if rate is not None and error is None:
                     self._learnt.down_bytes_per_s = _after(self._learnt.down_bytes_per_s, rate)
+                    self._save()
             case MessageReceived(wire.Accepted()):
                 # Downloads have ended long before: what is left is the upload that now counts.
                 for transfer in list(self._transfers):

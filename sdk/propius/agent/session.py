@@ -292,7 +292,7 @@ class Session:
     def _check_in(self) -> None:
         self._check_in_at = None
         if self._unwilling is None:
-            self._out.send(wire.CheckIn())
+            self._out.send(self.introduction.check_in())
 
     def _check_in_later(self) -> None:
         """Wait longer with each refusal in a row: the same round may be all there is."""

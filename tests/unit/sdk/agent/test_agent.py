@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from propius import wire
-from propius.agent import attempts, conditions, watch
+from propius.agent import attempts, conditions, introduction, watch
 from propius.agent.agent import Agent, AgentOptions
 from propius.agent.conditions import Readings
 from propius.agent.connection import AgentStopped
@@ -85,6 +85,33 @@ async def test_a_cached_blob_is_not_asked_for_again(home: Path) -> None:
             await peer.send(wire.Accepted(assignment=f"a{number}"))
 
     async with gateway(script) as one, running(home, one, EchoTrainer()):
+        await one.finished()
+
+
+async def test_what_it_learns_of_itself_is_told_with_the_next_word(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introduction, "AGAIN_S", 0.0)
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        first = await peer.expect(wire.CheckIn)
+        assert first.attributes is None
+        assert not any(b"network_mbps" in frame for frame in peer.heard)
+        await peer.send(assignment(parameters=MODEL, kind="evaluate"))
+        await peer.expect(wire.Accept)
+        await peer.serve_blob(MODEL)
+        await peer.expect(wire.Report)
+        await peer.send(wire.Accepted(assignment="a1"))
+        told = (await peer.expect(wire.CheckIn)).attributes
+        assert told["network_mbps"] > 0
+        assert told["cpu_score"] == 2.5, "the owner's word stands"
+
+    async def second(peer: Peer) -> None:
+        await peer.send(wire.Challenge(nonce="ab" * 32, protocols=[1]))
+        assert (await peer.expect(wire.Hello)).attributes["network_mbps"] > 0
+
+    async with gateway(script, second) as one, running(home, one, EchoTrainer()):
         await one.finished()
 
 
