@@ -31,6 +31,7 @@ TELLING = frozenset(
 
 WORDS = {
     "out_of_memory": "the work needs more memory than this device gives it",
+    "disk": "this device's disk has no room for the work, or cannot be written",
     "trainer_crashed": "the process that did the work ended before it was done",
 }
 """What the platform reads where the words themselves could hold more."""

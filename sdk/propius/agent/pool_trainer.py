@@ -36,7 +36,9 @@ class PoolTrainer:
                 await asyncio.to_thread(_write, work, raw, done.walked)
         except TrainerError as error:
             raise TrainingError(error.code, str(error)) from error
-        except (msgspec.ValidationError, ValueError, OSError) as error:
+        except OSError as error:
+            raise TrainingError("disk", f"the device's disk: {error.strerror or error}") from error
+        except (msgspec.ValidationError, ValueError) as error:
             code = getattr(error, "code", "bad_assignment")
             raise TrainingError(str(code), str(error)) from error
         finally:

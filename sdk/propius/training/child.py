@@ -6,6 +6,7 @@ the first program, and never for a handler that does not want it.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -34,6 +35,8 @@ from propius.training.tasks import (
 )
 
 METRICS_MAX = 1000
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of the system that say that there is no room: the work is not at fault."""
 
 
 class ChildSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +136,8 @@ def failed(error: Exception) -> Failed:
         code, field = "out_of_memory", "memory"
     elif isinstance(error, ValueError) and hasattr(error, "code"):
         code, field = str(error.code), str(getattr(error, "field", ""))
+    elif isinstance(error, OSError) and error.errno in FULL:
+        code, field = "disk", ""
     else:
         code, field = "task_failed", ""
         text = f"{type(error).__name__}: {text}"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import stat
 import threading
 import time
@@ -25,6 +26,7 @@ from propius.agent.conditions import Readings
 from propius.agent.connection import AgentStopped
 from propius.agent.history import History
 from propius.agent.identity import Home, IdentityError
+from propius.agent.trainer import LocalOutcome, LocalWork, TrainingError
 from propius.cli import app
 from propius.training.brake import Brake
 from propius.training.pool import TrainerPool
@@ -389,6 +391,32 @@ async def test_a_full_disk_is_a_failure_in_words_and_the_agent_goes_on(home: Pat
 
     async with gateway(script) as one, running(home, one):
         await one.finished()
+
+
+@pytest.mark.parametrize("where", ["trainer", "spool"])
+async def test_work_whose_result_finds_no_room_fails_for_the_disk(home: Path, where: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(EchoTrainer):
+        async def run(self, work: LocalWork, **options: Any) -> LocalOutcome:
+            if where == "trainer":
+                raise TrainingError("disk", f"{work.output}: No space left on device")
+            done = await super().run(work, **options)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+            return done
+
+    ended: asyncio.Queue[Any] = asyncio.Queue()
+    execution = Agent(home=home, trainer=Filling(), options=OPTIONS)._execution
+    execution._emit = ended.put_nowait
+    try:
+        execution.start(assignment())
+        async with asyncio.timeout(8):
+            outcome = (await ended.get()).outcome
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert outcome.code == "disk"
+    assert "device's disk" in outcome.message
+    assert str(home) not in outcome.message
 
 
 # --- doctor ---

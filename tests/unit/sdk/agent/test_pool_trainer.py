@@ -75,6 +75,18 @@ async def test_an_evaluation_uses_the_validation_split(tmp_path: Path, pool: Tra
     assert not one.output.exists()
 
 
+@pytest.mark.parametrize("name", ["update.raw.part", "update.safetensors"])
+async def test_a_result_that_finds_no_room_is_the_disks_fault(
+    tmp_path: Path, pool: TrainerPool, name: str
+) -> None:
+    """In the child, and where it is encoded."""
+    one = work(tmp_path, "train")
+    (tmp_path / "device" / name).symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match="No space left") as caught:
+        await PoolTrainer(pool).run(one, timeout_s=20, progress=lambda part: None)
+    assert caught.value.code == "disk"
+
+
 async def test_a_failing_handler_and_an_update_over_the_cap_are_errors(
     tmp_path: Path, pool: TrainerPool
 ) -> None:
