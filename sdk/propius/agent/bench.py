@@ -28,6 +28,8 @@ from propius.agent.work import Stage, Work
 GIVEN_BACK = "the owner's conditions have not held for too long"
 PROGRESS_SHARE = 4.0
 """Progress is sent every lease / 4; the protocol asks for a third, the rest is margin."""
+SOONEST_S = 0.25
+"""However short a lease: a platform shall not keep a device busy with that."""
 
 
 class Bench:
@@ -271,7 +273,8 @@ class Bench:
         return self.work.taken_at + 2 * one.deadline_s + one.lease_s
 
     def _schedule(self, work: Work) -> None:
-        work.progress_at = self.out.now + work.assignment.lease_s / PROGRESS_SHARE
+        every_s = max(SOONEST_S, work.assignment.lease_s / PROGRESS_SHARE)
+        work.progress_at = self.out.now + every_s
 
     def _download(self, work: Work, blob: wire.Blob) -> None:
         transfer = self.out.next_transfer()

@@ -9,6 +9,10 @@ import msgspec
 from propius.wire.device import Credit
 from propius.wire.fields import Digest, Id, Message, Name, Size
 
+LONGEST_S = 1e9
+Left = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_S)]
+"""A duration; 0 where there is no time left."""
+
 
 class Challenge(Message, frozen=True, kw_only=True, tag="challenge"):
     """First message on a connection: 32 random bytes in hex, used once."""
@@ -52,9 +56,9 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment", omit_defa
     codec: str
     max_update_bytes: int
     seed: int
-    start_s: float
-    lease_s: float
-    deadline_s: float
+    start_s: Left
+    lease_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_S)]
+    deadline_s: Left
     ticket: str
     leaf: Annotated[str, msgspec.Meta(max_length=200)] = ""
     frozen: Blob | None = None

@@ -113,6 +113,15 @@ def test_a_digest_that_is_a_path_never_reaches_the_disk() -> None:
         wire.decode_from_gateway(json.dumps(evil))
 
 
+@pytest.mark.parametrize(
+    "odd", [{"lease_s": 0}, {"lease_s": -1.0}, {"lease_s": 1e300}, {"deadline_s": -5}]
+)
+def test_durations_that_cannot_be_are_refused(odd: dict[str, float]) -> None:
+    with pytest.raises(wire.ProtocolError, match=next(iter(odd))):
+        wire.decode_from_gateway(json.dumps(ASSIGNMENT | odd))
+    assert wire.decode_from_gateway(json.dumps(ASSIGNMENT | {"deadline_s": 0})).id == "a1"
+
+
 def test_deep_nesting_is_refused_and_does_not_break_the_process() -> None:
     deep = '{"a":' + "[" * 20_000 + "]" * 20_000 + "}"
     text = json.dumps({**ASSIGNMENT, "workload": "X"}).replace('"X"', deep)

@@ -508,6 +508,12 @@ def test_progress_comes_at_least_every_third_of_the_lease() -> None:
             driver.hear(wire.Pong())
 
 
+def test_the_shortest_lease_keeps_no_device_busy() -> None:
+    driver = Driver()
+    driver.working(lease_s=1e-6)
+    assert driver.session.wake_at() == driver.now + 0.25
+
+
 def test_progress_names_the_phase_and_the_share() -> None:
     driver = Driver()
     transfer = driver.downloading().transfer
