@@ -128,7 +128,8 @@ class Execution:
             timeout_s=max(1.0, 2 * assignment.deadline_s),
             progress=lambda part: self._emit(TrainingProgress(assignment.id, part)),
         )
-        self._pace.trained(assignment.workload, done, slowdown=self._slowdown)
+        if not work.brake.was_pressed:  # the owner's pause is no slowness
+            self._pace.trained(assignment.workload, done, slowdown=self._slowdown)
         if self._slowdown > 1:
             took = done.seconds or time.monotonic() - started
             await asyncio.sleep(took * (self._slowdown - 1))

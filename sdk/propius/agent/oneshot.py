@@ -56,6 +56,7 @@ class OneShot(Agent):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._client = network.http_client(self.device.home)
+        self._pace.always_cold = True
         self._failures = 0
         self._ended = ""
         self._given_back = ""

@@ -1,12 +1,15 @@
 """What a device has learnt of its own speed, and the plans that follow from it.
 
 ``pace.json`` in the device's folder keeps examples per second by workload and the rates of the
-link. It is never sent.
+link. It is never sent. Plans forget after hours: who declines because of a bad day would learn
+nothing better, and decline for ever.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +28,7 @@ from propius.adaptive import (
     smoothed,
 )
 from propius.agent.events import (
+    ConditionsChanged,
     Disconnected,
     DownloadFinished,
     Event,
@@ -38,6 +42,8 @@ from propius.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 WORKLOADS_MAX = 200
+FORGET_S = 6 * 3600.0
+UP, DOWN = "up", "down"
 LEAST_BYTES = 64 * 1024
 """A smaller transfer tells of the latency, not of the rate."""
 
@@ -48,6 +54,7 @@ class _Learnt(msgspec.Struct, kw_only=True):
     down_bytes_per_s: Rate | None = None
     up_bytes_per_s: Rate | None = None
     speeds: dict[str, Speed] = {}
+    learnt_at: dict[str, float] = {}
 
 
 @dataclass(slots=True)
@@ -58,15 +65,23 @@ class _Transfer:
 
 @dataclass(slots=True)
 class Pace:
-    """Measures, remembers and plans for one device."""
+    """Measures, remembers and plans for one device.
+
+    ``always_cold`` says that each piece of work begins in a process of its own, and so what is
+    loaded first is a part of the pace. ``clock`` is in seconds since 1970.
+    """
 
     path: Path
+    always_cold: bool = False
+    clock: Callable[[], float] = time.time
     _learnt: _Learnt = field(default_factory=_Learnt)
     _transfers: dict[int, _Transfer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
             self._learnt = msgspec.json.decode(self.path.read_bytes(), type=_Learnt)
+            for name in (UP, DOWN, *self._learnt.speeds):
+                self._learnt.learnt_at.setdefault(name, self.clock())  # of an older SDK
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
@@ -84,8 +99,9 @@ class Pace:
         return self._learnt.up_bytes_per_s
 
     def speed(self, workload: dict[str, Any]) -> Speed | None:
-        """How fast this workload runs here; ``None`` before the first round."""
-        return self._learnt.speeds.get(_key(workload))
+        """How fast this workload runs here; ``None`` before the first round, or long after it."""
+        key = _key(workload)
+        return self._learnt.speeds.get(key) if self._is_fresh(key) else None
 
     def saw(self, event: Event, now: float) -> None:
         """Learn the link's rates from what the session hears, between two points of a transfer."""
@@ -95,31 +111,40 @@ class Pace:
             case DownloadFinished(transfer, error):
                 rate = self._rate(transfer, now)
                 if rate is not None and error is None:
-                    self._learnt.down_bytes_per_s = _after(self._learnt.down_bytes_per_s, rate)
+                    known = self._fresh(DOWN, self._learnt.down_bytes_per_s)
+                    self._learnt.down_bytes_per_s = _after(known, rate)
+                    self._learnt.learnt_at[DOWN] = self.clock()
                     self._save()
             case MessageReceived(wire.Accepted()):
                 # Downloads have ended long before: what is left is the upload that now counts.
                 for transfer in list(self._transfers):
                     rate = self._rate(transfer, now)
                     if rate is not None:
-                        self._learnt.up_bytes_per_s = _after(self._learnt.up_bytes_per_s, rate)
+                        known = self._fresh(UP, self._learnt.up_bytes_per_s)
+                        self._learnt.up_bytes_per_s = _after(known, rate)
+                        self._learnt.learnt_at[UP] = self.clock()
                 self._save()
-            case Disconnected():
+            case Disconnected() | ConditionsChanged():
+                # While the owner's conditions do not hold transfers rest: that is no slow link.
                 self._transfers.clear()
 
     def trained(self, workload: dict[str, Any], done: LocalOutcome, *, slowdown: float) -> None:
-        """Learn from work that is done."""
-        if done.train_s <= 0 or done.processed < 1:
+        """Learn from work that is done, unless it began cold and the next will not."""
+        if done.train_s <= 0 or done.processed < 1 or (done.cold and not self.always_cold):
             return
         newest = Speed(
             examples_per_s=done.processed / (done.train_s * slowdown),
             overhead_s=max(0.0, done.seconds - done.train_s) * slowdown,
         )
         speeds, key = self._learnt.speeds, _key(workload)
-        known = speeds.pop(key, None)
+        known = self.speed(workload)
+        speeds.pop(key, None)
         speeds[key] = newest if known is None else known.learnt(newest)
+        self._learnt.learnt_at[key] = self.clock()
         while len(speeds) > WORKLOADS_MAX:
-            del speeds[next(iter(speeds))]
+            oldest = next(iter(speeds))
+            del speeds[oldest]
+            self._learnt.learnt_at.pop(oldest, None)
         self._save()
 
     def judging(self, judge: Judge) -> Judge:
@@ -164,8 +189,9 @@ class Pace:
         if adaptive is None:
             return None
         left_s = asked.deadline_s
-        if self.down_bytes_per_s is not None:
-            left_s -= asked.parameters.size_bytes / self.down_bytes_per_s
+        down = self._fresh(DOWN, self.down_bytes_per_s)
+        if down is not None:
+            left_s -= asked.parameters.size_bytes / down
         try:
             # What the report weighs is known once the parameters are here.
             self._planned(asked, adaptive, left_s, None, {asked.codec: 0.0})
@@ -186,7 +212,7 @@ class Pace:
             left_s=left_s,
             examples=examples,
             speed=self.speed(one.workload),
-            up_bytes_per_s=self.up_bytes_per_s,
+            up_bytes_per_s=self._fresh(UP, self.up_bytes_per_s),
             codec_bytes=codec_bytes,
         )
         return plan(
@@ -196,6 +222,14 @@ class Pace:
             local_steps=config.local_steps,
             epochs=config.epochs,
         )
+
+    def _is_fresh(self, name: str) -> bool:
+        learnt_at = self._learnt.learnt_at.get(name)
+        # A clock that was put back makes nothing last for ever.
+        return learnt_at is not None and abs(self.clock() - learnt_at) < FORGET_S
+
+    def _fresh(self, name: str, rate: float | None) -> float | None:
+        return rate if self._is_fresh(name) else None
 
     def _rate(self, transfer: int, now: float) -> float | None:
         found = self._transfers.pop(transfer, None)

@@ -46,7 +46,12 @@ class PoolTrainer:
             start.unlink(missing_ok=True)
             shift.unlink(missing_ok=True)
         return LocalOutcome(
-            _weight(work, done), _metrics(work, done), done.seconds, done.processed, done.train_s
+            _weight(work, done),
+            _metrics(work, done),
+            done.seconds,
+            done.processed,
+            done.train_s,
+            done.cold,
         )
 
 

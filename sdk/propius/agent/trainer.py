@@ -58,7 +58,8 @@ class LocalOutcome:
     """What the work gave; the update, if any, is in :attr:`LocalWork.output`.
 
     ``seconds`` is how long the work itself took, without waiting for a turn; ``processed`` and
-    ``train_s`` are the examples and the seconds of its steps, 0 if they were not counted.
+    ``train_s`` are the examples and the seconds of its steps, 0 if they were not counted. ``cold``
+    says that what the work needs was loaded first, which the next such work need not wait for.
     """
 
     weight: float
@@ -66,6 +67,7 @@ class LocalOutcome:
     seconds: float = 0.0
     processed: int = 0
     train_s: float = 0.0
+    cold: bool = False
 
 
 class TrainingError(Exception):

@@ -13,6 +13,7 @@ class Brake:
 
     def __init__(self) -> None:
         self._pressed = False
+        self.was_pressed = False
         self._group: int | None = None
 
     @property
@@ -22,7 +23,7 @@ class Brake:
 
     def press(self) -> None:
         """Stop the task."""
-        self._pressed = True
+        self._pressed = self.was_pressed = True
         self._tell(still=True)
 
     def release(self) -> None:

@@ -33,6 +33,7 @@ class Programs:
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
         self._compiled: OrderedDict[str, CompiledProgram] = OrderedDict()
+        self._loads = 0
 
     def get(self, path: str) -> CompiledProgram:
         """Load and compile a program, or take it from memory."""
@@ -42,6 +43,7 @@ class Programs:
         if key not in self._compiled:
             # From the path when it is too large, for the container's own message.
             self._compiled[key] = CompiledProgram(container.load(data or path))
+            self._loads += 1
             while len(self._compiled) > PROGRAMS_MAX:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
@@ -49,6 +51,7 @@ class Programs:
 
     def run(self, task: ProgramTask, data: Mapping[str, Array], began: float) -> Done:
         """Train or evaluate; ``began`` is when the task came, by the monotonic clock."""
+        loads = self._loads
         program = self.get(task.program_path)
         frozen = arrays.load(task.frozen_path) if task.frozen_path else {}
         parameters = arrays.load(task.parameters_path) | frozen
@@ -67,8 +70,12 @@ class Programs:
         )
         train_s = time.monotonic() - ending.first_at
         write_output(task.output_path, arrays.save(result.parameters))
-        start_s = ending.first_at - began
-        return msgspec.structs.replace(_done(result), start_s=start_s, train_s=train_s)
+        return msgspec.structs.replace(
+            _done(result),
+            start_s=ending.first_at - began,
+            train_s=train_s,
+            cold=self._loads > loads,
+        )
 
     def check(self, task: CheckTask) -> Done:
         """One step of each graph on random data of the declared shapes, two examples."""

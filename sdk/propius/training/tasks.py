@@ -90,7 +90,8 @@ class Done(_Message, tag="done", tag_field="kind", frozen=True):
     """The task's outcome.
 
     ``seconds`` is wall time in the child: ``start_s`` until the first step, ``train_s`` of steps,
-    and the writing of the result. ``walked`` is the sum of the steps' learning rates.
+    and the writing of the result. ``walked`` is the sum of the steps' learning rates. ``cold`` says
+    that the program was loaded for this task, and perhaps torch.
     """
 
     examples: int = 0
@@ -102,6 +103,7 @@ class Done(_Message, tag="done", tag_field="kind", frozen=True):
     walked: float = 0.0
     seconds: float = 0.0
     torch_loaded: bool = False
+    cold: bool = False
 
 
 class Failed(_Message, tag="failed", tag_field="kind", frozen=True):

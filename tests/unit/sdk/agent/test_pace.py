@@ -14,7 +14,14 @@ import pytest
 from propius import arrays, wire
 from propius.adaptive import Speed
 from propius.agent.agent import Agent, AgentOptions
-from propius.agent.events import Disconnected, DownloadFinished, MessageReceived, TransferProgress
+from propius.agent.events import (
+    ConditionsChanged,
+    Disconnected,
+    DownloadFinished,
+    MessageReceived,
+    Refusal,
+    TransferProgress,
+)
 from propius.agent.pace import Pace
 from propius.agent.pool_trainer import PoolTrainer
 from propius.agent.trainer import LocalOutcome, LocalWork, TrainingError
@@ -74,6 +81,65 @@ def test_rates_are_learnt_between_two_points_of_a_transfer(tmp_path: Path) -> No
     pace.saw(Disconnected(), 41.0)
     pace.saw(ACCEPTED, 400.0)
     assert Pace(tmp_path / "pace.json").up_bytes_per_s == 100_000.0
+
+
+def test_time_that_the_owners_conditions_took_is_no_slow_link(tmp_path: Path) -> None:
+    pace = Pace(tmp_path / "pace.json")
+    pace.saw(TransferProgress(1, 0, 1_000_000), 0.0)
+    pace.saw(ConditionsChanged(Refusal("condition", "")), 1.0)
+    pace.saw(ConditionsChanged(None), 9_000.0)
+    pace.saw(TransferProgress(1, 500_000, 1_000_000), 9_000.0)
+    pace.saw(DownloadFinished(1), 9_001.0)
+    assert pace.down_bytes_per_s == 500_000.0
+
+
+def test_a_cold_start_is_learnt_only_where_each_is_cold(tmp_path: Path) -> None:
+    pace = Pace(tmp_path / "pace.json")
+    pace.trained(WORKLOAD, replace(done(1.0, seconds=30.0), cold=True), slowdown=1.0)
+    assert pace.speed(WORKLOAD) is None
+    pace.always_cold = True
+    pace.trained(WORKLOAD, replace(done(1.0, seconds=30.0), cold=True), slowdown=1.0)
+    assert pace.speed(WORKLOAD) == Speed(examples_per_s=1.0, overhead_s=28.0)
+
+
+def test_a_bad_day_is_forgotten_after_hours(tmp_path: Path) -> None:
+    now = 1_000_000.0
+    pace = Pace(tmp_path / "pace.json", clock=lambda: now)
+    judge = pace.judging(lambda one: None)
+    pace.trained(WORKLOAD, done(0.5), slowdown=4.0)
+    pace.saw(TransferProgress(1, 0, 100_000), 0.0)
+    pace.saw(DownloadFinished(1), 100_000.0)
+    assert judge(asked(deadline_s=5.0)) is not None
+    now += 7 * 3600
+    assert judge(asked(deadline_s=5.0)) is None
+    assert pace.down_bytes_per_s == 1.0, "still told, and smoothed no more"
+    pace.saw(TransferProgress(2, 0, 100_000), 0.0)
+    pace.saw(DownloadFinished(2), 1.0)
+    assert pace.down_bytes_per_s == 100_000.0
+
+
+async def test_work_that_stood_still_teaches_nothing(tmp_path: Path) -> None:
+    class Counting(EchoTrainer):
+        async def run(self, work: LocalWork, **options: Any) -> LocalOutcome:
+            await super().run(work, **options)
+            return done(100)
+
+    trainer, ended = Counting(), asyncio.Event()
+    trainer.hold = asyncio.Event()
+    agent = Agent(home=device_home(tmp_path / "device"), trainer=trainer)
+    agent._execution._emit = lambda event: ended.set()
+    workload = assignment().workload
+    for braked in (True, False):
+        if braked:
+            agent._execution.hold()
+        agent._execution.start(assignment())
+        agent._execution.go_on()
+        trainer.hold.set()
+        async with asyncio.timeout(8):
+            await ended.wait()
+        ended.clear()
+        assert (agent._pace.speed(workload) is None) == braked
+    await agent._execution.close()
 
 
 def test_a_damaged_file_is_learnt_anew(tmp_path: Path) -> None:
@@ -164,12 +230,14 @@ async def test_partial_work_is_done_in_the_child_and_weighed_as_the_job_says(
             replace(work, plan=plan), timeout_s=60, progress=lambda part: None
         )
         assert (found.weight, found.metrics["local_steps"]) == (weight, 6.0)
+        assert found.cold
         assert found.processed == 12
         assert 0 < found.train_s <= found.seconds
         plan = replace(plan, max_steps=None, min_steps=3, stop_after_s=0.0)
         found = await PoolTrainer(pool).run(
             replace(work, plan=plan), timeout_s=60, progress=lambda part: None
         )
+    assert not found.cold
     assert found.metrics["local_steps"] == 3.0, "time was up, but three steps were promised"
 
 
