@@ -180,7 +180,7 @@ def _benchmark(seconds: float) -> float:
 
 
 def _two_digits(value: int) -> int:
-    step = 10 ** max(0, len(str(value)) - 2)
+    step: int = 10 ** max(0, len(str(value)) - 2)
     return value // step * step
 
 
