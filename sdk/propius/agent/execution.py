@@ -144,8 +144,6 @@ class Execution:
     def _local(self, assignment: wire.Assignment) -> LocalWork:
         workload, program = assignment.workload, assignment.program
         control = assignment.control
-        handler = str(workload.get("handler"))
-        action = "query" if workload.get("kind") == "query" else assignment.kind
         return LocalWork(
             assignment=assignment,
             parameters=self._cache.path(assignment.parameters.digest),
@@ -153,7 +151,7 @@ class Execution:
             frozen=self._cache.path(assignment.frozen.digest) if assignment.frozen else None,
             control=self._cache.path(control.digest) if control else None,
             dataset=self._device.datasets.path(str(workload["dataset"])),
-            handler=self._device.workloads.handler(handler, action),
+            handler=self._device.workloads.handler_of(assignment),
             output=self._spool.update(assignment.id),
             memory=self._spool.memory(assignment.job),
             remembered=self._spool.remembered(assignment.id),

@@ -18,7 +18,7 @@ from propius.agent.consent import Consent
 from propius.agent.datasets import DatasetError, Datasets, DatasetUnready
 from propius.agent.probes import Probes
 from propius.agent.refusals import Refusal
-from propius.agent.workloads import Workloads
+from propius.agent.workloads import Workloads, action_of
 from propius.needs import Needs, mismatch
 from propius.sections import CodecName
 from propius.training.config import TrainConfig
@@ -59,9 +59,8 @@ class LocalJudge:
             if isinstance(asked, wire.Assignment) and asked.program is not None:
                 # Consent to handlers is no consent to the code that would come with this.
                 return Refusal("unsupported", f"an assignment for a {kind} brings a program")
-            name = str(asked.workload.get("handler"))
-            action = "query" if kind == "query" else asked.kind
-            if self.workloads.handler(name, action) is None:
+            if self.workloads.handler_of(asked) is None:
+                name, action = str(asked.workload.get("handler")), action_of(asked)
                 return Refusal("unsupported", f"no handler {name!r} for a round of {action}")
             return None
         return Refusal("unsupported", f"workload kind {kind!r} is not known here")

@@ -21,6 +21,7 @@ from typing import Annotated
 
 import msgspec
 
+from propius import wire
 from propius.agent import owner_files
 
 WITH_CONTROL = "1+control"
@@ -60,6 +61,15 @@ class Workloads:
         """Return the import reference of a handler for ``train``, ``evaluate`` or ``query``."""
         found = self.handlers.get(name)
         return None if found is None else getattr(found, kind, None)
+
+    def handler_of(self, asked: wire.Assignment | wire.Candidate) -> str | None:
+        """Return the import reference of what runs this here; ``None`` for a program too."""
+        return self.handler(str(asked.workload.get("handler")), action_of(asked))
+
+
+def action_of(asked: wire.Assignment | wire.Candidate) -> str:
+    """Return ``train``, ``evaluate`` or ``query``: rounds of a query are of kind ``train``."""
+    return "query" if asked.workload.get("kind") == "query" else asked.kind
 
 
 def torch_is_installed() -> bool:

@@ -100,7 +100,7 @@ class Real:
                     parameters=self._shelf.path(one.parameters.digest),
                     program=self._shelf.path(one.program.digest) if one.program else None,
                     dataset=dataset,
-                    handler=self._workloads.handler(str(one.workload.get("handler")), one.kind),
+                    handler=self._workloads.handler_of(one),
                     output=output,
                     frozen=self._shelf.path(one.frozen.digest) if one.frozen else None,
                 ),

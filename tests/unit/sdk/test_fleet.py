@@ -13,13 +13,16 @@ import pytest
 
 from propius import arrays, wire
 from propius.agent.events import Note
+from propius.agent.pool_trainer import PoolTrainer
+from propius.agent.workloads import Handler, Workloads
 from propius.fleet import population, record
 from propius.fleet.availability import DAY_S, always, cycle, diurnal
 from propius.fleet.clock import Clock
-from propius.fleet.compute import Idle
+from propius.fleet.compute import Idle, Real
 from propius.fleet.enrolling import key_of
 from propius.fleet.shelf import Shelf
 from propius.fleet.virtual import VirtualDevice, World
+from propius.training.pool import TrainerPool
 from tests.unit.sdk.agent.scripted import Peer, assignment, gateway
 from tests.unit.sdk.agent.test_network import ME
 
@@ -105,6 +108,30 @@ def test_percentiles_are_of_what_was_seen():
     assert record.percentiles(array("d")) == {"count": 0}
     found = record.percentiles(array("d", [float(one) for one in range(1, 101)]))
     assert (found["p50"], found["p99"], found["mean"]) == (51.0, 100.0, 50.5)
+
+
+COUNTING = """
+import numpy as np
+from propius import Result
+
+def count(parameters, config, data):
+    return Result({"all": np.asarray(float(len(data["y"])))}, examples=1, metrics={})
+"""
+
+
+async def test_a_query_runs_for_real_on_a_phones_own_examples(tmp_path):
+    (tmp_path / "counting.py").write_text(COUNTING)
+    rows = np.zeros(5000, np.float32)
+    np.savez(tmp_path / "data.npz", x_train=rows, y_train=rows, x_val=rows, y_val=rows)
+    shelf, form = Shelf(tmp_path), arrays.save({"all": np.asarray(0.0)})
+    query = {"kind": "query", "handler": "ages", "dataset": "people"}
+    asked = assignment(parameters=form, workload=query)
+    shelf.put(asked.parameters.digest, form)
+    workloads = Workloads({"ages": Handler(query="counting:count")}, programs=False)
+    async with TrainerPool(1, 512, import_paths=[str(tmp_path)]) as pool:
+        real = Real(PoolTrainer(pool), shelf, workloads, data=tmp_path / "data.npz", seed=0)
+        done = await real.run("phone", PHONES[0], asked)
+    assert arrays.load(done.update)["all"] == min(5000, PHONES[0].examples)
 
 
 async def test_a_virtual_device_sends_its_update_to_the_gateway_where_there_is_a_leaf(tmp_path):
