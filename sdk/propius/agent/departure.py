@@ -17,6 +17,7 @@ STOP_S = 20.0
 ERASED = {
     "device.key": "the private key",
     "device.json": "the enrolment",
+    network.CA_FILE: "the authority that was trusted",
     "spool": "updates that waited to be sent",
     "cache": "downloaded models and programs",
     "partial": "half-done downloads",

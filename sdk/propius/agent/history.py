@@ -35,6 +35,11 @@ CREATE TABLE IF NOT EXISTS work (
     seconds REAL NOT NULL DEFAULT 0,
     energy_j REAL
 );
+CREATE TABLE IF NOT EXISTS used (
+    day REAL PRIMARY KEY,
+    seconds REAL NOT NULL,
+    bytes INTEGER NOT NULL
+);
 CREATE INDEX IF NOT EXISTS work_by_start ON work (started_at);
 CREATE TABLE IF NOT EXISTS threshold (
     tenant TEXT NOT NULL,
@@ -44,6 +49,14 @@ CREATE TABLE IF NOT EXISTS threshold (
     PRIMARY KEY (tenant, job, digest)
 );
 """
+_VERSION = 2
+_FROM_1 = """
+INSERT OR IGNORE INTO used
+SELECT CAST(strftime('%s', started_at, 'unixepoch', 'localtime', 'start of day', 'utc') AS REAL),
+       sum(seconds), sum(bytes_in + bytes_out)
+FROM work GROUP BY 1;
+"""
+"""Of version 1, which knew when an assignment began, and not on which days it worked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,7 @@ class History:
         """Write down that an assignment was taken; drop what is older than a year."""
         with self._open() as database:
             database.execute("DELETE FROM work WHERE started_at < ?", (now - KEEP_S,))
+            database.execute("DELETE FROM used WHERE day < ?", (now - KEEP_S,))
             database.execute(
                 "INSERT OR IGNORE INTO work (assignment, started_at, tenant, job, job_name, kind, "
                 "dataset, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -95,8 +109,9 @@ class History:
                  str(one.workload.get("dataset", "")), RUNNING),
             )  # fmt: skip
 
-    def add(self, assignment: str, used: Usage) -> None:
-        """Add to what an assignment has used."""
+    def add(self, assignment: str, used: Usage, *, now: float) -> None:
+        """Add to what an assignment has used, and to what was used on this day."""
+        moved = used.bytes_in + used.bytes_out
         with self._open() as database:
             database.execute(
                 "UPDATE work SET bytes_in = bytes_in + ?, bytes_out = bytes_out + ?, "
@@ -105,6 +120,11 @@ class History:
                 (used.bytes_in, used.bytes_out, used.seconds, used.energy_j, used.energy_j,
                  assignment),
             )  # fmt: skip
+            database.execute(
+                "INSERT INTO used VALUES (?, ?, ?) ON CONFLICT (day) DO UPDATE SET "
+                "seconds = seconds + excluded.seconds, bytes = bytes + excluded.bytes",
+                (midnight(now), used.seconds, moved),
+            )
 
     def end(self, assignment: str, outcome: str, *, now: float) -> None:
         """Write down how an assignment ended; its first end stands."""
@@ -137,13 +157,13 @@ class History:
         return [Entry(*row) for row in rows]
 
     def used_since(self, start: float) -> tuple[float, int]:
-        """Return seconds and bytes of what was taken since ``start``."""
+        """Return seconds and bytes of the days from ``start``, a midnight, on."""
         if not self.path.exists():
             return 0.0, 0
         with self._open() as database:
             seconds, moved = database.execute(
-                "SELECT coalesce(sum(seconds), 0), coalesce(sum(bytes_in + bytes_out), 0) "
-                "FROM work WHERE started_at >= ?",
+                "SELECT coalesce(sum(seconds), 0), coalesce(sum(bytes), 0) FROM used "
+                "WHERE day >= ?",
                 (start,),
             ).fetchone()
         return float(seconds), int(moved)
@@ -181,8 +201,9 @@ class History:
         database = sqlite3.connect(self.path, timeout=10.0)
         try:
             database.execute("PRAGMA synchronous = NORMAL")
-            if not database.execute("PRAGMA user_version").fetchone()[0]:
-                database.executescript(_TABLES + "PRAGMA user_version = 1;")
+            if database.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+                script = f"BEGIN IMMEDIATE; {_TABLES} {_FROM_1} PRAGMA user_version = {_VERSION};"
+                database.executescript(script + " COMMIT;")
             with database:
                 yield database
         finally:

@@ -68,7 +68,7 @@ class Probes:
                 since=now - TENANT_MEMORY_S,
                 now=now,
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             # What cannot be counted is not answered.
             log.warning("history.unwritable %s", error)
             return False

@@ -55,8 +55,8 @@ class Recorder:
         self._clock = clock
         self._current: str | None = None
         self._used = Usage()
+        self._trains = self._is_held = False
         self._working_since: float | None = None
-        self._paused = False
         self._energy_then: float | None = None
 
     def begin(self, waiting: str | None) -> None:
@@ -67,8 +67,8 @@ class Recorder:
     def saw(self, event: Event) -> None:
         """Follow what happens to the session."""
         if isinstance(event, TrainingFinished):
-            self.working(on=False)
-            self._paused = False
+            self._trains = False
+            self._count()
 
     def did(self, instruction: Instruction, held: wire.Assignment | None) -> None:
         """Follow what the session orders; ``held`` is the assignment in hand."""
@@ -76,14 +76,14 @@ class Recorder:
             case Note():
                 self._note(instruction, held)
             case Train():
-                self.working(on=True)
-            case PauseWork():
-                self._paused = self._working_since is not None
-                self.working(on=False)
-            case ResumeWork() if self._paused:
-                self.working(on=True)
+                self._trains = True
             case CancelTraining():
-                self.working(on=False)
+                self._trains = False
+            case PauseWork():
+                self._is_held = True
+            case ResumeWork():
+                self._is_held = False
+        self._count()
 
     def _note(self, note: Note, held: wire.Assignment | None) -> None:
         if note.event == "assignment.taken" and held is not None:
@@ -105,15 +105,14 @@ class Recorder:
         """Count bytes to the gateway."""
         self._used.bytes_out += size_bytes
 
-    def working(self, *, on: bool) -> None:
-        """Note that training begins or goes on, or that it stops or pauses."""
+    def _count(self) -> None:
+        """Begin or end to count time: training that is held still is no work, and costs nobody."""
+        works = self._trains and not self._is_held
+        if works == (self._working_since is not None):
+            return
         self._tick()
-        self._paused = self._paused and not on
-        if on and self._working_since is None:
-            self._working_since = self._clock()
-            self._energy_then = self._energy.total_j()
-        elif not on:
-            self._working_since = None
+        self._working_since = self._clock() if works else None
+        self._energy_then = self._energy.total_j() if works else None
 
     def save(self) -> None:
         """Write down what was used since the last call; call it often, a crash loses the rest."""
@@ -124,7 +123,7 @@ class Recorder:
         elif self._used:
             used, self._used = self._used, Usage()
             current = self._current
-            self._try(lambda: self._history.add(current, used))
+            self._try(lambda: self._history.add(current, used, now=self._wall()))
 
     def _tick(self) -> None:
         if self._working_since is None:
@@ -140,7 +139,8 @@ class Recorder:
 
     def _end(self, assignment: str, outcome: str) -> None:
         if assignment == self._current:
-            self.working(on=False)
+            self._trains = False
+            self._count()
             self.save()
             self._current = None
         self._try(lambda: self._history.end(assignment, outcome, now=self._wall()))

@@ -147,7 +147,7 @@ class Watch:
             return 0.0, 0
         try:
             return self._history.used_since(midnight(time.time()))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             log.warning("history.unreadable %s", error)
             return 0.0, 0
 

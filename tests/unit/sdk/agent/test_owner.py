@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import resource
+import sqlite3
 import stat
 import threading
 import time
@@ -20,12 +21,14 @@ import pytest
 from typer.testing import CliRunner
 
 from propius import wire
-from propius.agent import control, departure, doctor, identity, watch
+from propius.agent import control, departure, doctor, identity, network, watch
 from propius.agent.agent import Agent, AgentOptions
 from propius.agent.conditions import Readings
 from propius.agent.connection import AgentStopped
-from propius.agent.history import History
+from propius.agent.events import CancelTraining, Note, PauseWork, ResumeWork, Train
+from propius.agent.history import History, Usage, midnight
 from propius.agent.identity import Home, IdentityError
+from propius.agent.recording import Recorder
 from propius.agent.trainer import LocalOutcome, LocalWork, TrainingError
 from propius.cli import app
 from propius.training.brake import Brake
@@ -41,6 +44,7 @@ from tests.unit.sdk.agent.scripted import (
     gateway,
     point_to,
 )
+from tests.unit.sdk.agent.test_network import certificate
 
 OPTIONS = AgentOptions(backoff_base_s=0.02, backoff_cap_s=0.05)
 MODEL = b"m" * 300_000
@@ -260,6 +264,57 @@ def test_what_a_crash_cut_off_is_called_interrupted(home: Path) -> None:
     assert {one.outcome for one in record.entries()} == {"interrupted"}
 
 
+def test_time_in_which_work_is_held_still_is_not_counted(home: Path) -> None:
+    now = 0.0
+    record = History(home / "history.sqlite")
+    recorder = Recorder(record, clock=lambda: now)
+    one = assignment()
+    recorder.did(Note("assignment.taken"), one)
+    recorder.did(PauseWork(), one)
+    recorder.did(Train(one), one)  # what it needs was here already
+    now = 100.0
+    recorder.did(ResumeWork(), one)
+    now = 107.0
+    recorder.did(PauseWork(), one)
+    now = 300.0
+    recorder.did(CancelTraining(one.id), one)
+    recorder.did(ResumeWork(), one)
+    now = 400.0
+    recorder.save()
+    assert record.entries()[0].seconds == 7.0
+
+
+def test_what_works_over_midnight_is_of_both_days(home: Path) -> None:
+    noon = 1_700_000_000.0
+    today = midnight(noon)
+    record = History(home / "history.sqlite")
+    record.begin(assignment(), now=today - 60)
+    record.add("a1", Usage(bytes_in=3, seconds=60.0), now=today - 1)
+    record.add("a1", Usage(bytes_out=4, seconds=90.0), now=today + 90)
+    assert record.used_since(today) == (90.0, 4)
+    assert record.used_since(midnight(today - 1)) == (150.0, 7)
+
+
+def test_a_history_of_an_older_agent_keeps_what_was_used(home: Path) -> None:
+    record = History(home / "history.sqlite")
+    now = time.time()
+    record.begin(assignment(), now=now)
+    record.add("a1", Usage(bytes_in=3, seconds=60.0), now=now)
+    with sqlite3.connect(record.path) as database:
+        database.executescript("DROP TABLE used; PRAGMA user_version = 1;")
+    database.close()
+    assert record.used_since(midnight(now)) == (60.0, 3)
+
+
+def test_a_history_that_cannot_be_made_ends_no_agent(home: Path) -> None:
+    (home / "history.sqlite").symlink_to(home / "nowhere" / "history.sqlite")
+    agent = Agent(home=home, trainer=EchoTrainer(), options=OPTIONS)
+    judge = agent.device.judge()
+    refusal = judge(assignment(constraints={"examples": {"min": 1}}))
+    assert refusal is not None
+    assert refusal.code == "probe_limit", "what cannot be counted is not answered"
+
+
 def test_a_device_without_a_past_has_an_empty_history(home: Path) -> None:
     assert json.loads(cli("history", "--home", str(home), "--output", "json")) == []
     assert not (home / "history.sqlite").exists()
@@ -268,7 +323,9 @@ def test_a_device_without_a_past_has_an_empty_history(home: Path) -> None:
 # --- leaving ---
 
 
-async def test_leaving_ends_the_agent_and_erases_what_is_not_the_owners(home: Path) -> None:
+async def test_leaving_ends_the_agent_and_erases_what_is_not_the_owners(
+    home: Path, tmp_path: Path
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await whole_round(peer)
@@ -279,6 +336,7 @@ async def test_leaving_ends_the_agent_and_erases_what_is_not_the_owners(home: Pa
 
     async with gateway(script) as one:
         point_to(home, one.url)
+        network.keep(certificate(tmp_path)[1], Home(home))
         agent = Agent(home=home, trainer=EchoTrainer(), options=OPTIONS)
         with pytest.raises(AgentStopped, match="left its pool"):
             await agent.run()
