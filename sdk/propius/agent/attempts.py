@@ -59,6 +59,8 @@ class Attempts:
         AgentStopped
             As :meth:`turned_away`.
         """
+        if self._given_up:
+            raise Later(0.0)
         self._dialling = asyncio.create_task(open_socket(self._enrolment.gateway, tls))
         try:
             return await self._dialling
