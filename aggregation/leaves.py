@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 
 import jobs.services
 import tenants.services
-from aggregation import holds, services
+from aggregation import holds, results
 from aggregation.models import Hold, Leaf
 from aggregation.uploads import UpdateRefused
 from clients.models import Pool
@@ -140,7 +140,8 @@ def hold(*, leaf: Leaf, round_id: UUID, reports: Sequence[Report], now: datetime
     asked = {one.assignment_id: one for one in reports}
     own = Hold.objects.filter(leaf=leaf, assignment_id__in=asked)
     mine = set(own.values_list("assignment_id", flat=True))
-    faults = {one: _fault(asked[one]) for one in asked.keys() - mine}
+    steps = results.steps_by(round_.job.spec)
+    faults = {one: _fault(asked[one], steps) for one in asked.keys() - mine}
     refused = {one: fault for one, fault in faults.items() if fault is not None}
     asked = {one: report for one, report in asked.items() if one not in refused}
     new = _served(leaf, round_).filter(id__in=asked.keys() - mine)
@@ -218,11 +219,11 @@ def _lose(leaf: Leaf, round_: Round, alive: bool, now: datetime) -> int:
     return jobs.services.lose_held(round_id=round_.id, assignment_ids=ids, message=message, now=now)
 
 
-def _fault(report: Report) -> PropiusError | None:
+def _fault(report: Report, steps: results.Steps | None) -> PropiusError | None:
     if report.fault is not None:
         return report.fault
     try:
-        services.check_result(report.weight, report.metrics)
+        results.check(report.weight, report.metrics, steps)
     except UpdateRefused as error:
         return error
     return None

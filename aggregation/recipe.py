@@ -19,9 +19,8 @@ from aggregation.decoding import Encoding
 from aggregation.privacy import Mechanism
 from aggregation.strategies import AllUpdates, Strategy, WeightedSum
 from core.version import VERSION
+from propius.strategies import STEPS
 
-STEPS = "local_steps"
-"""The metric in which a device says how many steps it took."""
 STALENESS = "staleness"
 """The metric of how many versions the updates of an asynchronous job were behind."""
 

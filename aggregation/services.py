@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,16 +11,13 @@ from uuid import UUID
 from django.db import transaction
 
 import jobs.services
-from aggregation import blobs, holds, ownership
+from aggregation import blobs, holds, ownership, results
 from aggregation.models import Batch, Update
 from aggregation.uploads import UpdateRefused
 from core import hints, knobs
 from core.errors import PropiusError
-from jobs.models import Round
-
-METRICS_MAX = 64
-METRIC_NAME_CHARS_MAX = 100
-METRIC_MAX = 1e30
+from jobs.models import Assignment, Round
+from propius.strategies import STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +68,9 @@ def _accept_together(
     )
     answers: dict[UUID, Accepted | PropiusError] = {}
     new: dict[UUID, Arrived] = {}
+    bounds = _steps_of(arrived)
     for one in arrived:
-        fault = _fault_of(one)
+        fault = _fault_of(one, bounds.get(one.assignment_id))
         if fault is not None:
             answers[one.assignment_id] = fault
         elif one.assignment_id not in repeated:
@@ -91,13 +88,24 @@ def _accept_together(
     return answers
 
 
-def _fault_of(one: Arrived) -> PropiusError | None:
+def _fault_of(one: Arrived, steps: results.Steps | None) -> PropiusError | None:
     try:
-        check_result(one.weight, one.metrics)
+        results.check(one.weight, one.metrics, steps)
         blobs.store().path(one.digest)
     except PropiusError as error:
         return error
     return None
+
+
+def _steps_of(arrived: Sequence[Arrived]) -> dict[UUID, results.Steps]:
+    """Return the bound on local steps of those whose job's strategy goes by them."""
+    telling = [one.assignment_id for one in arrived if STEPS in one.metrics]
+    if not telling:
+        return {}
+    rows = Assignment.objects.filter(
+        id__in=telling, job__spec__strategy__name__in=sorted(results.NORMALISED)
+    ).values_list("id", "job__spec__workload__train")
+    return {identifier: results.steps_of(train or {}) for identifier, train in rows}
 
 
 def _store(counted: Sequence[tuple[Arrived, jobs.services.Reported]], now: datetime) -> None:
@@ -152,10 +160,6 @@ def accept_update(
 
     Raises jobs.services' StaleAssignment, RoundClosed, AssignmentOver; UpdateRefused; BlobMissing.
     """
-    check_result(weight, metrics)
-    reported = _report(assignment_id, device_id, Round.Kind.TRAIN, now)
-    if isinstance(reported, Accepted):
-        return reported
     one = Arrived(
         assignment_id=assignment_id,
         device_id=device_id,
@@ -164,6 +168,10 @@ def accept_update(
         weight=weight,
         metrics=metrics,
     )
+    results.check(weight, metrics, _steps_of([one]).get(assignment_id))
+    reported = _report(assignment_id, device_id, Round.Kind.TRAIN, now)
+    if isinstance(reported, Accepted):
+        return reported
     blobs.store().path(digest)
     _store([(one, reported)], now)
     return Accepted(sequence=reported.sequence, already=False)
@@ -182,7 +190,7 @@ def accept_report(
 
     Raises as :func:`accept_update`.
     """
-    check_result(weight, metrics)
+    results.check(weight, metrics)
     reported = _report(assignment_id, device_id, Round.Kind.EVALUATE, now)
     if isinstance(reported, Accepted):
         return reported
@@ -255,26 +263,3 @@ def _check_kind(round_: Round, wanted: str) -> None:
         raise UpdateRefused(
             "wrong_kind", f"{sent} was sent, and this is a round of kind {round_.kind}"
         )
-
-
-def check_result(weight: float, metrics: Mapping[str, float]) -> None:
-    """Check what comes with an update or a report. Raises UpdateRefused (``bad_report``)."""
-    errors = {}
-    most = knobs.get().max_weight
-    if not 0 < weight <= most:
-        errors["weight"] = f"{weight!r}; above 0 and at most {most:g} is allowed"
-    if len(metrics) > METRICS_MAX:
-        errors["metrics"] = f"{len(metrics)} metrics; at most {METRICS_MAX} are allowed"
-    for name, value in list(metrics.items())[:METRICS_MAX]:
-        shown = name[:METRIC_NAME_CHARS_MAX]
-        if not 1 <= len(name) <= METRIC_NAME_CHARS_MAX or not name.isprintable():
-            errors[f"metrics.{shown!r}"] = (
-                f"a name has 1 to {METRIC_NAME_CHARS_MAX} printable characters"
-            )
-        elif not math.isfinite(value) or abs(value) > METRIC_MAX:
-            errors[f"metrics.{shown}"] = (
-                f"{value!r}; a number between -{METRIC_MAX:g} and {METRIC_MAX:g} is allowed"
-            )
-    if errors:
-        text = "; ".join(f"{field}: {fault}" for field, fault in errors.items())
-        raise UpdateRefused("bad_report", text, errors=errors)

@@ -26,6 +26,7 @@ class Knobs:
     fold_claim_s: float = 15.0
     min_cohort: int = 5
     max_weight: float = 1e6
+    max_local_steps: int = 100_000
     max_parameters_bytes: int = 2 << 30
     max_program_bytes: int = 16 << 20
     program_check_memory_mb: int = 2048

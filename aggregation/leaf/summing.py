@@ -12,9 +12,8 @@ from typing import Any
 from aggregation import blobs
 from aggregation.leaf.journal import Member
 from aggregation.leaf.messages import Recipe
+from propius.strategies import STEPS
 from propius.tensors import TensorInfo
-
-STEPS = "local_steps"
 
 
 def wanted(recipe: Recipe) -> dict[str, TensorInfo]:

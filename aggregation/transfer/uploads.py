@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 import jobs.services
-from aggregation import blobs, incoming, services, uploads
+from aggregation import blobs, incoming, results, services, uploads
 from aggregation.models import Hold, Update
 from aggregation.tickets import Ticket
 from aggregation.transfer.exchange import Exchange, WithHeaders
@@ -78,7 +78,7 @@ def read_order(headers: Mapping[str, str]) -> Order:
         order = msgspec.convert(said, Order, strict=False)
     except msgspec.ValidationError as error:
         raise BadHeaders(f"the headers of the request: {error}") from error
-    services.check_result(order.weight, order.metrics)
+    results.check(order.weight, order.metrics)
     return order
 
 

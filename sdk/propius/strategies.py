@@ -138,6 +138,11 @@ AnyStrategy = (
 EQUAL_WEIGHTS = (FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam, FedYogi)
 """Strategies on the sum of updates that may weigh all devices the same, as privacy wants."""
 
+BY_STEPS = (FedNova,)
+"""Strategies that normalise each update by the local steps that its device took."""
+STEPS = "local_steps"
+"""The metric in which a device says how many."""
+
 
 def name_of(strategy: type[_Strategy]) -> str:
     """Return what a job file calls a strategy."""

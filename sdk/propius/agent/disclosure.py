@@ -48,8 +48,9 @@ class Disclosure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if fixed or (self.tell == "exact" and self.cap is None):
             return dict(metrics)
         told = {name: value for name, value in metrics.items() if name != DERIVED}
-        if self.tell == "bucket" and metrics.get(DERIVED, 0) >= 1:
-            # The strategy normalises by it: half of the truth is better than none.
+        if self.tell == "bucket" and self.cap is None and metrics.get(DERIVED, 0) >= 1:
+            # The strategy normalises by it: half of the truth is better than none. Beside a cap
+            # it would say how far the count is above that.
             told[DERIVED] = _bucket(metrics[DERIVED])
         return told
 

@@ -1,25 +1,27 @@
 """Updates that end at the same moment are counted in one transaction, each as if alone."""
 
+import dataclasses
 import threading
 import uuid
 
 import pytest
 from django.db import connection
 
-from aggregation import services
+from aggregation import services, uploads
 from aggregation.models import Batch, Update
-from jobs.models import Assignment, Round
+from jobs.models import Assignment, Job, Round
 from tenants.scopes import system_scope
+from tests.integration.aggregation import leaves
 from tests.integration.aggregation.worlds import make_world, update, upload
 from tests.integration.factories import NOW
 
 
-def arrived(assignment_id, device, value, weight=1.0):
+def arrived(assignment_id, device, value, weight=1.0, **metrics):
     data = update(value)
     return services.Arrived(
         assignment_id=assignment_id, device_id=device.id,
         digest=upload(assignment_id, device, data), size_bytes=len(data), weight=weight,
-        metrics={},
+        metrics=metrics,
     )  # fmt: skip
 
 
@@ -74,6 +76,58 @@ def test_rounds_of_many_jobs_and_strangers_come_in_one_call(world):
         assert answers[3].code == "stale_assignment"
         held = Assignment.objects.get(id=foreign.assignment_id)
         assert held.status == Assignment.Status.BOUND
+
+
+def by_steps(**train):
+    """A world whose strategy normalises by local steps; nothing is trained here."""
+    one = make_world()
+    with system_scope():
+        spec = Job.objects.get(id=one.job.id).spec
+        spec["strategy"] = {"name": "fednova"}
+        spec["workload"]["train"] = train
+        Job.objects.filter(id=one.job.id).update(spec=spec)
+        one.job.refresh_from_db()
+    return one
+
+
+BOUNDS = [
+    ({"local_steps": 5, "epochs": 1, "batch_size": 32}, 1e6, 5),
+    ({"local_steps": None, "epochs": 2, "batch_size": 10}, 32.0, 14),
+    ({"local_steps": None, "epochs": 1000, "batch_size": 1}, 1e6, 100_000),
+    ({}, 3.0, 6),
+]
+
+
+@pytest.mark.parametrize(("train", "weight", "most"), BOUNDS)
+def test_more_steps_than_the_jobs_training_allows_are_refused(train, weight, most):
+    world = by_steps(**train)
+    bound = world.bind(world.round())
+    with system_scope():
+        liar = arrived(*bound[0], 1.0, weight, local_steps=float(most + 1))
+        honest = arrived(*bound[1], 1.0, weight, local_steps=float(most))
+        refused, taken = accept([liar, honest])
+        assert taken == services.Accepted(1, already=False)
+        assert refused.code == "bad_report"
+        assert refused.errors == {
+            "metrics.local_steps": (
+                f"{float(most + 1)!r}; from 0 to {most:g} is allowed by the job's training"
+                f" and the weight of {weight:g}"
+            )
+        }
+        with pytest.raises(uploads.UpdateRefused, match="local_steps"):
+            services.accept_update(**dataclasses.asdict(liar), now=NOW)
+        leaf, _ = leaves.make()
+        held = leaves.hold(
+            leaf, world.round().id, bound[0][0], weight=weight, local_steps=float(most + 1)
+        )
+        assert held.refused[bound[0][0]].errors == refused.errors
+
+
+def test_steps_bound_nothing_where_the_strategy_does_not_go_by_them(world):
+    bound = world.bind(world.round())
+    with system_scope():
+        [taken] = accept([arrived(*bound[0], 1.0, local_steps=1e6)])
+        assert taken == services.Accepted(1, already=False)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -365,5 +365,6 @@ def test_steps_that_follow_from_the_count_are_withheld_with_it() -> None:
     by_steps: dict[str, Any] = {"train": {"local_steps": 35}}
     assert Disclosure(tell="withhold").metrics(metrics, by_epochs) == {"loss": 0.5}
     assert Disclosure(tell="bucket").metrics(metrics, by_epochs)["local_steps"] == 32.0
+    assert Disclosure(tell="bucket", cap=100).metrics(metrics, by_epochs) == {"loss": 0.5}
     assert Disclosure(tell="bucket").metrics(metrics, by_steps) == metrics
     assert Disclosure().metrics(metrics, by_epochs) == metrics
