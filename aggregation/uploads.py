@@ -18,17 +18,13 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from aggregation import blobs, expected, holds, incoming, norms
+from aggregation import blobs, expected, holds, incoming, magnitudes, norms
 from aggregation.chunk_sums import ChunkSums
 from aggregation.models import Update
 from core.errors import NotFound, PropiusError, Unprocessable
 from jobs.models import Assignment, Round
 from propius import codec, tensors
 from propius.tensors import TensorError, TensorInfo
-
-BELOW_EXPONENT = 60
-"""Elements of an update stay below 2⁶⁰ ≈ 1e18: times the largest weight, and summed over the most
-devices that a round may have, that is still a float32, and so is its square."""
 
 
 class UpdateRefused(Unprocessable):
@@ -255,7 +251,8 @@ class UploadSink:
             header = tensors.read_header(self._path)
             chosen = codec.recognised(header, self._wanted, among=self._codecs)
             tensors.check_matches(header, codec.on_the_wire(self._wanted, codec=chosen))
-            tensors.check_finite(self._path, below_exponent=BELOW_EXPONENT)
+            below = magnitudes.below(header, self._wanted, codec=chosen)
+            tensors.check_finite(self._path, below=below)
             codec.check_values(self._path, codec=chosen, expected=self._wanted)
             if self._bound is not None:
                 norms.check(self._path, self._bound, codec=chosen, tensors=self._wanted)

@@ -254,11 +254,11 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def check_finite(source: str | Path | bytes, *, below_exponent: int | None = None) -> None:
+def check_finite(source: str | Path | bytes, *, below: Mapping[str, int] | None = None) -> None:
     """Check that no float in a safetensors file is infinite or NaN, nor as large as asked.
 
-    ``below_exponent`` e refuses elements of 2^e and more, of either sign, too. Works on the raw
-    bytes, so bfloat16 needs no torch; memory is flat (1 to 4 MB).
+    ``below`` gives, by tensor, an e: elements of 2^e and more, of either sign, are refused, too.
+    Works on the raw bytes, so bfloat16 needs no torch; memory is flat (1 to 4 MB).
 
     Raises
     ------
@@ -278,8 +278,8 @@ def check_finite(source: str | Path | bytes, *, below_exponent: int | None = Non
                     f"tensor {name!r} has an infinite or NaN element at index {index};"
                     " only finite numbers are allowed",
                 )
-            if below_exponent is not None:
-                _check_size(data, name, info, below_exponent)
+            if below is not None and name in below:
+                _check_size(data, name, info, below[name])
 
 
 def _check_size(data: mmap.mmap | bytes, name: str, info: TensorInfo, below_exponent: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from aggregation import blobs, uploads
 from propius import arrays
+from propius import codec as codecs
 from propius.tensors import TensorInfo
 
 WANTED = {"w": TensorInfo("F32", (2, 3)), "b": TensorInfo("F16", (4,))}
@@ -182,6 +183,53 @@ def test_it_refuses_a_bad_update_and_keeps_nothing_of_it(store, name, code, fiel
     assert refused.value.code == code
     assert list(refused.value.errors) == [field]
     assert is_empty(store)
+
+
+def encoded(codec, dtype, value):
+    """An update whose largest element is ``value``, as ``codec`` sends it; 127 steps of int8."""
+    wide = np.zeros((2, 3), np.float32)
+    wide[1, 2] = value
+    whole = wide.astype(np.float16) if dtype == "F16" and codec == "fp32" else wide
+    return arrays.save(codecs.encode({"w": whole}, codec=codec))
+
+
+@pytest.mark.parametrize(
+    ("codec", "dtype", "most"),
+    [
+        ("fp32", "F32", 2.0**60),
+        ("bf16", "F32", 2.0**60),
+        ("int8", "F32", 127 * 2.0**53),
+        ("delta-int8", "F32", 127 * 2.0**53),
+        ("int8", "BF16", 127 * 2.0**53),
+        ("delta-bf16", "F16", 2.0**15),
+        ("delta-fp16", "F16", 2.0**15),
+        ("int8", "F16", 127 * 2.0**8),
+        ("delta-int8", "F16", 127 * 2.0**8),
+        ("topk10", "F16", 2.0**15),
+    ],
+)
+def test_an_element_is_bounded_as_it_will_be_summed(store, codec, dtype, most):
+    wanted = {"w": TensorInfo(dtype, (2, 3))}
+    for value, fits in ((most * 0.99, True), (most * 1.01, False)):
+        data = encoded(codec, dtype, value)
+        upload = sink(store, data, wanted=wanted, codecs=(codec,))
+        upload.write(0, data)
+        if fits:
+            upload.finish()
+            continue
+        with pytest.raises(uploads.UpdateRefused) as refused:
+            upload.finish()
+        assert refused.value.code == "too_large_value"
+        assert list(refused.value.errors) == [
+            "tensors.w@scale" if codec.endswith("int8") else "tensors.w"
+        ]
+
+
+def test_whole_half_precision_needs_no_bound(store):
+    data = encoded("fp32", "F16", 65504.0)
+    upload = sink(store, data, wanted={"w": TensorInfo("F16", (2, 3))})
+    upload.write(0, data)
+    upload.finish()
 
 
 def test_it_refuses_bytes_that_are_not_those_announced(store):
