@@ -16,7 +16,7 @@ from aggregation import uploads
 from aggregation.under_way import Moving, Transfers
 from aggregation.uploads import UploadSink
 from core import files
-from core.errors import PropiusError
+from core.errors import PropiusError, Unavailable
 from gateway.events import (
     ChunkWritten,
     ComeBackLater,
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 BUSY_TRIES = 40
 BUSY_WAIT_S = 0.25
+MISMATCHES_MAX = 10_000
 OVER = (jobs.services.RoundClosed, jobs.services.AssignmentOver, jobs.services.StaleAssignment)
 Feed = Callable[[Event], None]
 Counted = aggregation.services.Accepted | PropiusError
@@ -56,6 +57,17 @@ class Desk:
                 patience_s=PATIENCE_S,
             )
         )
+        self._mismatched: dict[str, None] = {}
+
+    def is_first_mismatch(self, assignment: str) -> bool:
+        """Tell whether the bytes of this update have come damaged for the first time, here."""
+        if assignment in self._mismatched:
+            del self._mismatched[assignment]
+            return False
+        if len(self._mismatched) >= MISMATCHES_MAX:
+            del self._mismatched[next(iter(self._mismatched))]
+        self._mismatched[assignment] = None
+        return True
 
 
 class Upload:
@@ -117,7 +129,7 @@ class Upload:
                 RESULTS.labels("accepted").inc()
                 self._feed(UpdateAccepted(self._order.assignment))
             except PropiusError as error:
-                self._refused(error)
+                self._feed(self._verdict(error))
             except DatabaseAway:
                 # The device keeps its assignment, and we its bytes: it comes back with them.
                 self._feed(come_back())
@@ -126,8 +138,7 @@ class Upload:
                     "gateway.upload_failed",
                     extra={"assignment": self._order.assignment, "reason": str(error)},
                 )
-                message = "the update cannot be stored now"
-                self._feed(UpdateRefused(self._order.assignment, "storage_failed", message))
+                self._feed(not_now("storage_failed", "the update cannot be stored now"))
             except Exception:
                 # The edge: the device must not wait for ever for an answer that died here.
                 logger.exception(
@@ -213,8 +224,20 @@ class Upload:
         if isinstance(answer, PropiusError):
             raise answer
 
-    def _refused(self, error: PropiusError) -> None:
-        self._feed(refusal(self._order.assignment, error))
+    def _verdict(self, error: PropiusError) -> UpdateRefused | ComeBackLater:
+        """Say no for good only to what would come out the same again."""
+        passes = isinstance(error, Unavailable) or error.code == "upload_busy"
+        if error.code == "digest_mismatch":
+            passes = self._desk.is_first_mismatch(self._order.assignment)
+        if passes:
+            return not_now(error.code, error.detail)
+        return refusal(self._order.assignment, error)
+
+
+def not_now(code: str, message: str) -> ComeBackLater:
+    """Return the event that ends the session for what passes: the device comes with it again."""
+    RESULTS.labels(code).inc()
+    return ComeBackLater(pace(8, 1.0), code, message)
 
 
 def come_back() -> ComeBackLater:

@@ -21,7 +21,7 @@ from propius.http_errors import ApiError, error_of
 PIECE = 128 * 1024
 TRIES = 6
 LONGEST_WAIT_S = 8.0
-LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 
 
 class OverNow(Exception):
@@ -126,7 +126,7 @@ class Transfers:
     async def put(self, order: wire.Upload, path: Path) -> wire.Accepted | wire.Refused:
         """Send an update; return what became of it. Raises Unreachable, OverNow, OSError."""
         url, failures = f"{self._data}/updates/{order.assignment}", 0
-        last = -1
+        last, mismatched = -1, False
         while True:
             try:
                 offset = await self._offset(url, order)
@@ -147,7 +147,9 @@ class Transfers:
                 failures += 1
                 await self._rest(failures, error)
             except ApiError as error:
-                return _as_refused(order.assignment, error)
+                if error.code != "digest_mismatch" or mismatched:
+                    return _as_refused(order.assignment, error)
+                mismatched = True  # damaged on the way, it may come whole the second time
 
     async def _offset(self, url: str, order: wire.Upload) -> int | None:
         """Ask where to go on; None if the update counts already."""

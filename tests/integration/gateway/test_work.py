@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import resource
 import signal
@@ -14,9 +15,10 @@ import pytest
 import safetensors.numpy
 from django.utils import timezone
 
-from aggregation import blobs, under_way
+from aggregation import blobs, incoming, under_way
 from aggregation.models import Update
 from aggregation.under_way import Told
+from gateway import uploads
 from jobs import services as job_services
 from jobs.models import Assignment
 from propius import wire
@@ -262,12 +264,57 @@ async def test_a_bad_update_is_refused_by_field_and_its_slot_given_back(
     await socket.drop()
 
 
-async def test_an_update_with_another_digest_is_refused(world):
+async def test_an_update_with_another_digest_is_asked_for_once_more_and_then_refused(world):
     await rows(world.job)
     device = await rows(world.device)
     socket, assignment = await device.working()
     got = await upload(socket, assignment.id, ONES, digest="0" * 64)
+    assert (type(got), got.code) == (wire.Retry, "digest_mismatch")
+    assert await socket.closed() == 1013
+    assert (await status_of(world, assignment.id, until="bound")).code == ""
+    socket = await again(device, assignment)
+    got = await upload(socket, assignment.id, ONES, digest="0" * 64)
     assert (got.code, list(got.errors)) == ("digest_mismatch", ["digest"])
+    await status_of(world, assignment.id, until="failed")
+    await socket.drop()
+
+
+async def test_bytes_that_were_damaged_on_the_way_come_whole_the_second_time(world):
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    announce(socket, assignment.id, ONES)
+    await socket.expect(wire.UploadReady)
+    socket.bytes(wire.pack_chunk(2, 0, ONES[:-1] + b"@"))
+    while isinstance(got := await socket.receive(), wire.Credit):
+        pass
+    assert (type(got), got.code) == (wire.Retry, "digest_mismatch")
+    socket = await again(device, assignment)
+    assert await upload(socket, assignment.id, ONES) == wire.Accepted(assignment=assignment.id)
+    await socket.drop()
+
+
+async def again(device, assignment):
+    """Come back with what is held; returns the socket."""
+    socket, welcome = await device.connect()
+    assert welcome.resume.id == assignment.id
+    socket.send(wire.Accept(assignment=assignment.id))
+    return socket
+
+
+async def test_an_update_that_another_connection_sends_is_asked_for_again(world, monkeypatch):
+    monkeypatch.setattr(uploads, "BUSY_TRIES", 1)
+    await rows(world.job)
+    device = await rows(world.device)
+    socket, assignment = await device.working()
+    digest = hashlib.sha256(ONES).hexdigest()
+    with incoming.path(blobs.store(), UUID(assignment.id), digest).open("xb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        announce(socket, assignment.id, ONES)
+        got = await socket.receive()
+    assert (type(got), got.code) == (wire.Retry, "upload_busy")
+    socket = await again(device, assignment)
+    assert await upload(socket, assignment.id, ONES) == wire.Accepted(assignment=assignment.id)
     await socket.drop()
 
 
@@ -362,7 +409,7 @@ async def test_an_update_for_a_round_that_has_closed_is_refused_and_leaves_no_ro
     await socket.drop()
 
 
-async def test_a_full_disk_is_told_before_the_acknowledgement_and_nothing_is_kept(world):
+async def test_a_full_disk_is_told_before_the_acknowledgement_and_the_device_comes_again(world):
     await rows(world.job)
     device = await rows(world.device)
     socket, assignment = await device.working()
@@ -374,9 +421,12 @@ async def test_a_full_disk_is_told_before_the_acknowledgement_and_nothing_is_kep
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert (got.code, got.assignment) == ("storage_full", assignment.id)
+    assert (type(got), got.code) == (wire.Retry, "storage_full")
     assert _incoming(assignment.id) == 0
     assert await rows(lambda: Update.objects.count()) == 0
+    assert (await status_of(world, assignment.id, until="bound")).code == ""
+    socket = await again(device, assignment)
+    assert await upload(socket, assignment.id, ONES) == wire.Accepted(assignment=assignment.id)
     await socket.drop()
 
 

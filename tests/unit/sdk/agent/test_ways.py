@@ -170,6 +170,51 @@ async def test_without_a_way_by_a_leaf_the_update_is_announced_at_once(home: Hom
             assert await events.get() == Delivered(1)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "accepted"),
+    [
+        ((507, "storage_full"), None, True),
+        ((503, "storage_failed"), None, True),
+        ((409, "upload_busy"), None, True),
+        ((422, "digest_mismatch"), None, True),
+        ((422, "digest_mismatch"), (422, "digest_mismatch"), False),
+        ((422, "not_finite"), None, False),
+    ],
+)
+async def test_an_update_goes_again_over_http_after_what_passes(
+    home: Home, first: tuple[int, str], second: tuple[int, str] | None, accepted: bool
+) -> None:
+    left = [one for one in (first, second) if one is not None]
+
+    def put(request: httpx.Request) -> httpx.Response:
+        if not left:
+            return httpx.Response(200)
+        status, code = left.pop(0)
+        return httpx.Response(status, json={"code": code, "detail": "not now"})
+
+    async def renew() -> wire.Assignment | None:
+        return None
+
+    path = home / "update"
+    path.write_bytes(UPDATE)
+    order = wire.Upload(
+        assignment="a1", transfer=1, digest="d" * 64, size_bytes=len(UPDATE), weight=1.0,
+        metrics={},
+    )  # fmt: skip
+    async with answers(
+        HEAD=lambda _: httpx.Response(200, headers={"Upload-Offset": "0"}), PUT=put
+    ) as client:
+        transfers = Transfers(
+            client, data="http://data",
+            cache=BlobCache(home / "cache", home / "partial", max_bytes=1 << 20),
+            counter=Counts(), emit=lambda event: None, renew=renew,
+        )  # fmt: skip
+        async with asyncio.timeout(8):
+            got = await transfers.put(order, path)
+    assert isinstance(got, wire.Accepted) == accepted
+    assert not left
+
+
 async def test_a_line_over_http_ends_when_what_it_sends_can_go_no_further(home: Home) -> None:
     heard: list[wire.FromGateway] = []
     ndjson = {"content-type": "application/x-ndjson"}
