@@ -52,6 +52,10 @@ def fold(
                 )
         for name in encoding.tensors:
             _fold_tensor(files, starts, name, factors, encoding, write)
+            for file in starts:
+                file.release(name)
+        for file in starts:
+            file.check_rest()
 
 
 def _fold_tensor(

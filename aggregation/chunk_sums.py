@@ -102,6 +102,12 @@ class ChunkCheck:
                 if self._left[number] <= 0:
                     self._compare(number)
 
+    def compare(self, begin: int, end: int) -> None:
+        """Compare the chunks of these bytes now, if they have not been."""
+        for number in range(begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
+            if number in self._left:
+                self._compare(number)
+
     def finish(self) -> None:
         """Compare what has not been compared."""
         for number in list(self._left):

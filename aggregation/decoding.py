@@ -156,6 +156,7 @@ class _Int8Row:
 
 class _SparseRow:
     def __init__(self, file: MappedTensors, name: str) -> None:
+        self._file, self._name = file, name
         self._values, self._index = file.tensor(name), file.tensor(name + INDEX)
 
     def add(self, part: slice, into: torch.Tensor, weight: float) -> None:
@@ -164,3 +165,7 @@ class _SparseRow:
         first, last = torch.searchsorted(self._index, bounds).tolist()
         index = self._index[first:last].long() - part.start
         into.index_add_(0, index, self._values[first:last].to(into.dtype), alpha=weight)
+        for one in (self._name, self._name + INDEX):
+            self._file.release(one, slice(first, last))
+            # The search has been all over them, and each look maps what lies around it.
+            self._file.let_go(one)

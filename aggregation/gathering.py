@@ -54,6 +54,7 @@ def close(
             else:
                 write(tensor_bytes(base.tensor(name)))
             base.release(name)
+        base.check_rest()
 
 
 def _combine(

@@ -108,6 +108,7 @@ def mechanism(settings: Privacy, state: Path | None, demand: int) -> Mechanism:
         with MappedTensors(state) as kept:
             if CLIP in kept.header:
                 norm = float(kept.tensor(CLIP))
+                kept.check(CLIP)
     return Mechanism(settings, norm, demand)
 
 
@@ -131,6 +132,8 @@ def fold(paths: Sequence[Path], norm: float, encoding: Encoding, write: Write) -
                 for change, factor in zip(changes, factors, strict=True):
                     total.add_(change, alpha=factor)
                 write(tensor_bytes(total))
+            base.release(name)
+        base.check_rest()
     return sum(one <= norm for one in norms)
 
 

@@ -75,6 +75,10 @@ def fold(paths: Sequence[Path], weights: Sequence[float], encoding: Encoding, wr
             base = stack.enter_context(MappedTensors(encoding.base))
         for name in encoding.tensors:
             _fold_tensor(files, base, name, weights, encoding, write)
+            if base is not None:
+                base.release(name)
+        if base is not None:
+            base.check_rest()
 
 
 def merge(partials: Sequence[Path], write: Write) -> None:
@@ -89,9 +93,9 @@ def merge(partials: Sequence[Path], write: Write) -> None:
             check_matches(file.header, header)
         write(memoryview(header_bytes(header)))
         for name in header:
-            write(tensor_bytes(_merged([file.tensor(name) for file in files])))
-            for file in files:
-                file.release(name)
+            write(tensor_bytes(_merged(files, name)))
+        for file in files:
+            file.check_rest()
 
 
 def close(
@@ -130,27 +134,41 @@ def close(
             tensor = old.tensor(name)
             if rules[name] == "mean":
                 total, *others = (
-                    _merged([file.tensor(one) for file in files])
-                    for one in (name, *_grouped(name, strategy.groups))
+                    _merged(files, one) for one in (name, *_grouped(name, strategy.groups))
                 )
                 if settle is not None:
                     settle(total, tensor)
                 groups = dict(zip(strategy.groups, others, strict=True))
-                tensor, after = strategy.step(
-                    name, tensor, merged.of(total, groups), _state_of(kept, name, strategy.keeps)
-                )
-                check_finite(name, tensor)
-                for key in strategy.keeps:
-                    check_finite(f"{name}/{key}", after[key])
-                    write_state(tensor_bytes(after[key].to(total.dtype)))
-                for file in files:
-                    for one in (name, *_grouped(name, strategy.groups)):
-                        file.release(one)
-                del total, others, groups, after
+                summed = merged.of(total, groups)
+                tensor = _stepped(strategy, name, tensor, summed, kept, write_state)
+                del total, others, groups, summed
             write(tensor_bytes(tensor))
             # No view may outlive its file.
             del tensor
             old.release(name)
+        for file in (old, *files, *([kept] if kept else [])):
+            file.check_rest()
+
+
+def _stepped(
+    strategy: WeightedSum,
+    name: str,
+    base: torch.Tensor,
+    summed: Sum,
+    kept: MappedTensors | None,
+    write_state: Write,
+) -> torch.Tensor:
+    """Return one tensor of the next version, its state written."""
+    before = {key: kept.tensor(f"{name}/{key}") for key in strategy.keeps} if kept else {}
+    dtype = summed.total.dtype
+    new, after = strategy.step(name, base, summed, before)
+    check_finite(name, new)
+    for key in strategy.keeps:
+        check_finite(f"{name}/{key}", after[key])
+        write_state(tensor_bytes(after[key].to(dtype)))
+        if kept is not None:
+            kept.release(f"{name}/{key}")
+    return new
 
 
 def _fold_tensor(
@@ -175,10 +193,13 @@ def _fold_tensor(
         write(tensor_bytes(into))
 
 
-def _merged(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    total = parts[0].clone()
-    for part in parts[1:]:
-        total.add_(part)
+def _merged(files: Sequence[MappedTensors], name: str) -> torch.Tensor:
+    """Add up one tensor of all partials, each let go of before the next is read."""
+    total = files[0].tensor(name).clone()
+    files[0].release(name)
+    for file in files[1:]:
+        total.add_(file.tensor(name))
+        file.release(name)
     return total
 
 
@@ -202,12 +223,6 @@ def _begin_state(
 
 def _grouped(name: str, groups: Sequence[str]) -> list[str]:
     return [f"{group}.{name}" for group in groups]
-
-
-def _state_of(
-    kept: MappedTensors | None, name: str, keys: Sequence[str]
-) -> dict[str, torch.Tensor]:
-    return {key: kept.tensor(f"{name}/{key}") for key in keys} if kept else {}
 
 
 def _check_partials(

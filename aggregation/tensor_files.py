@@ -40,6 +40,8 @@ class MappedTensors:
         self.header = header_of(self._map)
         if self._check is not None:
             self._check.used(0, min((one.begin for one in self.header.values()), default=0))
+        # With the header the kernel maps what lies around it, of every file that is open.
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return the tensor ``name``, in the file's dtype and shape."""
@@ -64,11 +66,25 @@ class MappedTensors:
             begin, end = begin + items.start * width, begin + items.stop * width
         if self._check is not None:
             self._check.used(begin, end)
-        # Whole pages only; what is left over goes with the next range.
+        self._let_go(begin, end)
+
+    def let_go(self, name: str) -> None:
+        """Let go of the memory of a tensor that is read here and there, and again."""
+        self._let_go(self.header[name].begin, self.header[name].end)
+
+    def _let_go(self, begin: int, end: int) -> None:
+        # Whole pages, also those shared with what comes next: it reads them again from the cache.
         begin = begin // mmap.PAGESIZE * mmap.PAGESIZE
-        end = end // mmap.PAGESIZE * mmap.PAGESIZE
         if begin < end:
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
+    def check(self, name: str) -> None:
+        """Compare the chunks that a tensor stands in, of a file not read whole.
+
+        Raises BlobRotted.
+        """
+        if self._check is not None:
+            self._check.compare(self.header[name].begin, self.header[name].end)
 
     def check_rest(self) -> None:
         """Compare every chunk that has not been compared. Raises BlobRotted."""

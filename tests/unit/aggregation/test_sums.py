@@ -1,6 +1,7 @@
 """Sums: hand-computed, and the same bits whatever happened on the way."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from aggregation import strategies, sums
 from aggregation.decoding import Encoding
 from aggregation.tensor_files import MappedTensors
 from propius import arrays, tensors
+from propius import codec as codecs
 
 RULES = {"w": "mean", "steps": "server"}
 
@@ -154,6 +156,59 @@ def test_mapped_tensors_are_views_of_the_file(tmp_path):
         assert file.tensor("n").shape == (0, 4)
         file.release("w")
         assert torch.equal(file.tensor("w"), torch.tensor([0.0, 1.0, 2.0]))
+
+
+def resident_bytes():
+    """Pages of this process in memory, mapped files' too."""
+    lines = dict(one.split(":") for one in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(lines[name].split()[0]) << 10 for name in ("RssAnon", "RssFile", "RssShmem"))
+
+
+def merge_growth(folder, count):
+    """How many bytes more are in memory whenever a tensor of ``count`` merged ones is written."""
+    before, most = resident_bytes(), 0
+
+    def look(data):
+        nonlocal most
+        most = max(most, resident_bytes() - before)
+
+    sums.merge([folder / str(n) for n in range(count)], look)
+    return most
+
+
+def test_merging_holds_no_more_of_fifty_partials_than_of_ten(tmp_path):
+    size = 1 << 20
+    for number in range(50):
+        write(tmp_path, str(number), w=np.ones(size // 4, np.float32))
+    merge_growth(tmp_path, 2)  # whatever is loaded once
+    few, many = merge_growth(tmp_path, 10), merge_growth(tmp_path, 50)
+    assert many < few + 4 * size
+
+
+def sparse_growth(folder, count, codec_name):
+    model = {"w": tensors.TensorInfo("F32", (SPARSE_ITEMS,))}
+    encoding = Encoding(codec_name, model, folder / "base")
+    before, most = resident_bytes(), 0
+
+    def look(data):
+        nonlocal most
+        most = max(most, resident_bytes() - before)
+
+    sums.fold([folder / str(n) for n in range(count)], [1.0] * count, encoding, look)
+    return most
+
+
+SPARSE_ITEMS = 1 << 20
+
+
+def test_folding_holds_no_more_of_fifty_sparse_updates_than_of_ten(tmp_path):
+    write(tmp_path, "base", w=np.zeros(SPARSE_ITEMS, np.float32))
+    change = np.random.default_rng(0).standard_normal(SPARSE_ITEMS).astype(np.float32)
+    for number in range(50):
+        write(tmp_path, str(number), **codecs.encode({"w": change}, codec="topk10"))
+    sparse_growth(tmp_path, 2, "topk10")
+    few, many = (sparse_growth(tmp_path, count, "topk10") for count in (10, 50))
+    assert many < few + 40 * (SPARSE_ITEMS // 10)  # of eight bytes for each element that is sent
 
 
 def test_metrics_are_weighted_means_over_enough_reports():
