@@ -82,6 +82,12 @@ def give_back(model: type[Claim], key: Any, token: UUID) -> None:
     mine.update(token=None, claimed_until=None)
 
 
+def begin_anew(model: type[Claim], key: Any) -> None:
+    """Let anybody take the work, as if nobody had: what its workers died of has been mended."""
+    rows = model._default_manager.filter(pk=key, done_at=None)
+    rows.update(token=None, claimed_until=None, failures=0)
+
+
 def let_go(model: type[Claim], key: Any, token: UUID) -> None:
     """Give back a claim after the database's own fault: no worker has died of the work.
 

@@ -73,10 +73,12 @@ def close_round(*, round_id: UUID, now: datetime) -> bool:
     token = claims.take(Closing, round_.pk, now=now)
     if token is None:
         return False
-    if claims.is_deadly(row):
-        _fail(round_, "close_failed", "every worker that closed the round died", now)
-    else:
+    if not claims.is_deadly(row):
         _close(round_, cohort, token, now)
+    elif rot.fold_again(round_, now=now):
+        claims.begin_anew(Closing, round_.pk)
+    else:
+        _fail(round_, "close_failed", "every worker that closed the round died", now)
     return True
 
 
@@ -98,7 +100,7 @@ def _close(round_: Round, cohort: int, token: UUID, now: datetime) -> None:
     if round_.job.is_driven:
         close = summing.close
     try:
-        with claims.kept(Closing, round_.pk, token):
+        with claims.kept(Closing, round_.pk, token), rot.mended(round_, now=now):
             close(round_, cohort, now)
     except jobs.services.RoundOver:
         logger.info("close.already", extra=_ids(round_))

@@ -48,7 +48,7 @@ def fold_next(*, round_id: UUID, now: datetime) -> bool:
         token = claims.take(Batch, batch.pk, now=now)
         if token is not None:
             if claims.is_deadly(batch):
-                _give_up(batch, "every worker that took it died", now)
+                _deadly(batch, now)
             else:
                 _fold(batch, token, now)
             return True
@@ -90,6 +90,14 @@ def _fold_what_is_sound(batch: Batch, now: datetime) -> None:
 def _failed(batch: Batch, token: UUID, why: str, now: datetime) -> None:
     if claims.failed(Batch, batch.pk, token, now=now) >= claims.ATTEMPTS:
         _give_up(batch, why, now)
+
+
+def _deadly(batch: Batch, now: datetime) -> None:
+    # Bytes that a disk has lost end who reads them from a map (SIGBUS), with no word of why.
+    if rot.set_aside(batch, now=now):
+        claims.begin_anew(Batch, batch.pk)
+    else:
+        _give_up(batch, "every worker that took it died", now)
 
 
 def _give_up(batch: Batch, why: str, now: datetime) -> None:

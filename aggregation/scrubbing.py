@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +17,8 @@ from core import connections, events, knobs
 
 logger = logging.getLogger(__name__)
 
+UNREADABLE = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+"""What a disk, or the file system above it, says of bytes that it has lost."""
 CURSOR = connections.PREFIX + "aggregation:scrubbed"
 """The digest that was read last. Lost, the reading begins anew."""
 
@@ -29,23 +33,18 @@ def scrub(*, now: datetime) -> int:
     redis = connections.soft_state()
     cursor: Any = redis.get(CURSOR)
     after = (cursor or b"").decode()
-    left, count, last = knobs.get().scrub_bytes, 0, ""
+    left, count = knobs.get().scrub_bytes, 0
     for digest in [one for one in digests if one > after]:
         if left <= 0:
-            break
-        last = digest
-        try:
-            path = store.path(digest)
-            left -= path.stat().st_size
-            if is_sound(digest):
-                continue
-        except (blobs.BlobMissing, FileNotFoundError):
-            continue  # collected meanwhile
-        count += 1
-        set_aside(digest, now=now)
-    else:
-        last = ""  # all have been read: from the first one again
-    redis.set(CURSOR, last)
+            return count
+        # First: whatever this one does to us, the next run goes on after it.
+        redis.set(CURSOR, digest)
+        with suppress(blobs.BlobMissing, FileNotFoundError):  # collected meanwhile
+            left -= store.path(digest).stat().st_size
+            if not is_sound(digest):
+                count += 1
+                set_aside(digest, now=now)
+    redis.set(CURSOR, "")  # all have been read: from the first one again
     return count
 
 
@@ -56,10 +55,15 @@ def set_aside(digest: str, *, now: datetime) -> None:
 
 
 def is_sound(digest: str) -> bool:
-    """Tell whether a blob is its SHA-256 still. Raises BlobMissing, OSError."""
+    """Tell whether a blob is its SHA-256 still, and can be read. Raises BlobMissing, OSError."""
     found = hashlib.sha256()
-    for chunk in blobs.read_chunks(blobs.store().path(digest)):
-        found.update(chunk)
+    try:
+        for chunk in blobs.read_chunks(blobs.store().path(digest)):
+            found.update(chunk)
+    except OSError as error:
+        if error.errno in UNREADABLE:
+            return False
+        raise
     return found.hexdigest() == digest
 
 

@@ -5,9 +5,18 @@ import sys
 import numpy as np
 import pytest
 
-from aggregation import artifacts, blobs, chunk_sums, closing, folding, metrics, scrubbing
+from aggregation import (
+    artifacts,
+    blobs,
+    chunk_sums,
+    claims,
+    closing,
+    folding,
+    metrics,
+    scrubbing,
+)
 from aggregation import rot as rot_module
-from aggregation.models import Batch, Partial, Update
+from aggregation.models import Batch, Closing, ModelVersion, Partial, Update
 from core import knobs
 from core.ids import uuid7
 from core.models import Event
@@ -18,7 +27,7 @@ from propius import arrays
 from tenants.scopes import scope, system_scope
 from tests.integration.aggregation.test_rounds import finish, fold_all, model_of
 from tests.integration.aggregation.worlds import BASE, make_world, path_of, send
-from tests.integration.factories import NOW
+from tests.integration.factories import NOW, later
 
 PLACE = -1
 
@@ -29,6 +38,13 @@ def rot(digest):
     data = bytearray(path.read_bytes())
     data[PLACE] ^= 1
     path.write_bytes(data)
+
+
+def lose(digest):
+    """Let reading a blob fail, as a disk does that has lost a sector (EIO)."""
+    path = path_of(digest)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
 
 
 def read_all(path):
@@ -161,6 +177,98 @@ def test_a_strategy_that_reads_all_at_the_close_folds_its_batch_again():
         assert list(counts.values_list("count", flat=True)) == [1, 2, 2]
 
 
+@pytest.mark.parametrize("harm", [rot, lose])
+def test_a_rotten_partial_is_folded_again_from_its_updates_to_the_same_bits(world, harm):
+    round_ = deliver(world)
+    with system_scope():
+        fold_all(round_.id)
+        partial = Partial.objects.get(round=round_, number=1)
+        harm(partial.digest)
+        assert closing.close_round(round_id=round_.id, now=NOW)
+        assert Batch.objects.get(round=round_, done_at=None).number == 1
+        told = Event.objects.get(kind="round.partial_folded_again")
+        assert (told.round_id, told.data) == (round_.id, {"number": 1, "count": 2})
+        assert finish(round_.id)
+        round_.refresh_from_db()
+        assert (round_.outcome, round_.reported, round_.reason) == ("completed", 6, {})
+        assert Partial.objects.get(round=round_, number=1).digest == partial.digest
+        assert Update.objects.filter(round=round_, partial=None).count() == 0
+        assert model_of(world.job.id)["weight"][0, 0] == mean_of(range(1, 7))
+
+
+def test_a_rotten_partial_whose_updates_are_gone_fails_the_round_in_words(world):
+    round_ = deliver(world)
+    with system_scope():
+        fold_all(round_.id)
+        partial = Partial.objects.get(round=round_, number=1)
+        rot(partial.digest)
+        blobs.store().delete(partial.updates.first().digest, grace_s=-1)
+        for attempt in range(3):
+            assert closing.close_round(round_id=round_.id, now=later(10 * attempt))
+        round_.refresh_from_db()
+        assert (round_.outcome, round_.reason["code"]) == ("failed", "close_failed")
+        assert f"blob {partial.digest} has changed on the disk" in round_.reason["message"]
+
+
+@pytest.mark.parametrize("which", ["digest", "state_digest"], ids=["base", "state"])
+def test_a_rotten_base_or_state_makes_no_version(which):
+    world = make_world(strategy={"name": "fedavgm"})
+    round_ = deliver(world)
+    with system_scope():
+        assert finish(round_.id)
+        first = ModelVersion.objects.get(job=world.job, number=1)
+    round_ = deliver(world)
+    with system_scope():
+        rot(getattr(first, which))
+        fold_all(round_.id)
+        for attempt in range(3):
+            assert closing.close_round(round_id=round_.id, now=later(10 * attempt))
+        round_.refresh_from_db()
+        assert (round_.outcome, round_.reason["code"]) == ("failed", "close_failed")
+        assert getattr(first, which) in round_.reason["message"]
+        assert not ModelVersion.objects.filter(job=world.job, number=2).exists()
+
+
+def test_changes_are_not_taken_of_a_rotten_base():
+    world = make_world(
+        strategy={"name": "fedbuff", "buffer_size": 6}, rounds__demand=6, rounds__count=2
+    )
+    round_ = deliver(world)
+    with system_scope():
+        rot(round_.base_digest)
+        for attempt in range(3):
+            folding.fold_next(round_id=round_.id, now=later(10 * attempt))
+        round_.refresh_from_db()
+        assert (round_.outcome, round_.reason["code"]) == ("failed", "fold_failed")
+        assert f"blob {round_.base_digest} has changed on the disk" in round_.reason["message"]
+
+
+def test_an_update_that_cannot_be_read_is_rotten():
+    world = make_world(rounds__demand=8, rounds__quorum=0.5)
+    round_ = deliver(world)
+    with system_scope():
+        lose(Update.objects.get(round=round_, sequence=3).digest)
+        assert finish(round_.id)
+        round_.refresh_from_db()
+        assert (round_.outcome, round_.reported, round_.lost) == ("completed", 7, 1)
+
+
+def test_bytes_that_end_every_worker_which_maps_them_are_set_aside_before_the_round_fails():
+    world = make_world(rounds__demand=8, rounds__quorum=0.5)
+    round_ = deliver(world)
+    died = {"token": uuid7(), "failures": claims.ATTEMPTS - 1, "claimed_until": NOW}
+    with system_scope():
+        lose(Update.objects.get(round=round_, sequence=3).digest)
+        Batch.objects.filter(round=round_, number=1).update(**died)
+        fold_all(round_.id)
+        rot(Partial.objects.get(round=round_, number=0).digest)
+        Closing.objects.create(round=round_, tenant_id=round_.tenant_id, **died)
+        assert closing.close_round(round_id=round_.id, now=NOW)
+        assert finish(round_.id)
+        round_.refresh_from_db()
+        assert (round_.outcome, round_.reported, round_.lost) == ("completed", 7, 1)
+
+
 def test_what_was_folded_while_it_was_whole_counts(world):
     round_ = deliver(world)
     with system_scope():
@@ -218,6 +326,18 @@ def test_every_chunk_of_a_large_file_is_compared():
     path.write_bytes(data)
     chunk_sums.beside(path).write_bytes(b"torn")
     read_all(path)  # sums that a crash has torn accuse nobody
+
+
+def test_the_slow_reading_goes_on_after_a_blob_that_cannot_be_read(world, redis, monkeypatch):
+    monkeypatch.setenv("PROPIUS_SCRUB_BYTES", "1")
+    knobs.get.cache_clear()
+    digest = world.job.spec["parameters"]
+    with system_scope():
+        lose(digest)
+        there = len(list(blobs.store().digests()))
+        assert sum(scrubbing.scrub(now=NOW) for _ in range(there + 1)) == 1
+        with pytest.raises(blobs.BlobRotted, match=digest):
+            path_of(digest)
 
 
 def test_the_slow_reading_sets_rotten_blobs_aside_and_an_upload_heals_them(
