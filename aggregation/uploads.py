@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -223,9 +224,15 @@ class UploadSink:
 
     def put_back(self) -> None:
         """After :meth:`finish`: leave the whole bytes for a repeat, which then sends none."""
-        with contextlib.suppress(OSError):
-            # No link: who takes this file up may cut it, and the blob is for good.
-            shutil.copyfile(self._store.path(self.digest), self._path)
+        # A copy: who takes this file up may cut it, and the blob is for good.
+        copy = self._path.with_name(f"{uuid.uuid4().hex}.part")
+        try:
+            with contextlib.suppress(OSError):
+                shutil.copyfile(self._store.path(self.digest), copy)
+                # Whole, and only where nobody has begun anew meanwhile: no lock stands between.
+                os.link(copy, self._path)
+        finally:
+            copy.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go and keep the bytes, for a later connection. Safe to repeat."""

@@ -92,6 +92,20 @@ def test_a_repeat_of_what_nobody_could_count_sends_no_byte_again(store):
     assert store.path(upload.digest).read_bytes() == data
 
 
+def test_what_is_put_back_is_not_mixed_with_what_another_connection_sends(store):
+    data = arrays.save(GOOD)
+    upload = sink(store, data)
+    upload.write(0, data)
+    upload.finish()
+    other = sink(store, data)
+    other.write(0, data[:50])
+    upload.put_back()
+    assert [one.suffix for one in store.incoming.iterdir()] == [".update"]
+    other.write(50, data[50:])
+    other.finish()
+    assert store.path(upload.digest).read_bytes() == data
+
+
 def test_a_fault_of_the_disk_keeps_nothing_that_a_second_try_would_call_safe(store):
     data = arrays.save(GOOD)
     upload = sink(store, data)
