@@ -154,11 +154,12 @@ class BlobStore:
         if not place.parent.is_dir():
             return True
         # The lock stands between looking at the time and deleting, where adopt() could come in.
-        with _locked(place.parent), suppress(FileNotFoundError):
+        with _locked(place.parent):
             _set_aside(place).unlink(missing_ok=True)
-            if time.time() - place.stat().st_mtime < grace_s:
-                return False
-            place.unlink()
+            with suppress(FileNotFoundError):
+                if time.time() - place.stat().st_mtime < grace_s:
+                    return False
+                place.unlink()
             chunk_sums.beside(place).unlink(missing_ok=True)
         return True
 
