@@ -48,9 +48,9 @@ class ParameterCache:
         return sum(size for _, size, _ in await self._free_to_go())
 
     async def evict(self, keep: str = "") -> None:
-        """Make room."""
-        entries = [one for one in await self._free_to_go() if one[2] != keep]
-        await self._threads.files(partial(_make_room, entries, self._max_bytes))
+        """Make room for ``keep``, which is here and counts."""
+        entries = await self._free_to_go()
+        await self._threads.files(partial(_make_room, entries, self._max_bytes, keep))
 
     async def _free_to_go(self) -> list[Entry]:
         entries = await self._threads.files(_entries)
@@ -86,12 +86,12 @@ def _touch(digest: str) -> bool:
     return True
 
 
-def _make_room(entries: list[Entry], max_bytes: int) -> None:
+def _make_room(entries: list[Entry], max_bytes: int, keep: str) -> None:
     total = sum(size for _, size, _ in entries)
     for _, size, digest in sorted(entries):
         if total <= max_bytes:
             return
-        if blobs.store().delete(digest, grace_s=0.0):
+        if digest != keep and blobs.store().delete(digest, grace_s=0.0):
             total -= size
 
 

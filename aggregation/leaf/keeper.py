@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,23 +125,34 @@ class Keeper:
 
     async def run(self) -> None:
         """Fold and hand over for as long as the process lives."""
-        asking = asyncio.create_task(self._holder.run())
+        tasks = {
+            asyncio.create_task(self._holder.run()),
+            asyncio.create_task(self._hand_over()),
+        }
         try:
-            while True:
-                try:
-                    for round_id in list(self.rounds):
-                        await self._look(round_id)
-                except RootAway as error:
-                    logger.warning("leaf.root_away", extra={"reason": str(error)})
-                    await asyncio.sleep(AWAY_S)
-                except Exception:
-                    # The edge: one round's fault must not keep the others' updates here.
-                    logger.exception("leaf.failed")
-                    await asyncio.sleep(AWAY_S)
-                self._wake.clear()
-                await _within(self._wake.wait(), LOOK_S)
+            # Neither may end: a leaf that takes and never asks, or never hands over, is no leaf.
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.result()
         finally:
-            asking.cancel()
+            for one in tasks:
+                one.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hand_over(self) -> None:
+        while True:
+            try:
+                for round_id in list(self.rounds):
+                    await self._look(round_id)
+            except RootAway as error:
+                logger.warning("leaf.root_away", extra={"reason": str(error)})
+                await asyncio.sleep(AWAY_S)
+            except Exception:
+                # The edge: one round's fault must not keep the others' updates here.
+                logger.exception("leaf.failed")
+                await asyncio.sleep(AWAY_S)
+            self._wake.clear()
+            await _within(self._wake.wait(), LOOK_S)
 
     async def _look(self, round_id: str) -> None:
         held = self.rounds[round_id]
@@ -259,16 +270,24 @@ class Keeper:
             held.without(gone)
         for one in assignments:
             self._journalled.pop(one, None)
-        self._journal.drop(assignments)
+            _forgiving(partial(self._journal.drop, [one]))
         needed = self.pinned() | {held.recipe.base if held is not None else ""}
         for digest in before - needed:
-            blobs.store().delete(digest, grace_s=0.0)
+            _forgiving(partial(blobs.store().delete, digest, grace_s=0.0))
 
     def _told(self, round_id: str, done: asyncio.Task[messages.Recipe]) -> None:
         if done.cancelled() or done.exception() is not None:
             self._recipes.pop(round_id, None)
         while len(self._recipes) > 1_000:
             self._recipes.pop(next(iter(self._recipes)))
+
+
+def _forgiving(work: Callable[[], object]) -> None:
+    """Delete; what the disk does not let go of is asked about, or evicted, another time."""
+    try:
+        work()
+    except OSError as error:
+        logger.error("leaf.not_deleted", extra={"reason": str(error)})
 
 
 async def _within(work: Coroutine[Any, Any, Any], seconds: float) -> None:

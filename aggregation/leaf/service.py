@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -25,7 +26,10 @@ logger = logging.getLogger(__name__)
 
 BUSY_BEAT_S = 0.5
 IDLE_BEAT_S = 2.0
-INCOMING_S = 86_400.0
+TIDY_S = 60.0
+ABANDONED_S = 600.0
+"""Uploads that nothing came for so long are not gone on with here: their devices went to the root,
+or to other rounds. One that comes after all begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,6 @@ class Leaf:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ShutOut."""
-        blobs.store().clear_incoming(older_s=INCOMING_S)
         config = uvicorn.Config(
             self._plane,
             host=self._options.host,
@@ -77,6 +80,7 @@ class Leaf:
         tasks = {
             asyncio.create_task(self._beats()),
             asyncio.create_task(self._keeper.run()),
+            asyncio.create_task(self._tidies()),
             asyncio.create_task(server.serve()),
         }
         try:
@@ -90,6 +94,18 @@ class Leaf:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._root.close()
             self._threads.stop()
+
+    async def _tidies(self) -> None:
+        while True:
+            try:
+                clear = partial(blobs.store().clear_incoming, older_s=ABANDONED_S)
+                count = await self._threads.files(clear)
+            except OSError as error:
+                logger.error("leaf.not_tidied", extra={"reason": str(error)})
+            else:
+                if count:
+                    logger.info("leaf.tidied", extra={"count": count})
+            await asyncio.sleep(TIDY_S)
 
     async def _beats(self) -> None:
         while True:
