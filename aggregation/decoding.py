@@ -140,6 +140,7 @@ class _Int8Row:
         self._file, self._name, self._scratch = file, name, scratch
         self._flat = file.tensor(name).reshape(-1)
         self._scales = file.tensor(name + SCALE).to(scratch.dtype, copy=True)
+        file.release(name + SCALE)
         self._row = len(self._flat) // max(1, len(self._scales))
 
     def add(self, part: slice, into: torch.Tensor, weight: float) -> None:

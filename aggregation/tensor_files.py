@@ -23,6 +23,8 @@ DTYPES: Mapping[str, torch.dtype] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+AROUND_BYTES = 2 << 20
+"""No less than a chunk, or than a large folio of the page cache."""
 
 
 class MappedTensors:
@@ -73,8 +75,10 @@ class MappedTensors:
         self._let_go(self.header[name].begin, self.header[name].end)
 
     def _let_go(self, begin: int, end: int) -> None:
-        # Whole pages, also those shared with what comes next: it reads them again from the cache.
-        begin = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        # And of what lies around: the kernel maps more than the page that was looked at, and chunks
+        # are compared whole. What is needed yet is mapped again from the cache.
+        begin = max(0, begin - AROUND_BYTES) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = min(len(self._map), end + AROUND_BYTES)
         if begin < end:
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
