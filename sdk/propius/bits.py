@@ -29,21 +29,25 @@ def first_not_finite(data: mmap.mmap | bytes, dtype: str, begin: int, end: int) 
 def first_from(
     data: mmap.mmap | bytes, dtype: str, begin: int, end: int, *, exponent: int
 ) -> int | None:
-    """Return the index of the first element of 2^exponent or more, of either sign, if any."""
-    bias = (1 << (EXPONENT[dtype][1] - 1)) - 1
-    if exponent > bias:
-        return None  # no finite element is that large
-    return _first(data, dtype, begin, end, bias + exponent)
+    """Return the index of the first element of 2^exponent or more, of either sign, if any.
+
+    Infinite and NaN ones are among them, also where no finite one is that large.
+    """
+    every_bit = (1 << EXPONENT[dtype][1]) - 1
+    return _first(data, dtype, begin, end, min(every_bit, every_bit // 2 + exponent))
 
 
 def _first(data: mmap.mmap | bytes, dtype: str, begin: int, end: int, exponent: int) -> int | None:
     kind, width, below = EXPONENT[dtype]
-    mask, least = kind.type(((1 << width) - 1) << below), kind.type(exponent << below)
+    sign, least = 1 << (width + below), exponent << below
+    signed = np.dtype(f"<i{kind.itemsize}")
     step = _CHUNK_ITEMS * kind.itemsize
     for start in range(begin, end, step):
         # Sliced, not viewed: a tensor may start at an odd byte, and no view may outlive the mmap.
         found = np.frombuffer(data[start : min(start + step, end)], dtype=kind)
-        bad = (found & mask) >= least
-        if bad.any():
+        # As integers, floats of one sign are in order: two maxima are five times faster than a
+        # look at each element, which only tells where it is.
+        if int(found.view(signed).max()) >= least or int(found.max()) >= sign + least:
+            bad = (found & kind.type(sign - 1)) >= kind.type(least)
             return (start - begin) // kind.itemsize + int(bad.argmax())
     return None

@@ -268,26 +268,28 @@ def check_finite(source: str | Path | bytes, *, below: Mapping[str, int] | None 
     """
     with opened(source) as data:
         for name, info in header_of(data).items():
-            if info.dtype not in bits.EXPONENT:
-                continue
-            index = bits.first_not_finite(data, info.dtype, info.begin, info.end)
-            if index is not None:
-                raise TensorError(
-                    "not_finite",
-                    f"tensors.{name}",
-                    f"tensor {name!r} has an infinite or NaN element at index {index};"
-                    " only finite numbers are allowed",
-                )
-            if below is not None and name in below:
-                _check_size(data, name, info, below[name])
+            if info.dtype in bits.EXPONENT:
+                _check_floats(data, name, info, (below or {}).get(name))
 
 
-def _check_size(data: mmap.mmap | bytes, name: str, info: TensorInfo, below_exponent: int) -> None:
-    index = bits.first_from(data, info.dtype, info.begin, info.end, exponent=below_exponent)
+def _check_floats(data: mmap.mmap | bytes, name: str, info: TensorInfo, below: int | None) -> None:
+    large = None
+    if below is not None:
+        large = bits.first_from(data, info.dtype, info.begin, info.end, exponent=below)
+        if large is None:
+            return  # and finite: one pass is all that a good update takes
+    index = bits.first_not_finite(data, info.dtype, info.begin, info.end)
     if index is not None:
+        raise TensorError(
+            "not_finite",
+            f"tensors.{name}",
+            f"tensor {name!r} has an infinite or NaN element at index {index};"
+            " only finite numbers are allowed",
+        )
+    if below is not None and large is not None:
         raise TensorError(
             "too_large_value",
             f"tensors.{name}",
-            f"tensor {name!r} has an element of {2.0**below_exponent:.3g} or more at index {index};"
+            f"tensor {name!r} has an element of {2.0**below:.3g} or more at index {large};"
             " smaller ones are allowed, so that no sum of updates overflows",
         )
