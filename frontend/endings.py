@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from clients.telling import SMALL
-from frontend import words
-from frontend.explanation import REASONS, reason
+from frontend import device_codes, words
 
 LATE = "late"
 FAILED = "failed"
@@ -16,12 +15,6 @@ CALLED_BACK = "called back"
 _CANCELLED = {
     "round_closed": "not back when the round closed",
     "fleet_stopped": "called back, as the operator stopped the fleet",
-}
-_FAILED = {
-    "leaf_lost": "reported to a leaf that was lost",
-    "training_failed": "failed in training",
-    "out_of_memory": "ran out of memory",
-    "too_slow": "could not make the deadline",
 }
 
 
@@ -70,7 +63,5 @@ def why(ending: Ending) -> str:
     if ending.status == "cancelled":
         return _CANCELLED.get(ending.code, "called back, as the job or the round ended")
     if ending.status == "declined":
-        is_known = ending.code in REASONS or ending.code.startswith("dataset.")
-        return f"declined: {reason(ending.code) if is_known else 'their own reason'}"
-    known = _FAILED.get(ending.code)
-    return known or (f"failed ({ending.code})" if ending.code else "failed")
+        return f"declined: {device_codes.declined(ending.code)}"
+    return device_codes.failed(ending.code)

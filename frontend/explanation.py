@@ -6,29 +6,11 @@ import math
 from collections.abc import Sequence
 
 from clients.selectors import SMALL
-from frontend import words
+from frontend import device_codes, words
 from scheduling.explaining import Explanation, Refusal, TenantPart
 
 SHOWN = 5
 BY_OPERATOR = {"maintenance": "Maintenance", "quarantined": "Quarantine"}
-REASONS = {
-    "busy": "they were at other work",
-    "condition": "their owners' conditions did not hold",
-    "consent": "their owners do not consent",
-    "dataset": "they do not have the data set, or cannot read it",
-    "other": "for a reason that is not known here",
-    "preparing": "they were preparing the data set",
-    "private_constraint": "a private constraint does not hold",
-    "probe_limit": "too many private conditions were tried on them",
-    "too_large": "what it needs does not fit on their disks",
-    "too_slow": "they could not make the deadline",
-    "unsupported": "they cannot run the workload",
-}
-FACETS = {
-    "classes": "their data set has more classes",
-    "dtype": "their data set has another type of numbers",
-    "shape": "their data set has another shape",
-}
 
 
 def facts(found: Explanation) -> list[tuple[str, str]]:
@@ -60,19 +42,11 @@ def refused(refusals: Sequence[Refusal]) -> str:
     parts = []
     for one in refusals[:SHOWN]:
         many = "a few devices" if one.devices is None else words.count(one.devices, "device")
-        parts.append(f"{many} refused: {reason(one.code)} ({one.code})")
+        parts.append(f"{many} refused: {device_codes.declined(one.code)} ({one.code})")
     more = len(refusals) - SHOWN
     if more > 0:
         parts.append(f"and for {words.count(more, 'other reason')}")
     return "; ".join(parts) + "."
-
-
-def reason(code: str) -> str:
-    """Say why devices refuse, by the code that they gave."""
-    if code in REASONS:
-        return REASONS[code]
-    _, _, facet = code.removeprefix("dataset.").partition(".")
-    return FACETS.get(facet, "their data set lacks what the job needs")
 
 
 def _told(count: int | None) -> str:
