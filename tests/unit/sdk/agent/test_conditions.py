@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from propius import wire
@@ -143,6 +144,78 @@ def test_the_machine_is_read(tmp_path: Path) -> None:
     assert 0 <= now.load <= 1
     assert now.memory_free_mb > 0
     assert 0 <= now.minute < 24 * 60
+
+
+class Temperature(NamedTuple):
+    """As psutil tells of a sensor, in degrees Celsius."""
+
+    label: str
+    current: float
+    high: float | None
+    critical: float | None
+
+
+class Battery(NamedTuple):
+    """As psutil tells of a battery."""
+
+    percent: float
+    secsleft: int
+    power_plugged: bool | None
+
+
+@pytest.mark.parametrize(
+    ("battery", "has", "charging"),
+    [
+        (None, False, True),
+        (Battery(80.0, psutil.POWER_TIME_UNLIMITED, True), True, True),
+        (Battery(80.0, 3600, False), True, False),
+        (Battery(80.0, psutil.POWER_TIME_UNKNOWN, None), True, None),
+    ],
+)
+def test_a_battery_is_told_and_whether_it_charges(
+    monkeypatch: pytest.MonkeyPatch, battery: Battery | None, has: bool, charging: bool | None
+) -> None:
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: battery, raising=False)
+    assert (meter.has_battery(), meter.charging()) == (has, charging)
+
+
+def test_a_battery_that_cannot_be_read_or_asked_for_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreadable() -> None:
+        raise FileNotFoundError("/sys/class/power_supply/BAT0/capacity")
+
+    monkeypatch.setattr(psutil, "sensors_battery", unreadable, raising=False)
+    assert (meter.has_battery(), meter.charging()) == (False, True)
+    monkeypatch.delattr(psutil, "sensors_battery")
+    assert (meter.has_battery(), meter.charging()) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("sensors", "hottest"),
+    [
+        ({}, None),
+        ({"coretemp": [61.0, 67.5], "nvme": [81.0]}, 67.5),
+        ({"k10temp": [55.0], "amdgpu": [70.0]}, 55.0),
+        ({"cpu_thermal": [48.3]}, 48.3),
+        ({"acpitz": [27.8], "iwlwifi_1": [44.0]}, 44.0),  # none is called the processor's
+        ({"coretemp": [0.0, -1.0]}, None),  # a sensor that measures nothing
+    ],
+)
+def test_the_hottest_sensor_of_the_processor_is_told(
+    monkeypatch: pytest.MonkeyPatch, sensors: dict[str, list[float]], hottest: float | None
+) -> None:
+    told = {
+        chip: [Temperature("", current, None, None) for current in found]
+        for chip, found in sensors.items()
+    }
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: told, raising=False)
+    assert meter.temperature_c() == hottest
+
+
+def test_a_system_without_sensors_has_no_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
+    assert meter.temperature_c() is None
 
 
 def test_energy_is_counted_over_a_wrap_of_the_counter(tmp_path: Path) -> None:
