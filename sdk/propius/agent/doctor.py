@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import stat
+import sys
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,8 @@ from propius.agent.owner_files import OwnerFileError
 TIMEOUT_S = 10.0
 CLOCK_S = 120.0
 DISK_MB = 512
+PYTHONS = (3, 11), (3, 14)
+"""The oldest and the newest that the SDK is made for."""
 ENROL = "enrol the device again: propius device enrol --url URL --token TOKEN"
 
 
@@ -58,8 +61,14 @@ def examine(home: Home, *, meter: Meter | None = None) -> list[Finding]:
     return findings
 
 
-def _python() -> Finding:
-    return Finding("version", True, f"propius-sdk {__version__}, protocol {wire.PROTOCOL}")
+def _python(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
+    python = ".".join(map(str, version))
+    found = f"propius-sdk {__version__}, protocol {wire.PROTOCOL}, Python {python}"
+    if PYTHONS[0] <= version <= PYTHONS[1]:
+        return Finding("version", True, found)
+    oldest, newest = (".".join(map(str, one)) for one in PYTHONS)
+    fix = f"install it with Python {oldest} to {newest}: python{newest} -m pip install propius-sdk"
+    return Finding("version", False, found, fix)
 
 
 def _permissions(home: Home) -> Finding:

@@ -499,6 +499,24 @@ def test_the_doctor_says_the_fix_for_each_fault(home: Path) -> None:
     assert "to mend it: propius device resume" in said
 
 
+@pytest.mark.parametrize(
+    ("python", "ok"),
+    [((3, 10), False), ((3, 11), True), ((3, 14), True), ((3, 15), False), ((4, 0), False)],
+)
+def test_the_doctor_names_a_python_that_the_sdk_is_not_made_for(python, ok) -> None:
+    found = doctor._python(python)
+    assert (found.ok, "3.11 to 3.14" in found.fix) == (ok, not ok)
+    assert f"Python {python[0]}.{python[1]}" in found.found
+
+
+def test_the_doctor_says_how_much_disk_is_missing(home: Path, monkeypatch) -> None:
+    assert doctor._disk(Home(home)).ok
+    monkeypatch.setattr(doctor, "DISK_MB", 1 << 40)
+    found = doctor._disk(Home(home))
+    assert (found.ok, "MB free in" in found.found) == (False, True)
+    assert f"{1 << 40} MB are needed" in found.fix
+
+
 def test_the_doctor_of_a_folder_without_a_device_says_how_to_enrol(tmp_path: Path) -> None:
     rows = json.loads(
         cli("doctor", "--home", str(tmp_path / "no"), "--output", "json", status=1)
