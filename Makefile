@@ -7,7 +7,7 @@ ARGS ?=
 NAME ?=
 CODE := core tenants clients jobs scheduling aggregation gateway frontend propius_site sdk/propius demo
 
-.PHONY: help setup setup-test lock up demo test lint audit bench clean
+.PHONY: help setup setup-test lock up demo test lint audit sdk-pythons programs-on bench clean
 
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -37,6 +37,12 @@ lint: setup-test ## ruff, mypy, import-linter, bandit
 	$(VENV)/bin/mypy .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/bandit -q -c pyproject.toml -r $(CODE) manage.py
+
+sdk-pythons: setup ## try the SDK on each Python from 3.11 to 3.14 that is here (ARGS=3.13: on that one)
+	@.ci/sdk-pythons $(ARGS)
+
+programs-on: setup-test ## run and export programs with another torch: make programs-on TORCH=2.10.0
+	@.ci/programs-on $(TORCH)
 
 audit: setup ## look every locked package up among known vulnerabilities (asks pypi.org)
 	@.ci/audit

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from propius.training.config import TrainConfig
+from propius.wire.schema import written
 
 SCHEMA = 1
 
@@ -201,7 +202,7 @@ def schema() -> dict[str, Any]:
 
 def text() -> str:
     """Return the schema as its file has it."""
-    return json.dumps(schema(), indent=1, sort_keys=True) + "\n"
+    return json.dumps(written(schema()), indent=1, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any, get_args
 
@@ -28,9 +29,20 @@ def schema() -> dict[str, Any]:
     }
 
 
+def written(found: Any) -> Any:
+    """Return a schema with descriptions as Python 3.13 has them, which strips their indent itself."""
+    if isinstance(found, dict):
+        return {
+            key: inspect.cleandoc(one) if key == "description" and isinstance(one, str)
+            else written(one)
+            for key, one in found.items()
+        }  # fmt: skip
+    return [written(one) for one in found] if isinstance(found, list) else found
+
+
 def text() -> str:
     """Return the document as the file has it."""
-    return json.dumps(schema(), indent=1, sort_keys=True) + "\n"
+    return json.dumps(written(schema()), indent=1, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -197,6 +197,7 @@ def test_the_doctor_says_the_fix(signed_in: Ending, monkeypatch: pytest.MonkeyPa
 # --- beginning ---
 
 
+@pytest.mark.torch
 def test_a_job_is_begun_that_runs_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "my job"
     assert "python export.py" in run("job", "init", str(folder))

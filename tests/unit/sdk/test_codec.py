@@ -84,6 +84,7 @@ def test_top_k_keeps_the_largest_as_they_are(array: arrays.Array) -> None:
     assert np.abs(array[~sent]).max(initial=0) <= np.abs(array[sent]).min(initial=np.inf)
 
 
+@pytest.mark.torch
 def test_bf16_rounds_as_torch_does() -> None:
     import torch
 

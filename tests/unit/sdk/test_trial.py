@@ -99,6 +99,7 @@ def test_a_step_by_hand(strategy: str, expected: float) -> None:
     assert after["w"].dtype == np.float32
 
 
+@pytest.mark.torch
 def test_one_command_trains_a_job_without_a_server(tmp_path: Path) -> None:
     written(tmp_path, strategy={"name": "fednova"})
     done = tried(tmp_path, "--output", "json")
@@ -148,6 +149,7 @@ def test_what_cannot_be_tried_is_said(
     assert words in done.output.replace("\n", " ")
 
 
+@pytest.mark.torch
 def test_what_the_job_holds_out_does_not_train(tmp_path: Path) -> None:
     written(tmp_path, evaluation={"every": 1, "fraction": 0.3})
     done = tried(tmp_path, "--rounds", "1")

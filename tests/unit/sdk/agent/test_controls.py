@@ -58,6 +58,7 @@ def test_the_first_round_sends_the_mean_gradient_and_remembers_it(tmp_path: Path
     np.testing.assert_allclose(kept["control/bias"], [-3.0], rtol=1e-6)
 
 
+@pytest.mark.torch
 async def test_a_later_round_is_corrected_in_the_child(tmp_path: Path) -> None:
     control = save(tmp_path / "c", **{"weight/control": [[2.0, 0.0]], "bias/control": [1.0]})
     save(tmp_path / "memory", **{"control/weight": [[-1.0, 1.0]], "control/bias": [-1.0]})

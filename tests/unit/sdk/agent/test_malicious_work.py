@@ -121,6 +121,7 @@ async def said(peer: Peer, kind: type[Any], *contents: bytes) -> Any:
         assert isinstance(message, wire.CheckIn | wire.Progress | wire.Credit), message
 
 
+@pytest.mark.torch
 async def test_each_is_reported_in_words_and_the_next_good_work_is_done(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

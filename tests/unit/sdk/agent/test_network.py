@@ -35,6 +35,14 @@ ME = Introduction("d1", "sdk", {}, {}, lambda data: bytes(64))
 def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
     """Make an authority and a server's certificate for 127.0.0.1; return the server's side."""
     now = datetime.datetime.now(datetime.UTC)
+    by_key = x509.AuthorityKeyIdentifier
+
+    def use(*, is_ca: bool) -> x509.KeyUsage:
+        return x509.KeyUsage(
+            digital_signature=True, key_cert_sign=is_ca, crl_sign=is_ca, content_commitment=False,
+            key_encipherment=False, data_encipherment=False, key_agreement=False,
+            encipher_only=False, decipher_only=False,
+        )  # fmt: skip
 
     def signed(name: str, key, by: str, signer, *, is_ca: bool) -> x509.Certificate:
         named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -50,6 +58,10 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([here]), critical=False)
+            # Python 3.13 takes no certificate without these three.
+            .add_extension(use(is_ca=is_ca), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(by_key.from_issuer_public_key(signer.public_key()), critical=False)
             .sign(signer, hashes.SHA256())
         )
 

@@ -216,6 +216,7 @@ def test_handlers_are_names_of_functions_and_nothing_else(tmp_path: Path) -> Non
         workloads.load(path)
 
 
+@pytest.mark.torch
 def test_programs_are_offered_only_if_wanted(tmp_path: Path) -> None:
     device_home(tmp_path)
     path = tmp_path / "handlers.toml"

@@ -173,6 +173,7 @@ def test_a_block_of_a_newer_platform_is_declined_and_ends_no_agent(tmp_path: Pat
     assert "min_layers" in refusal.message
 
 
+@pytest.mark.torch
 async def test_a_decline_for_time_is_not_remembered(tmp_path: Path) -> None:
     home = device_home(tmp_path / "device")
     speeds = {f"{PROGRAM}/digits": Speed(examples_per_s=0.5)}
@@ -212,6 +213,7 @@ def program_work(folder: Path, **changes: Any) -> LocalWork:
     )
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("weigh", "weight"), [("examples", 2.0), ("processed", 12.0)])
 async def test_partial_work_is_done_in_the_child_and_weighed_as_the_job_says(
     tmp_path: Path, weigh: str, weight: float
@@ -254,6 +256,7 @@ def test_the_report_counts_too_when_time_is_planned(tmp_path: Path) -> None:
     assert plan.codec == "fp16", "three floats are 6 bytes now"
 
 
+@pytest.mark.torch
 async def test_the_learning_rate_falls_from_round_to_round(tmp_path: Path) -> None:
     train = {"learning_rate": 0.1, "decay": 0.5, "local_steps": 1, "batch_size": 2}
     moved = []

@@ -18,6 +18,7 @@ def _check(
     return check_program(folder / "program", folder / "parameters", **caps)  # type: ignore[arg-type]
 
 
+@pytest.mark.torch
 def test_a_good_program_passes(tmp_path: Path) -> None:
     report = _check(tmp_path, linear(), linear_parameters())
     assert report.ok
@@ -49,6 +50,7 @@ def test_a_program_that_does_not_load_is_named(tmp_path: Path) -> None:
     assert (fault.code, fault.field) == ("op_not_allowed", "program.train.json.nodes[0].op")
 
 
+@pytest.mark.torch
 def test_a_program_whose_ops_do_not_fit_is_found_by_running_it(tmp_path: Path) -> None:
     node = Node(op="aten.mm.default", inputs=["%p.weight", "%p.weight"], outputs=["v0"])
     program = with_nodes(node)
@@ -56,6 +58,7 @@ def test_a_program_whose_ops_do_not_fit_is_found_by_running_it(tmp_path: Path) -
     assert (fault.code, fault.field) == ("program_failed", "train.json.nodes[0] (aten.mm.default)")
 
 
+@pytest.mark.torch
 def test_a_program_that_grows_without_end_meets_the_memory_cap(tmp_path: Path) -> None:
     nodes = [Node(op="aten.repeat.default", inputs=["%p.bias", [1]], outputs=["v0"])]
     nodes += [
@@ -67,6 +70,7 @@ def test_a_program_that_grows_without_end_meets_the_memory_cap(tmp_path: Path) -
     assert fault.code == "out_of_memory"
 
 
+@pytest.mark.torch
 def test_a_program_that_takes_too_long_meets_the_time_cap(tmp_path: Path) -> None:
     side = 900
     nodes = [Node(op="aten.ones.default", inputs=[[side, side]], outputs=["v0"])]

@@ -65,6 +65,7 @@ def _program(folder: Path, action: Any = "train", **changes: Any) -> ProgramTask
     return ProgramTask(**{**values, **changes})
 
 
+@pytest.mark.torch
 async def test_a_program_trains_and_evaluates_in_the_same_warm_child(
     folder: Path, pool: TrainerPool
 ) -> None:
