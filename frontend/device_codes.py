@@ -49,6 +49,7 @@ FAILED = {
     "op_not_allowed": "refused the program, for an operation that may not run on devices",
     "out_of_memory": "ran out of memory",
     "program_failed": "could not run the program",
+    "simulation_failed": "failed in the simulation of a fleet",
     "task_failed": "failed in training",
     "task_too_large": "got settings that are too large",
     "trainer_crashed": "lost the process that trained",

@@ -160,5 +160,7 @@ async def real(
 
 def failure(error: Exception) -> Failed:
     """Return what ended a piece of work."""
-    code = error.code if isinstance(error, TrainingError) else "simulation_failed"
-    return Failed(code, f"{type(error).__name__}: {error}"[:500])
+    words = f"{type(error).__name__}: {error}"[:500]
+    if isinstance(error, TrainingError):
+        return Failed(error.code, words)
+    return Failed("simulation_failed", words)
