@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
+import math
 import random
 from array import array
+from pathlib import Path
 from statistics import correlation, median
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +24,11 @@ from propius.fleet.availability import DAY_S, always, cycle, diurnal
 from propius.fleet.clock import Clock
 from propius.fleet.compute import Idle, Real
 from propius.fleet.enrolling import key_of
+from propius.fleet.population import Phone
 from propius.fleet.shelf import Shelf
 from propius.fleet.virtual import VirtualDevice, World
 from propius.training.pool import TrainerPool
-from tests.unit.sdk.agent.scripted import Peer, assignment, gateway
+from tests.unit.sdk.agent.scripted import Peer, ScriptedGateway, assignment, gateway
 from tests.unit.sdk.agent.test_network import ME
 
 PHONES = [population.draw(random.Random(f"phone {number}")) for number in range(3000)]
@@ -134,28 +139,108 @@ async def test_a_query_runs_for_real_on_a_phones_own_examples(tmp_path):
     assert arrays.load(done.update)["all"] == min(5000, PHONES[0].examples)
 
 
+class TellingClock(Clock):
+    """Takes no time, and tells in simulated seconds what it would have taken."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, start_s=0.0)
+        self.slept: list[float] = []
+        self.taken: list[float] = []
+
+    def real(self, simulated_s: float) -> float:
+        self.taken.append(simulated_s)
+        return 0.0
+
+    async def sleep(self, simulated_s: float) -> None:
+        if math.isinf(simulated_s):
+            await super().sleep(simulated_s)
+        elif simulated_s > 0:
+            self.slept.append(simulated_s)
+
+
+def world_of(url: str, folder: Path, *, passes: float = 0.0, dropout: float = 0.0) -> World:
+    shelf, clock = Shelf(folder), TellingClock()
+    return World(
+        gateway=url, clock=clock, compute=Idle(shelf, clock, passes=passes),
+        record=record.Record(1), shelf=shelf, trace=always, dropout=dropout,
+    )  # fmt: skip
+
+
+async def live(one: ScriptedGateway, world: World, phone: Phone) -> None:
+    """Let one device live until the gateway's scripts have ended."""
+    living = asyncio.create_task(VirtualDevice(0, phone, ME, world, random.Random(0)).live())
+    async with asyncio.timeout(10):
+        await one.finished()
+    living.cancel()
+    await asyncio.gather(living, return_exceptions=True)
+
+
+async def given(peer: Peer, model: bytes, **more: Any) -> None:
+    await peer.greet()
+    await peer.expect(wire.CheckIn)
+    await peer.send(assignment(parameters=model, **more))
+    await peer.expect(wire.Accept)
+    await peer.serve_blob(model)
+
+
 async def test_a_virtual_device_sends_its_update_to_the_gateway_where_there_is_a_leaf(tmp_path):
     model = arrays.save({"weight": np.ones(3, np.float32)})
 
     async def script(peer: Peer) -> None:
-        await peer.greet()
-        await peer.expect(wire.CheckIn)
-        await peer.send(assignment(parameters=model, leaf="http://127.0.0.1:9/data/v1"))
-        await peer.expect(wire.Accept)
-        await peer.serve_blob(model)
+        await given(peer, model, leaf="http://127.0.0.1:9/data/v1")
         assert await peer.take_upload() == model
         await peer.send(wire.Accepted(assignment="a1"))
 
     async with gateway(script) as one:
-        shelf, clock = Shelf(tmp_path), Clock(1.0, start_s=0.0)
-        world = World(
-            gateway=one.url, clock=clock, compute=Idle(shelf, clock, passes=0.0),
-            record=record.Record(1), shelf=shelf, trace=always,
-        )  # fmt: skip
-        living = asyncio.create_task(
-            VirtualDevice(0, PHONES[0], ME, world, random.Random(0)).live()
-        )
-        async with asyncio.timeout(10):
-            await one.finished()
-        living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        await live(one, world_of(one.url, tmp_path), PHONES[0])
+
+
+async def test_training_and_links_take_as_long_as_the_phone_is_slow(tmp_path):
+    model = arrays.save({"weight": np.ones(300_000, np.float32)})
+    phone = dataclasses.replace(
+        PHONES[0], examples=40, speed_ms=25.0, down_kbps=8_000, up_kbps=1_600
+    )
+
+    async def script(peer: Peer) -> None:
+        await given(peer, model)
+        assert await peer.take_upload() == model
+        await peer.send(wire.Accepted(assignment="a1"))
+        await peer.expect(wire.CheckIn)
+
+    async with gateway(script) as one:
+        world = world_of(one.url, tmp_path, passes=3.0)
+        await live(one, world, phone)
+    clock = world.clock
+    assert isinstance(clock, TellingClock)
+    trained, *sent = clock.slept
+    assert trained == pytest.approx(3 * 40 * 0.025)
+    # 1 kB takes a millisecond one way, and five the other; the frames' heads are some bytes more.
+    assert sum(clock.taken) == pytest.approx(len(model) / 1e6)
+    assert len(sent) > 1
+    assert sum(sent) == pytest.approx(5 * len(model) / 1e6, rel=0.001)
+    assert world.record.counts["accepted"] == 1
+
+
+async def test_a_device_that_drops_out_vanishes_in_its_work_and_comes_back_with_nothing(tmp_path):
+    model = arrays.save({"weight": np.ones(3, np.float32)})
+
+    async def left(peer: Peer) -> None:
+        await given(peer, model)
+        await asyncio.wait_for(peer.socket.wait_closed(), 5)
+        assert peer.socket.close_code == 1006  # no word of leaving
+
+    async def back(peer: Peer) -> None:
+        await peer.greet(resume=None)
+        await peer.expect(wire.CheckIn)
+
+    async with gateway(left, back) as one:
+        world = world_of(one.url, tmp_path, passes=2.0, dropout=1.0)
+        await live(one, world, PHONES[0])
+    clock = world.clock
+    assert isinstance(clock, TellingClock)
+    [worked] = clock.slept
+    assert 0 < worked < PHONES[0].examples * PHONES[0].speed_ms / 1000
+    assert len(clock.taken) == 2  # the download, and how long it stayed away
+    seen = world.record.counts
+    assert (seen["vanished"], seen["sign_ins"], seen["accepted"]) == (1, 2, 0)
+    assert world.record.working == 0
