@@ -30,7 +30,7 @@ def schema() -> dict[str, Any]:
 
 
 def written(found: Any) -> Any:
-    """Return a schema with descriptions as Python 3.13 has them, which strips their indent itself."""
+    """Return a schema with descriptions as Python 3.13 has them: their indent stripped."""
     if isinstance(found, dict):
         return {
             key: inspect.cleandoc(one) if key == "description" and isinstance(one, str)
