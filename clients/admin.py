@@ -3,10 +3,10 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -15,39 +15,59 @@ from unfold.admin import ModelAdmin
 from clients import console, services
 from clients.models import Device, EnrolmentToken, Pool
 from core.admin import OperatorAdmin, ReadOnlyAdmin
+from core.console_actions import WhyForm, do_to_each, reason_given
+from core.fields import ReasonField
 
 __all__ = ["console"]
+
+
+class PoolForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A name, whose it is, and why."""
+
+    reason = ReasonField()
+
+    class Meta:
+        model = Pool
+        fields = ("name", "tenant")
 
 
 @admin.register(Pool)
 class PoolAdmin(OperatorAdmin, ModelAdmin):
     """Shared pools (no tenant) and private ones."""
 
+    form = PoolForm
     list_display = ["name", "tenant", "created_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """A pool stays its tenant's: its devices' rows say so too."""
-        return ["created_at", "tenant"] if obj else ["created_at"]
+        return ["tenant", "created_at"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Create or rename through the service."""
-        actor, now = request.user.get_username(), timezone.now()
+        who = {
+            "actor": request.user.get_username(),
+            "reason": form.cleaned_data["reason"],
+            "now": timezone.now(),
+        }
         if change:
-            services.rename_pool(pool_id=obj.pk, name=obj.name, actor=actor, now=now)
+            services.rename_pool(pool_id=obj.pk, name=obj.name, **who)
         else:
-            made = services.create_pool(
-                name=obj.name, tenant_id=obj.tenant_id, actor=actor, now=now
-            )
+            made = services.create_pool(name=obj.name, tenant_id=obj.tenant_id, **who)
             obj.pk, obj.created_at = made.pk, made.created_at
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete through the service."""
-        services.delete_pool(pool_id=obj.pk, actor=request.user.get_username(), now=timezone.now())
+        services.delete_pool(
+            pool_id=obj.pk,
+            actor=request.user.get_username(),
+            reason=reason_given(request),
+            now=timezone.now(),
+        )
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
-        """Delete each through the service."""
-        for pool in queryset:
-            self.delete_model(request, pool)
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """List what goes along: the service deletes it, whoever may delete the pool."""
+        rows, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return rows, counts, lacking & {self.opts.verbose_name}, protected
 
 
 @admin.register(EnrolmentToken)
@@ -66,6 +86,7 @@ class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
     search_fields = ["name", "id"]
     readonly_fields = ["history"]
     actions = ["revoke"]
+    action_form = WhyForm
 
     @admin.display(description="History")
     def history(self, device: Device) -> str:
@@ -76,13 +97,16 @@ class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
 
     @admin.action(description="Revoke the selected devices", permissions=["operate"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
-        """Shut the devices out, also on open connections."""
-        for device_id in queryset.values_list("id", flat=True):
-            services.revoke_device(
-                device_id=device_id, actor=request.user.get_username(), now=timezone.now()
-            )
-        revoked = queryset.count()
-        self.message_user(request, f"{revoked} device{pluralize(revoked)} revoked")
+        """Shut each device out, also on its open connection."""
+        actor, now = request.user.get_username(), timezone.now()
+        do_to_each(
+            request,
+            queryset,
+            lambda device, why: services.revoke_device(
+                device_id=device.id, actor=actor, reason=why, now=now
+            ),
+            done="revoked",
+        )
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Newest first, with pools."""

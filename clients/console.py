@@ -20,6 +20,7 @@ from unfold.widgets import (
 from clients import selectors, services
 from clients.models import AttributeChange, AttributeDefinition, Pool, SdkRequirement
 from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, ReadTogether, Revertible
+from core.fields import ReasonField
 
 
 class AttributeForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -31,7 +32,7 @@ class AttributeForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldBooleanSwitchWidget,
         help_text="Devices that still tell it are then refused by name",
     )
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    reason = ReasonField()
 
     class Meta:
         model = AttributeDefinition
@@ -124,7 +125,7 @@ class SdkRequirementForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminDecimalFieldWidget,
         help_text="Devices are told at once, and get no work any more after this time",
     )
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    reason = ReasonField()
 
     class Meta:
         model = SdkRequirement

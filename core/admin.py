@@ -10,6 +10,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -21,15 +23,62 @@ from core.errors import Invalid, PropiusError
 
 
 class OperatorAdmin:
-    """Rows that services write: what one of them refuses is told, and nothing is changed."""
+    """Rows that services write: what one of them refuses stands beside what was typed."""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Show or save; a refusal comes back as a message."""
+        """Show or save; after a refusal, show the form again as it was sent."""
         try:
-            return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+            with transaction.atomic():
+                return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
         except PropiusError as error:
-            messages.error(request, error.detail)
+            request.refusal = error  # type: ignore[attr-defined]
+            return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Return the form's class; once a service has refused, one that finds its faults too."""
+        form: Any = super().get_form(request, *args, **kwargs)  # type: ignore[misc]
+        refusal = getattr(request, "refusal", None)
+        return form if refusal is None else _refused(form, refusal)
+
+    def delete_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Ask, or delete; a refusal comes back as a message above the question."""
+        try:
+            with transaction.atomic():
+                return super().delete_view(request, object_id, *args, **kwargs)  # type: ignore[misc]
+        except PropiusError as error:
+            messages.error(request, f"Nothing was deleted: {error.detail}.")
             return redirect(request.get_full_path())
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Show the list, or act on marked rows; they are deleted together or not at all."""
+        try:
+            with transaction.atomic():
+                return super().changelist_view(request, *args, **kwargs)  # type: ignore[misc]
+        except PropiusError as error:
+            messages.error(request, f"Nothing was deleted: {error.detail}.")
+            return redirect(request.get_full_path())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Delete each as by its own page."""
+        for row in queryset.order_by("pk"):
+            self.delete_model(request, row)  # type: ignore[attr-defined]
+
+
+def _refused(form: Any, refusal: PropiusError) -> Any:
+    class Refused(form):
+        """A form with the faults that a service has found."""
+
+        def full_clean(self) -> None:
+            super().full_clean()
+            if not refusal.errors:
+                self.add_error(None, refusal.detail)
+            for name, fault in refusal.errors.items():
+                if name in self.fields:
+                    self.add_error(name, fault)
+                else:
+                    self.add_error(None, f"{name}: {fault}")
+
+    return Refused
 
 
 class ReadOnlyAdmin:

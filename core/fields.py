@@ -7,8 +7,9 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core import parsing
+from core import parsing, reasons
 from core.errors import Invalid
 
 
@@ -29,3 +30,11 @@ class StrictJsonField(forms.JSONField):
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Show what was typed as it was typed: read and written anew it may be no text."""
         return None if data is None else InvalidJSONInput(data)
+
+
+class ReasonField(forms.CharField):
+    """Why something changes, for those who read its history."""
+
+    def __init__(self, **options: Any) -> None:
+        options = {"max_length": reasons.LONGEST, "widget": UnfoldAdminTextInputWidget} | options
+        super().__init__(**options)

@@ -24,6 +24,11 @@ def faults(reason: str) -> dict[str, str]:
     return {}
 
 
+def told(reason: str) -> dict[str, str]:
+    """Return what an audit line keeps of a reason: nothing if none was asked for."""
+    return {"reason": reason} if reason else {}
+
+
 def of_revert(what: str, old: Change, because: str = "") -> str:
     """Return the reason of a change that puts back what a row of the history says."""
     text = f"back to the {what} of {old.created_at:%Y-%m-%d %H:%M} by {old.author}"

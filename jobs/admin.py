@@ -7,7 +7,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -15,6 +14,8 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, Revertible
+from core.console_actions import WhyForm, do_to_each
+from core.fields import ReasonField
 from jobs import maintenance, services
 from jobs.models import Assignment, Job, Maintenance, Quarantine, Round
 
@@ -30,6 +31,7 @@ class JobAdmin(ReadOnlyAdmin, ModelAdmin):
     list_select_related = ["tenant"]
     search_fields = ["name", "id"]
     actions = ["cancel"]
+    action_form = WhyForm
 
     @admin.display(description="Quarantine")
     def quarantine(self, job: Job) -> str:
@@ -42,12 +44,14 @@ class JobAdmin(ReadOnlyAdmin, ModelAdmin):
 
     @admin.action(description="Cancel the selected jobs", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """End the jobs that have not ended."""
-        running = queryset.exclude(status=Job.Status.FINISHED)
-        ids = list(running.values_list("id", flat=True))
-        for job_id in ids:
-            services.cancel(job_id=job_id, actor=request.user.get_username(), now=timezone.now())
-        self.message_user(request, f"{len(ids)} job{pluralize(ids)} cancelled")
+        """End each job that has not ended."""
+        actor, now = request.user.get_username(), timezone.now()
+        do_to_each(
+            request,
+            queryset,
+            lambda job, why: services.cancel(job_id=job.id, actor=actor, reason=why, now=now),
+            done="cancelled",
+        )
 
 
 @admin.register(Round)
@@ -76,11 +80,7 @@ class MaintenanceForm(forms.ModelForm):  # type: ignore[type-arg]
     """Mode and reason; the rest is stamped."""
 
     mode = forms.ChoiceField(choices=Maintenance.Mode.choices, widget=UnfoldAdminSelectWidget)
-    reason = forms.CharField(
-        max_length=300,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Tenants whose jobs wait read it",
-    )
+    reason = ReasonField(help_text="Tenants whose jobs wait read it")
 
     class Meta:
         model = Maintenance
@@ -88,7 +88,7 @@ class MaintenanceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Maintenance)
-class MaintenanceAdmin(KeptAsHistory, Revertible, ModelAdmin):
+class MaintenanceAdmin(KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
     """The newest row is in force. A change is a new row; rows are history."""
 
     form = MaintenanceForm
@@ -124,10 +124,8 @@ class QuarantineForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="The job's id; the program's SHA-256 or the function's name; or name and version "
         "of the software as the list of devices shows them, like propius-python/0.1.0",
     )
-    reason = forms.CharField(
-        max_length=300,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Tenants whose jobs are held, and devices that are called back, read it",
+    reason = ReasonField(
+        help_text="Tenants whose jobs are held, and devices that are called back, read it"
     )
 
     class Meta:

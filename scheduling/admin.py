@@ -13,11 +13,10 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
 )
 
 from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, ReadTogether, Revertible
-from core.fields import StrictJsonField
+from core.fields import ReasonField, StrictJsonField
 from scheduling import console, policies, quotas, services, supply
 from scheduling.models import (
     GatewayDrain,
@@ -43,7 +42,7 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text='For example {"max_wait_s": 300}; empty for the defaults',
     )
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    reason = ReasonField()
 
     class Meta:
         model = SharingPolicy
@@ -65,7 +64,7 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SharingPolicy)
-class SharingPolicyAdmin(PreviewPages, KeptAsHistory, Revertible, ModelAdmin):
+class SharingPolicyAdmin(PreviewPages, KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
     """The newest row is active. A change of policy is a new row; rows are history."""
 
     form = SharingPolicyForm
@@ -94,7 +93,7 @@ class SharingPolicyAdmin(PreviewPages, KeptAsHistory, Revertible, ModelAdmin):
 class TenantShareForm(forms.ModelForm):  # type: ignore[type-arg]
     """Bounds are checked before the service sees them, so that faults show beside the fields."""
 
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    reason = ReasonField()
 
     class Meta:
         model = TenantShare
@@ -102,7 +101,7 @@ class TenantShareForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(TenantShare)
-class TenantShareAdmin(ModelAdmin):
+class TenantShareAdmin(OperatorAdmin, ModelAdmin):
     """What each tenant may have of the fleet, in devices at once."""
 
     form = TenantShareForm
@@ -154,7 +153,7 @@ class ShareChangeAdmin(Revertible, ReadOnlyAdmin, ModelAdmin):
 
 
 @admin.register(TenantQuota)
-class TenantQuotaAdmin(ReadTogether, ModelAdmin):
+class TenantQuotaAdmin(ReadTogether, OperatorAdmin, ModelAdmin):
     """How much each tenant may have in all."""
 
     fields = ["tenant", "jobs", "devices", "device_hours", "stored_bytes", "reason"]
@@ -230,7 +229,7 @@ class GatewayDrainForm(forms.ModelForm):  # type: ignore[type-arg]
     """One of the gateways that live, and the reason."""
 
     gateway = forms.ChoiceField(choices=_living, widget=UnfoldAdminSelectWidget)
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    reason = ReasonField()
 
     class Meta:
         model = GatewayDrain

@@ -19,11 +19,10 @@ from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
 )
 
 from core.errors import Invalid
-from core.fields import StrictJsonField
+from core.fields import ReasonField, StrictJsonField
 from scheduling import comparing, planning, policies, previews, selectors, services
 from scheduling.models import TenantShare
 from scheduling.sharing import Terms
@@ -117,7 +116,7 @@ class ProposalForm(forms.Form):
 class ReasonForm(forms.Form):
     """Why it is put in force."""
 
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    reason = ReasonField()
 
 
 class PreviewPages:

@@ -2,17 +2,19 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from core.admin import OperatorAdmin, ReadOnlyAdmin
+from core.console_actions import reason_given
+from core.fields import ReasonField
 from tenants import services
 from tenants.console import Audited
 from tenants.models import AuditEntry, Member, Tenant
@@ -35,24 +37,35 @@ class GroupAdmin(Audited, DjangoGroupAdmin, ModelAdmin):
     """What groups of operators may do in the console."""
 
 
+class TenantForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Slug, name, and why."""
+
+    reason = ReasonField()
+
+    class Meta:
+        model = Tenant
+        fields = ("slug", "name")
+
+
 @admin.register(Tenant)
 class TenantAdmin(OperatorAdmin, ModelAdmin):
     """Tenants. One is not deleted here: its jobs, models and audit would go with it."""
 
+    form = TenantForm
     list_display = ["slug", "name", "created_at"]
     search_fields = ["slug", "name"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """The slug stays: devices name it in their consent."""
-        return ["created_at", "slug"] if obj else ["created_at"]
+        return ["slug", "created_at"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Create or rename through the service."""
-        actor, now = request.user.get_username(), timezone.now()
+        who = _who(request, form.cleaned_data["reason"])
         if change:
-            services.rename_tenant(tenant_id=obj.pk, name=obj.name, actor=actor, now=now)
+            services.rename_tenant(tenant_id=obj.pk, name=obj.name, **who)
         else:
-            made = services.create_tenant(slug=obj.slug, name=obj.name, actor=actor, now=now)
+            made = services.create_tenant(slug=obj.slug, name=obj.name, **who)
             obj.pk, obj.created_at = made.pk, made.created_at
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -60,16 +73,27 @@ class TenantAdmin(OperatorAdmin, ModelAdmin):
         return False
 
 
+class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Who, where, as what, and why."""
+
+    reason = ReasonField()
+
+    class Meta:
+        model = Member
+        fields = ("tenant", "user", "role")
+
+
 @admin.register(Member)
 class MemberAdmin(OperatorAdmin, ModelAdmin):
     """Who belongs to which tenant."""
 
+    form = MemberForm
     list_display = ["user", "tenant", "role"]
     list_filter = ["tenant", "role"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """A membership changes its role only."""
-        return ["created_at", "tenant", "user"] if obj else ["created_at"]
+        return ["tenant", "user", "created_at"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Add, or change the role, through the service."""
@@ -77,21 +101,13 @@ class MemberAdmin(OperatorAdmin, ModelAdmin):
             tenant=obj.tenant,
             user=obj.user,
             role=obj.role,
-            actor=request.user.get_username(),
-            now=timezone.now(),
+            **_who(request, form.cleaned_data["reason"]),
         )
         obj.pk, obj.created_at = member.pk, member.created_at
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Remove through the service."""
-        services.remove_member(
-            member_id=obj.pk, actor=request.user.get_username(), now=timezone.now()
-        )
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
-        """Remove each through the service."""
-        for member in queryset:
-            self.delete_model(request, member)
+        services.remove_member(member_id=obj.pk, **_who(request, reason_given(request)))
 
 
 @admin.register(AuditEntry)
@@ -105,3 +121,7 @@ class AuditEntryAdmin(ReadOnlyAdmin, ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         """Newest first."""
         return super().get_queryset(request).order_by("-id")
+
+
+def _who(request: HttpRequest, reason: str) -> dict[str, Any]:
+    return {"actor": request.user.get_username(), "reason": reason, "now": timezone.now()}

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from core import reasons
 from tenants import services
 
 
@@ -27,11 +28,11 @@ class Audited:
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """Note what was deleted."""
         for obj in queryset:
-            _note(request, "delete", obj, [])
+            _note(request, "delete", obj, [], **reasons.told(request.POST.get("reason", "")))
         return super().log_deletions(request, queryset)  # type: ignore[misc]
 
 
-def _note(request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
+def _note(request: HttpRequest, verb: str, obj: Any, message: Any, **detail: str) -> None:
     services.audit(
         tenant_id=None,
         actor=request.user.get_username(),
@@ -39,4 +40,5 @@ def _note(request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
         target=str(obj),
         now=timezone.now(),
         changed=message,
+        **detail,
     )

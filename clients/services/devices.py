@@ -15,7 +15,7 @@ from django.db import transaction
 
 from clients.models import Device
 from clients.services.attributes import check_against, schema
-from core import events, hints, statements
+from core import events, hints, reasons, statements
 from core.errors import Forbidden, NotAuthenticated, NotFound, PropiusError
 from propius import wire
 from tenants import services as tenant_services
@@ -193,7 +193,7 @@ def seen(*, device_ids: Iterable[UUID], now: datetime) -> None:
 
 
 @transaction.atomic
-def revoke_device(*, device_id: UUID, actor: str, now: datetime) -> None:
+def revoke_device(*, device_id: UUID, actor: str, now: datetime, reason: str = "") -> None:
     """Shut a device out, also from its open connection. Raises DeviceUnknown."""
     device = Device.objects.filter(id=device_id).first()
     if device is None:
@@ -205,6 +205,6 @@ def revoke_device(*, device_id: UUID, actor: str, now: datetime) -> None:
         events.append("device.revoked", now=now, tenant_id=device.tenant_id, device_id=device_id)
         tenant_services.audit(
             tenant_id=device.tenant_id, actor=actor, action="device.revoke",
-            target=str(device_id), now=now,
+            target=str(device_id), now=now, name=device.name, **reasons.told(reason),
         )  # fmt: skip
     hints.to_gateways({"revoked": [str(device_id)]})

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from clients.models import Pool
+from core import reasons
 from core.errors import Conflict, Invalid, NotFound
 from tenants import services as tenant_services
 
@@ -36,6 +37,7 @@ def create_pool(
     tenant_id: UUID | None,
     now: datetime,
     actor: str = tenant_services.OPERATOR,
+    reason: str = "",
 ) -> Pool:
     """Create a pool, shared if it has no tenant. Raises Invalid, PoolNameTaken."""
     _check_name(name)
@@ -43,13 +45,13 @@ def create_pool(
         pool = Pool.objects.create(name=name, tenant_id=tenant_id, created_at=now)
     tenant_services.audit(
         tenant_id=tenant_id, actor=actor, action="pool.create", target=name, now=now,
-        pool=str(pool.id),
+        pool=str(pool.id), **reasons.told(reason),
     )  # fmt: skip
     return pool
 
 
 @transaction.atomic
-def rename_pool(*, pool_id: UUID, name: str, actor: str, now: datetime) -> Pool:
+def rename_pool(*, pool_id: UUID, name: str, actor: str, now: datetime, reason: str = "") -> Pool:
     """Give a pool another name. Raises NotFound, Invalid, PoolNameTaken."""
     _check_name(name)
     pool = _locked(pool_id)
@@ -58,14 +60,17 @@ def rename_pool(*, pool_id: UUID, name: str, actor: str, now: datetime) -> Pool:
         pool.save(update_fields=["name"])
     tenant_services.audit(
         tenant_id=pool.tenant_id, actor=actor, action="pool.rename", target=name, now=now,
-        pool=str(pool_id), before=before, after=name,
+        pool=str(pool_id), before=before, after=name, **reasons.told(reason),
     )  # fmt: skip
     return pool
 
 
 @transaction.atomic
-def delete_pool(*, pool_id: UUID, actor: str, now: datetime) -> None:
-    """Delete a pool without devices, and its enrolment tokens. Raises NotFound, PoolInUse."""
+def delete_pool(*, pool_id: UUID, actor: str, now: datetime, reason: str = "") -> None:
+    """Delete a pool without devices, its enrolment tokens and what was asked of its software.
+
+    Raises NotFound, PoolInUse.
+    """
     pool = _locked(pool_id)
     try:
         with transaction.atomic():
@@ -74,7 +79,7 @@ def delete_pool(*, pool_id: UUID, actor: str, now: datetime) -> None:
         raise PoolInUse(f"the pool {pool.name!r} has devices") from None
     tenant_services.audit(
         tenant_id=pool.tenant_id, actor=actor, action="pool.delete", target=pool.name, now=now,
-        pool=str(pool_id),
+        pool=str(pool_id), **reasons.told(reason),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from core import events, hints
+from core import events, hints, reasons
 from core.errors import Conflict, NotFound
 from jobs import quarantine, states
 from jobs.models import Job, Round
@@ -115,19 +115,22 @@ def reject(
 
 
 @transaction.atomic
-def cancel(*, job_id: UUID, actor: str, now: datetime) -> Job:
-    """End a job now; devices that train for it are told. Again is the same. Raises JobUnknown."""
+def cancel(*, job_id: UUID, actor: str, now: datetime, reason: str = "") -> Job:
+    """End a job now; devices that train for it are told. Again is the same.
+
+    Raises JobUnknown; WrongState if it has ended otherwise.
+    """
     job = _get(job_id)
     ended = rounds.finish_job(
         job_id=job_id,
         outcome=Job.Outcome.CANCELLED,
         code="cancelled",
-        message=f"by {actor}",
+        message=f"by {actor}: {reason}" if reason else f"by {actor}",
         now=now,
     )
     job.refresh_from_db()
     if ended:
-        _audit(job, actor, "job.cancel", now)
+        _audit(job, actor, "job.cancel", now, **reasons.told(reason))
     elif job.outcome != Job.Outcome.CANCELLED:
         raise WrongState(f"the job has ended already: {job.outcome}")
     return job
@@ -180,7 +183,8 @@ def _move(job_id: UUID, source: str, target: str, verb: str) -> Job:
     return job
 
 
-def _audit(job: Job, actor: str, action: str, now: datetime) -> None:
+def _audit(job: Job, actor: str, action: str, now: datetime, **detail: str) -> None:
     tenant_services.audit(
-        tenant_id=job.tenant_id, actor=actor, action=action, target=str(job.id), now=now
-    )
+        tenant_id=job.tenant_id, actor=actor, action=action, target=str(job.id), now=now,
+        name=job.name, **detail,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from core import reasons
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import Member, Role, Tenant
 from tenants.services.auditing import OPERATOR, audit
@@ -32,7 +33,13 @@ class LastOwner(Conflict):
 
 @transaction.atomic
 def add_member(
-    *, tenant: Tenant, user: User, role: str, now: datetime, actor: str = OPERATOR
+    *,
+    tenant: Tenant,
+    user: User,
+    role: str,
+    now: datetime,
+    actor: str = OPERATOR,
+    reason: str = "",
 ) -> Member:
     """Make ``user`` a member, or change the role of a present one."""
     check_role(role)
@@ -46,7 +53,7 @@ def add_member(
     )
     audit(
         tenant_id=tenant.id, actor=actor, action="member.set", target=user.get_username(),
-        now=now, before=before, after=role,
+        now=now, before=before, after=role, **reasons.told(reason),
     )  # fmt: skip
     return member
 
@@ -68,7 +75,9 @@ def change_role(*, member_id: int, role: str, by_role: str, actor: str, now: dat
 
 
 @transaction.atomic
-def remove_member(*, member_id: int, actor: str, now: datetime, by_role: str | None = None) -> None:
+def remove_member(
+    *, member_id: int, actor: str, now: datetime, by_role: str | None = None, reason: str = ""
+) -> None:
     """Take a member out of its tenant; open pages of theirs close within half a minute.
 
     An operator (``by_role`` None) may remove anybody. Raises MemberUnknown, OwnersOnly, LastOwner.
@@ -81,6 +90,7 @@ def remove_member(*, member_id: int, actor: str, now: datetime, by_role: str | N
     audit(
         tenant_id=member.tenant_id, actor=actor, action="member.remove",
         target=member.user.get_username(), now=now, before=member.role,
+        **reasons.told(reason),
     )  # fmt: skip
 
 

@@ -48,8 +48,8 @@ def test_the_consoles_buttons_are_the_operators_alone_and_miss_no_row_loudly(wor
 
 
 CONSOLE_WRITES = {
-    "tenants/tenant/add/": {"slug": "new", "name": "New"},
-    "clients/pool/add/": {"name": "new"},
+    "tenants/tenant/add/": {"slug": "new", "name": "New", "reason": "they joined"},
+    "clients/pool/add/": {"name": "new", "reason": "a new ward"},
     "clients/attributedefinition/add/": {
         "name": "lidar", "type": "boolean", "description": "Has a lidar", "reason": "new cars",
     },
@@ -82,19 +82,19 @@ def test_every_write_in_the_console_is_audited(world):
 
     for path, fields in CONSOLE_WRITES.items():
         post(path, **fields)
-    action, detail = post(f"tenants/tenant/{world.tenant.id}/change/", name="Other")
+    action, detail = post(f"tenants/tenant/{world.tenant.id}/change/", name="Other", reason="x")
     assert (action, detail["after"]) == ("tenant.rename", "Other")
-    action, detail = post(f"clients/pool/{world.pool.id}/change/", name="renamed")
+    action, detail = post(f"clients/pool/{world.pool.id}/change/", name="renamed", reason="x")
     assert (action, detail["after"]) == ("pool.rename", "renamed")
     person = User.objects.create_user("joins")
     tenant = str(world.tenant.id)
-    post("tenants/member/add/", tenant=tenant, user=person.id, role="viewer")
+    post("tenants/member/add/", tenant=tenant, user=person.id, role="viewer", reason="x")
     with system_scope():
         member = person.memberships.get()
-    action, detail = post(f"tenants/member/{member.id}/change/", role="admin")
-    assert (action, detail) == ("member.set", {"before": "viewer", "after": "admin"})
-    action, detail = post(f"tenants/member/{member.id}/delete/", post="yes")
-    assert (action, detail) == ("member.remove", {"before": "admin"})
+    action, detail = post(f"tenants/member/{member.id}/change/", role="admin", reason="x")
+    assert (action, detail) == ("member.set", {"before": "viewer", "after": "admin", "reason": "x"})
+    action, detail = post(f"tenants/member/{member.id}/delete/", post="yes", reason="left")
+    assert (action, detail) == ("member.remove", {"before": "admin", "reason": "left"})
 
 
 def test_what_a_service_refuses_is_told_in_the_console_and_changes_nothing(world):
@@ -102,8 +102,8 @@ def test_what_a_service_refuses_is_told_in_the_console_and_changes_nothing(world
     operator.cookies["sessionid"] = world.sessions["operator"]
     other = factories.pool(world.tenant, "other")
     path = f"/admin/clients/pool/{other.id}/change/"
-    answer = operator.post(path, {"name": world.pool.name}, follow=True)
-    assert b"there is a pool" in answer.content or b"already exists" in answer.content
+    answer = operator.post(path, {"name": world.pool.name, "reason": "x"}, follow=True)
+    assert b"is taken" in answer.content or b"already exists" in answer.content
     assert operator.post(f"/admin/tenants/tenant/{world.tenant.id}/delete/").status_code == 403
     with system_scope():
         other.refresh_from_db()
