@@ -31,9 +31,12 @@ def held_by(job_id: Any, workload: Mapping[str, Any], rows: Iterable[Quarantine]
     return next((one.message for one in rows if (one.kind, one.target) in named), "")
 
 
-def explained(waiting: Waiting) -> Waiting:
-    """Say of a wait for devices that some get nothing for their software's sake."""
+def explained(waiting: Waiting, barred: Mapping[str, str] | None = None) -> Waiting:
+    """Say of a wait for devices that some get nothing for their software's sake.
+
+    ``barred`` saves the look-up.
+    """
     if waiting.code != "waiting_for_devices":
         return waiting
-    why = "; ".join(barred_software().values())
+    why = "; ".join((barred_software() if barred is None else barred).values())
     return dataclasses.replace(waiting, message=f"{waiting.message} ({why})") if why else waiting

@@ -13,9 +13,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from core.admin import ReadOnlyAdmin
+from core.admin import ReadOnlyAdmin, ReadTogether
 from jobs.models import Job
-from scheduling import explaining, selectors
+from scheduling import explaining, selectors, waits
 from scheduling.models import FleetMinute, PlanRecord, WaitingJob
 
 
@@ -88,37 +88,38 @@ class FleetMinuteAdmin(ReadOnlyAdmin, ModelAdmin):
 
 
 @admin.register(WaitingJob)
-class WaitingJobAdmin(ReadOnlyAdmin, ModelAdmin):
-    """Why each job that has not finished waits, with the names of all who are ahead."""
+class WaitingJobAdmin(ReadTogether, ReadOnlyAdmin, ModelAdmin):
+    """Why each job waits that does, with the names of all who are ahead."""
 
-    list_display = ["name", "tenant", "status", "priority", "submitted_at"]
+    list_display = ["name", "tenant", "status", "why", "priority", "submitted_at"]
     list_filter = ["status", "tenant"]
     search_fields = ["name", "id"]
     list_select_related = ["tenant"]
-    fields = ["name", "tenant", "status", "priority", "submitted_at", "why"]
+    fields = ["name", "tenant", "status", "priority", "submitted_at", "explained"]
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WaitingJob]:
-        """Leave out what has finished."""
+        """List those that wait; the page of one stays while it does not wait for a moment."""
         rows: QuerySet[WaitingJob] = super().get_queryset(request)
+        match = request.resolver_match
+        listed = match is not None and (match.url_name or "").endswith("_changelist")
+        rows = rows.filter(waits.that_wait()) if listed else rows
         return rows.exclude(status=Job.Status.FINISHED).order_by("id")
 
+    def read_together(self, rows: list[Any]) -> None:
+        """Find why they wait."""
+        found = waits.in_brief(rows, now=timezone.now())
+        for row in rows:
+            row.why = found[row.id]
+
     @admin.display(description="Why it waits")
-    def why(self, job: WaitingJob) -> SafeString:
+    def why(self, job: Any) -> str:
+        """Say it in a line."""
+        return str(job.why)
+
+    @admin.display(description="Why it waits")
+    def explained(self, job: WaitingJob) -> SafeString:
         """Explain everything."""
         found = explaining.explain(job, now=timezone.now(), everything=True)
-        lines: list[tuple[str, Any]] = [("", found.message), ("numbers", dict(found.numbers))]
-        if found.needed:
-            lines += [
-                ("place", f"{found.position or 'none'} by {found.policy}: {found.rule}"),
-                ("needed", found.needed),
-                ("connected and free, at other work", f"{found.idle}, {found.bound_elsewhere}"),
-                ("likely", "unknown" if found.likely_s is None else f"{found.likely_s:.0f} s"),
-            ]
-        if found.tenant is not None:
-            lines.append(("tenant", found.tenant))
-        lines += [
-            ("ahead", f"{one.job_name} of {one.tenant} ({one.slots} slots, by {one.rule})")
-            for one in found.named
-        ]
-        return format_html("<dl>{}</dl>", format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines))
+        lines = format_html_join("", "<dt>{}</dt><dd>{}</dd>", waits.in_full(found))
+        return format_html('<dl class="terms">{}</dl>', lines)

@@ -17,7 +17,7 @@ from jobs.selectors.rounds import (
     open_rounds,
     tenants_waiting,
 )
-from jobs.selectors.waits import Waiting, round_waiting, waiting
+from jobs.selectors.waits import Waiting, round_waiting, waiting, waits
 
 __all__ = [
     "AssignmentDetail",
@@ -36,4 +36,5 @@ __all__ = [
     "round_waiting",
     "tenants_waiting",
     "waiting",
+    "waits",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Max
 
@@ -22,6 +24,28 @@ class Waiting:
 
 def waiting(job: Job, current: Round | None = None) -> Waiting:
     """Say what a job waits for, in words with numbers. ``current`` saves the look-up."""
+    if (told := _before_rounds(job)) is not None:
+        return told
+    round_ = current or current_round(job)
+    last = _last_numbers([job]).get(job.id, 0) if round_ is None and job.is_driven else 0
+    return _between_rounds(job, last) if round_ is None else _round_waiting(round_)
+
+
+def waits(jobs: Collection[Job], rounds: Mapping[UUID, Round]) -> dict[UUID, Waiting]:
+    """Say it of many jobs, whose current rounds are given, with one query for any number."""
+    idle = [job for job in jobs if job.id not in rounds and job.is_driven]
+    last = _last_numbers(idle) if idle else {}
+    found = {}
+    for job in jobs:
+        told = _before_rounds(job)
+        if told is None and job.id in rounds:
+            told = _round_waiting(rounds[job.id])
+        found[job.id] = told or _between_rounds(job, last.get(job.id, 0))
+    return found
+
+
+def _before_rounds(job: Job) -> Waiting | None:
+    """Say what keeps a job from its rounds altogether; None if nothing does."""
     if job.status == Job.Status.FINISHED:
         text = job.reason.get("message", "")
         numbers = {} if job.outcome != Job.Outcome.REJECTED else _numbers(job.reason)
@@ -33,14 +57,19 @@ def waiting(job: Job, current: Round | None = None) -> Waiting:
         return Waiting("waiting_for_admission", f"waiting for {text}", _numbers(job.reason))
     if job.status == Job.Status.PAUSED:
         return Waiting("paused", "paused: no new devices are selected", {})
-    round_ = current or current_round(job)
-    if round_ is None and job.is_driven:
-        last = Round.objects.filter(job=job).aggregate(last=Max("number"))["last"] or 0
+    return None
+
+
+def _between_rounds(job: Job, last: int) -> Waiting:
+    if job.is_driven:
         text = f"driven: waiting for its program to start round {last + 1}"
         return Waiting("waiting_for_driver", text, {"round": last + 1})
-    if round_ is None:
-        return Waiting("evaluating", "waiting for the last evaluation", {})
-    return _round_waiting(round_)
+    return Waiting("evaluating", "waiting for the last evaluation", {})
+
+
+def _last_numbers(jobs: Collection[Job]) -> dict[UUID, int]:
+    rows = Round.objects.filter(job__in=list(jobs)).order_by()
+    return dict(rows.values_list("job_id").annotate(Max("number")))
 
 
 def round_waiting(round_: Round) -> Waiting:
