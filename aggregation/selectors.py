@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from aggregation import blobs
-from aggregation.models import Blob, ModelVersion
+from aggregation import blobs, holds
+from aggregation.models import Blob, Leaf, ModelVersion
 from aggregation.retention import VersionUnknown
 from core.errors import NotFound
 
@@ -101,3 +101,9 @@ def download(*, job_id: UUID, number: int | None) -> Download:
 def _number(measures: Mapping[str, Any], name: str) -> float | None:
     value = measures.get(name)
     return float(value) if isinstance(value, int | float) else None
+
+
+def silent_leaves(*, now: datetime) -> QuerySet[Leaf]:
+    """Return the leaves that should be heard and are not."""
+    unheard = Q(heard_at=None) | Q(heard_at__lte=holds.silent_since(now))
+    return Leaf.objects.filter(unheard, revoked_at=None).order_by("name")

@@ -136,7 +136,7 @@ class SdkRequirement(models.Model):
         verbose_name_plural = "required software"
 
     def __str__(self) -> str:
-        return f"{self.software} {self.minimum} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.software} {self.minimum} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def percent(self) -> float:
@@ -157,7 +157,7 @@ class AttributeChange(models.Model):
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"{self.name} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.name} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class PoolCensus(models.Model):

@@ -194,3 +194,22 @@ class Revertible:
             messages.success(request, told)
         options = self.opts  # type: ignore[attr-defined]
         return redirect(f"admin:{options.app_label}_{options.model_name}_changelist")
+
+
+class NewestInForce(ReadTogether):
+    """A history whose newest row is in force: the list says so, and offers the others again."""
+
+    def read_together(self, rows: list[Any]) -> None:
+        """Find the newest, which may be on another page."""
+        newest = self.model.objects.order_by("-id").values_list("id", flat=True).first()  # type: ignore[attr-defined]
+        for row in rows:
+            row.is_in_force = row.pk == newest
+
+    @admin.display(description="State")
+    def state(self, row: Any) -> str:
+        """Say whether it is in force."""
+        return "in force" if row.is_in_force else "earlier"
+
+    def buttons(self, row: Any) -> dict[str, str]:
+        """Offer what is not in force."""
+        return {} if row.is_in_force else super().buttons(row)  # type: ignore[misc]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 LONGEST = 300
 
@@ -29,7 +30,12 @@ def told(reason: str) -> dict[str, str]:
     return {"reason": reason} if reason else {}
 
 
+def before(old: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what an audit line keeps of values that were replaced: nothing if there were none."""
+    return {f"{name}_before": value for name, value in (old or {}).items()}
+
+
 def of_revert(what: str, old: Change, because: str = "") -> str:
     """Return the reason of a change that puts back what a row of the history says."""
-    text = f"back to the {what} of {old.created_at:%Y-%m-%d %H:%M} by {old.author}"
+    text = f"back to the {what} of {old.created_at:%Y-%m-%d %H:%M} UTC by {old.author}"
     return (f"{text}: {because}" if because else text)[:LONGEST]

@@ -1,5 +1,6 @@
 """Jobs and rounds of all tenants in the operators' console."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, Revertible
+from core.admin import KeptAsHistory, NewestInForce, OperatorAdmin, ReadOnlyAdmin, Revertible
 from core.console_actions import WhyForm, do_to_each
 from core.fields import ReasonField
 from jobs import maintenance, services
@@ -22,7 +23,7 @@ from jobs.models import Assignment, Job, Maintenance, Quarantine, Round
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin, ModelAdmin):
-    """Jobs; the action cancels."""
+    """Jobs; the actions pause, resume and cancel."""
 
     list_display = [
         "name", "tenant", "status", "outcome", "version", "submitted_at", "quarantine",
@@ -30,7 +31,7 @@ class JobAdmin(ReadOnlyAdmin, ModelAdmin):
     list_filter = ["status", "outcome", ("held", admin.EmptyFieldListFilter), "tenant"]
     list_select_related = ["tenant"]
     search_fields = ["name", "id"]
-    actions = ["cancel"]
+    actions = ["pause", "resume", "cancel"]
     action_form = WhyForm
 
     @admin.display(description="Quarantine")
@@ -42,16 +43,25 @@ class JobAdmin(ReadOnlyAdmin, ModelAdmin):
         path = reverse("admin:jobs_quarantine_add")
         return format_html('<a href="{}?{}" class="underline">Put in</a>', path, asked)
 
+    @admin.action(description="Pause the selected jobs", permissions=["operate"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Select no more devices for them."""
+        _move(request, queryset, services.pause, "paused")
+
+    @admin.action(description="Resume the selected jobs", permissions=["operate"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Select devices for them again."""
+        _move(request, queryset, services.resume, "resumed")
+
     @admin.action(description="Cancel the selected jobs", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """End each job that has not ended."""
-        actor, now = request.user.get_username(), timezone.now()
-        do_to_each(
-            request,
-            queryset,
-            lambda job, why: services.cancel(job_id=job.id, actor=actor, reason=why, now=now),
-            done="cancelled",
-        )
+        _move(request, queryset, services.cancel, "cancelled")
+
+
+def _move(request: HttpRequest, jobs: QuerySet[Job], move: Callable[..., Job], done: str) -> None:
+    who = {"actor": request.user.get_username(), "now": timezone.now()}
+    do_to_each(request, jobs, lambda job, why: move(job_id=job.id, reason=why, **who), done=done)
 
 
 @admin.register(Round)
@@ -88,11 +98,11 @@ class MaintenanceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Maintenance)
-class MaintenanceAdmin(KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
+class MaintenanceAdmin(NewestInForce, KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
     """The newest row is in force. A change is a new row; rows are history."""
 
     form = MaintenanceForm
-    list_display = ["mode", "reason", "author", "created_at", "back"]
+    list_display = ["mode", "state", "reason", "author", "created_at", "back"]
     ordering = ["-id"]
     revert_permission = "jobs.add_maintenance"
 

@@ -118,6 +118,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = False
+FORMAT_MODULE_PATH = "propius_site.formats"
 
 # Postgres ---------------------------------------------------------------------------------------
 PROPIUS_DB_ROLE = environment.choice(os.environ, "PROPIUS_DB_ROLE", "app", environment.ROLES)
@@ -183,6 +184,8 @@ UNFOLD = {
     "SITE_HEADER": "Propius operator",
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "jobs.admin.banner",
+    "DASHBOARD_CALLBACK": "propius_site.console_front.context",
+    "SIDEBAR": {"navigation": "propius_site.console_menu.groups"},
     "STYLES": [lambda request: static("frontend/console.css")],
     "SITE_ICON": lambda request: static("frontend/mark.svg"),
     # The dashboard's green, from its softest to its darkest.

@@ -15,7 +15,14 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from core.admin import KeptAsHistory, OperatorAdmin, ReadOnlyAdmin, ReadTogether, Revertible
+from core.admin import (
+    KeptAsHistory,
+    NewestInForce,
+    OperatorAdmin,
+    ReadOnlyAdmin,
+    ReadTogether,
+    Revertible,
+)
 from core.fields import ReasonField, StrictJsonField
 from scheduling import console, policies, quotas, services, supply
 from scheduling.models import (
@@ -64,12 +71,14 @@ class SharingPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SharingPolicy)
-class SharingPolicyAdmin(PreviewPages, KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin):
+class SharingPolicyAdmin(
+    PreviewPages, NewestInForce, KeptAsHistory, Revertible, OperatorAdmin, ModelAdmin
+):
     """The newest row is active. A change of policy is a new row; rows are history."""
 
     form = SharingPolicyForm
     actions_list = ["preview_first"]
-    list_display = ["name", "parameters", "reason", "author", "created_at", "back"]
+    list_display = ["name", "state", "parameters", "reason", "author", "created_at", "back"]
     ordering = ["-id"]
     revert_permission = "scheduling.add_sharingpolicy"
 

@@ -26,7 +26,7 @@ class SharingPolicy(models.Model):
         get_latest_by = "id"
 
     def __str__(self) -> str:
-        return f"{self.name} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.name} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class TenantShare(models.Model):
@@ -74,7 +74,7 @@ class ShareChange(models.Model):
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"share of {self.tenant_id} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"share of {self.tenant_id} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class TenantQuota(models.Model):
@@ -120,7 +120,7 @@ class QuotaChange(models.Model):
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"quota of {self.tenant_id} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"quota of {self.tenant_id} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class GatewayDrain(models.Model):
@@ -132,7 +132,7 @@ class GatewayDrain(models.Model):
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"{self.gateway} at {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.gateway} at {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class PlanRecord(models.Model):
@@ -160,7 +160,7 @@ class FleetMinute(models.Model):
     )
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M}"
+        return f"{self.at:%Y-%m-%d %H:%M} UTC"
 
 
 class ProfileRecord(models.Model):
@@ -201,7 +201,7 @@ class PoolMinute(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.pool_id} at {self.at:%Y-%m-%d %H:%M}"
+        return f"{self.pool_id} at {self.at:%Y-%m-%d %H:%M} UTC"
 
 
 class WaitingJob(Job):

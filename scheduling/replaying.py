@@ -74,7 +74,9 @@ def recorded(*, since: datetime, now: datetime) -> tuple[Fleet, list[SimulatedJo
     fleet = _fleet(minutes, [Group.of(one) for one in groups.values()], since, now)
     jobs = _jobs(minutes, since, now)
     if fleet is None or not jobs:
-        raise NothingRecorded(f"no check-in or no round was recorded since {since:%Y-%m-%d %H:%M}")
+        raise NothingRecorded(
+            f"no check-in or no round was recorded since {since:%Y-%m-%d %H:%M} UTC"
+        )
     return fleet, jobs
 
 

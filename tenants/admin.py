@@ -17,7 +17,7 @@ from core.console_actions import reason_given
 from core.fields import ReasonField
 from tenants import services
 from tenants.console import Audited
-from tenants.models import AuditEntry, Member, Tenant
+from tenants.models import AuditEntry, Delivery, Member, Tenant
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -114,13 +114,25 @@ class MemberAdmin(OperatorAdmin, ModelAdmin):
 class AuditEntryAdmin(ReadOnlyAdmin, ModelAdmin):
     """Who changed what."""
 
-    list_display = ["at", "tenant", "actor", "action", "target", "address"]
+    list_display = ["at", "tenant", "actor", "action", "target", "detail", "address"]
     list_filter = ["action"]
     search_fields = ["actor", "target"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Newest first."""
         return super().get_queryset(request).order_by("-id")
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin, ModelAdmin):
+    """What was sent to tenants' webhooks, and how it went."""
+
+    list_display = [
+        "kind", "tenant", "webhook", "status", "attempts", "answer", "error", "created_at",
+    ]  # fmt: skip
+    list_filter = ["status", "tenant"]
+    list_select_related = ["tenant", "webhook"]
+    ordering = ["-id"]
 
 
 def _who(request: HttpRequest, reason: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Maintenance(models.Model):
         get_latest_by = "id"
 
     def __str__(self) -> str:
-        return f"{self.mode} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.mode} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def message(self) -> str:
@@ -61,7 +61,7 @@ class Quarantine(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.target} since {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.kind} {self.target} since {self.created_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def message(self) -> str:

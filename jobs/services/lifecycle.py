@@ -137,17 +137,17 @@ def cancel(*, job_id: UUID, actor: str, now: datetime, reason: str = "") -> Job:
 
 
 @transaction.atomic
-def pause(*, job_id: UUID, actor: str, now: datetime) -> Job:
+def pause(*, job_id: UUID, actor: str, now: datetime, reason: str = "") -> Job:
     """Stop selecting devices; bound ones may report. Raises JobUnknown, WrongState."""
     job = _move(job_id, Job.Status.RUNNING, Job.Status.PAUSED, "pause")
-    _audit(job, actor, "job.pause", now)
+    _audit(job, actor, "job.pause", now, **reasons.told(reason))
     events.append("job.paused", now=now, tenant_id=job.tenant_id, job_id=job_id)
     hints.send("scheduling.plan", queue="scheduling")
     return job
 
 
 @transaction.atomic
-def resume(*, job_id: UUID, actor: str, now: datetime) -> Job:
+def resume(*, job_id: UUID, actor: str, now: datetime, reason: str = "") -> Job:
     """Select devices again; a round that was selecting gets its whole window anew.
 
     Raises JobUnknown, WrongState.
@@ -159,7 +159,7 @@ def resume(*, job_id: UUID, actor: str, now: datetime) -> Job:
         Round.objects.filter(id=selecting.id).update(
             selection_ends_at=now + timedelta(seconds=selecting.selection_s)
         )
-    _audit(job, actor, "job.resume", now)
+    _audit(job, actor, "job.resume", now, **reasons.told(reason))
     events.append("job.resumed", now=now, tenant_id=job.tenant_id, job_id=job_id)
     hints.send("scheduling.plan", queue="scheduling")
     return job

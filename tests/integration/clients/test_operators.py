@@ -60,7 +60,7 @@ class TestRollout:
         assert (back.percent, selectors.requirements()) == (0, [])
         again = moved(services.revert_requirement, row, later(9))
         assert (again.steps, again.reason) == (
-            row.steps, "back to the requirement of 2026-01-02 03:04 by op",
+            row.steps, "back to the requirement of 2026-01-02 03:04 UTC by op",
         )  # fmt: skip
         entry = AuditEntry.objects.filter(action="sdk_requirement.set").latest("id")
         assert (entry.actor, entry.target, entry.detail["percent"]) == ("eve", "acme 0.2", 10)
@@ -210,7 +210,7 @@ def test_a_quota_of_the_history_is_set_again_with_one_click(client):
     assert client.post(f"{listed}{old.id}/revert/").status_code == 302
     quota = TenantQuota.objects.get(tenant=tenant)
     assert (quota.jobs, quota.updated_by) == (1, "op")
-    assert quota.reason == "back to the quota of 2026-01-02 03:04 by eve"
+    assert quota.reason == "back to the quota of 2026-01-02 03:04 UTC by eve"
 
 
 def test_the_list_of_quotas_costs_as_many_queries_whatever_its_length(client):

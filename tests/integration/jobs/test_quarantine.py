@@ -173,7 +173,9 @@ def test_it_is_audited_for_the_operator_and_for_the_jobs_tenant(working):
         ("quarantine.put", "op"), ("quarantine.lift", "eve"), ("quarantine.put", "op"),
     ]  # fmt: skip
     assert {one.tenant_id for one in entries} == {working.tenant_id}
-    assert entries[2].detail["reason"].startswith("back to the quarantine of 2026-01-02 03:04 by")
+    assert (
+        entries[2].detail["reason"].startswith("back to the quarantine of 2026-01-02 03:04 UTC by")
+    )
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ class TestConsole:
         assert operator.post(path).status_code == 302
         chosen = SharingPolicy.objects.latest()
         assert (chosen.name, chosen.parameters, chosen.author) == ("srsf", {"max_wait_s": 7}, "op")
-        assert chosen.reason == "back to the choice of 2026-01-02 03:04 by eve"
+        assert chosen.reason == "back to the choice of 2026-01-02 03:04 UTC by eve"
 
     def test_an_old_share_is_set_again_with_one_click(self, operator, two_shares):
         mine, _ = two_shares
