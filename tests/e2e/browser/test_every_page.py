@@ -13,8 +13,6 @@ from tests.e2e.browser import chromium, pages
 from tests.e2e.browser.stage import Stage
 
 BYTES = 250_000
-BYTES_OF_CONSOLE = 320_000
-"""The theme's and Django's own scripts are 200 kB of it."""
 SERIOUS = ("serious", "critical")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
@@ -56,7 +54,7 @@ class Looker:
         self.faults = chromium.watch(self.page, self.url)
         self.sizes: dict[str, int] = {}
 
-    def look(self, address: str, *, most_bytes: int = BYTES) -> list[str]:
+    def look(self, address: str) -> list[str]:
         """Return what is wrong with a page in both schemes and at both widths."""
         page, wrong = self.page, []
         self.faults.clear()
@@ -70,7 +68,7 @@ class Looker:
         sent = answer.request.sizes()["responseBodySize"] + sum(
             map(self._size, page.evaluate(LOADED))
         )
-        if sent > most_bytes:
+        if sent > BYTES:
             wrong.append(f"{sent // 1000} kB on the first load")
         wrong += [f"no icon {one}" for one in page.evaluate(NAMED_ICONS)]
         page.evaluate(AXE_SCRIPT)
@@ -128,7 +126,7 @@ def test_the_pages_of_an_app_in_the_console(app: str, stage: Stage, for_operator
     for address in pages.in_console(app, stage):
         asked = for_operators.page.request.get(stage.platform.url + address, max_redirects=0)
         if asked.status not in (403, 405):  # not offered for this model; a button's address
-            wrong[address] = for_operators.look(address, most_bytes=BYTES_OF_CONSOLE)
+            wrong[address] = for_operators.look(address)
     assert {address: found for address, found in wrong.items() if found} == {}
 
 
@@ -139,4 +137,4 @@ def test_a_preview_of_both_sides(stage: Stage, for_operators: Looker) -> None:
     page.get_by_role("button", name="Preview").click()
     expect(page.locator("#preview")).to_contain_text("Both sides")
     address = urlsplit(page.url).path
-    assert for_operators.look(address, most_bytes=BYTES_OF_CONSOLE) == []
+    assert for_operators.look(address) == []
