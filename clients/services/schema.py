@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import transaction
@@ -36,8 +37,9 @@ def define_attribute(
         errors["type"] = f"{kind!r}; allowed are {', '.join(AttributeDefinition.Type.values)}"
     AttributeInvalid.check(errors)
     values = {"type": kind, "unit": unit, "description": description}
+    old = AttributeDefinition.objects.filter(name=name).values(*values).first()
     row, _ = AttributeDefinition.objects.update_or_create(name=name, defaults=values)
-    _note(row, removed=False, reason=reason, author=author, now=now)
+    _note(row, old, removed=False, reason=reason, author=author, now=now)
     return row
 
 
@@ -49,7 +51,7 @@ def remove_attribute(*, name: str, reason: str, author: str, now: datetime) -> N
     """
     AttributeInvalid.check(reasons.faults(reason))
     row = AttributeDefinition.objects.get(name=name)
-    _note(row, removed=True, reason=reason, author=author, now=now)
+    _note(row, None, removed=True, reason=reason, author=author, now=now)
     row.delete()
 
 
@@ -69,7 +71,13 @@ def revert_attribute(*, change_id: int, author: str, now: datetime) -> Attribute
 
 
 def _note(
-    row: AttributeDefinition, *, removed: bool, reason: str, author: str, now: datetime
+    row: AttributeDefinition,
+    old: Mapping[str, str] | None,
+    *,
+    removed: bool,
+    reason: str,
+    author: str,
+    now: datetime,
 ) -> None:
     told = {"type": row.type, "unit": row.unit, "description": row.description}
     AttributeChange.objects.create(
@@ -77,5 +85,5 @@ def _note(
     )
     tenant_services.audit(
         tenant_id=None, actor=author, action="attribute.remove" if removed else "attribute.set",
-        target=row.name, now=now, reason=reason, **told,
+        target=row.name, now=now, reason=reason, **told, **reasons.before(old),
     )  # fmt: skip

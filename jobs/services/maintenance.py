@@ -34,6 +34,7 @@ def set_maintenance(*, mode: str, reason: str, author: str, now: datetime) -> Ma
         errors["mode"] = f"{mode!r}; allowed are {', '.join(Maintenance.Mode.values)}"
     errors |= reasons.faults(reason)
     MaintenanceInvalid.check(errors)
+    before = maintenance.in_force()
     chosen = Maintenance(mode=mode, reason=reason, author=author, created_at=now)
     if mode == Maintenance.Mode.NORMAL:
         clocks.begin_anew(Round.objects.filter(clocks.wanting()), now=now)
@@ -41,8 +42,9 @@ def set_maintenance(*, mode: str, reason: str, author: str, now: datetime) -> Ma
         slots.call_back(Assignment.objects.all(), code=CODE, message=chosen.message, now=now)
     chosen.save()
     tenant_services.audit(
-        tenant_id=None, actor=author, action="maintenance.set", target=mode, now=now, reason=reason
-    )
+        tenant_id=None, actor=author, action="maintenance.set", target=mode, now=now, reason=reason,
+        before=before.mode if before else Maintenance.Mode.NORMAL,
+    )  # fmt: skip
     hints.send("scheduling.plan", queue="scheduling")
     return chosen
 

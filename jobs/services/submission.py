@@ -70,8 +70,9 @@ def submit(
         return known, False
     events.append("job.submitted", now=now, tenant_id=tenant_id, job_id=job.id)
     tenant_services.audit(
-        tenant_id=tenant_id, actor=submitted_by, action="job.submit", target=str(job.id), now=now
-    )
+        tenant_id=tenant_id, actor=submitted_by, action="job.submit", target=str(job.id), now=now,
+        name=job.name, spec=request_digest,
+    )  # fmt: skip
     hints.send("scheduling.admit", str(job.id), queue="scheduling")
     return job, True
 

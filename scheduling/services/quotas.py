@@ -49,6 +49,7 @@ def set_quota(
     }
     errors |= reasons.faults(reason)
     QuotaInvalid.check(errors)
+    old = TenantQuota.objects.filter(tenant_id=tenant_id).values(*bounds).first()
     values = {**bounds, "reason": reason, "updated_by": author, "updated_at": now}
     quota, _ = TenantQuota.objects.update_or_create(tenant_id=tenant_id, defaults=values)
     QuotaChange.objects.create(
@@ -56,7 +57,7 @@ def set_quota(
     )
     tenant_services.audit(
         tenant_id=tenant_id, actor=author, action="quota.set", target=str(tenant_id), now=now,
-        reason=reason, **bounds,
+        reason=reason, **bounds, **reasons.before(old),
     )  # fmt: skip
     connections.soft_state().delete(keys.QUEUED)
     hints.send("scheduling.plan", queue="scheduling")

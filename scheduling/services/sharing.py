@@ -12,7 +12,7 @@ from django.db import transaction
 
 from core import hints, reasons
 from core.errors import Invalid
-from scheduling import policies, previews, recording
+from scheduling import policies, previews, recording, selectors
 from scheduling.models import ShareChange, SharingPolicy, TenantShare
 from scheduling.sharing import Terms
 from tenants import services as tenant_services
@@ -42,12 +42,15 @@ def set_policy(
     except policies.BadParameters as error:
         errors |= error.errors
     PolicyInvalid.check(errors)
+    before = selectors.active_policy()
     chosen = SharingPolicy.objects.create(
         name=name, parameters=dict(parameters), reason=reason, author=author, created_at=now
     )
     tenant_services.audit(
-        tenant_id=None, actor=author, action="policy.set", target=name, now=now, reason=reason
-    )
+        tenant_id=None, actor=author, action="policy.set", target=name, now=now, reason=reason,
+        parameters=dict(parameters),
+        **reasons.before({"name": before.name, "parameters": before.parameters}),
+    )  # fmt: skip
     recording.record_next_plan()
     hints.send("scheduling.plan", queue="scheduling")
     return chosen
@@ -73,6 +76,7 @@ def set_share(
     terms = Terms(weight, guarantee, ceiling, lending_limit)
     ShareInvalid.check(terms.errors())
     bounds = dataclasses.asdict(terms)
+    old = TenantShare.objects.filter(tenant_id=tenant_id).values(*bounds).first()
     share, _ = TenantShare.objects.update_or_create(
         tenant_id=tenant_id, defaults={**bounds, "updated_by": author, "updated_at": now}
     )
@@ -81,7 +85,7 @@ def set_share(
     )
     tenant_services.audit(
         tenant_id=tenant_id, actor=author, action="share.set", target=str(tenant_id), now=now,
-        reason=reason, **bounds,
+        reason=reason, **bounds, **reasons.before(old),
     )  # fmt: skip
     recording.record_next_plan()
     hints.send("scheduling.plan", queue="scheduling")
