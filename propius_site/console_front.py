@@ -87,9 +87,7 @@ def _now(online: supply.Online | None, waiting: int) -> Iterator[Line]:
         f"{unfinished - waiting:,}", "jobs.Job", "status__exact=running", "Jobs at work",
         f"of {unfinished:,} that have not finished",
     )  # fmt: skip
-    yield Line(
-        f"{waiting:,}", "scheduling.WaitingJob", term="Jobs waiting", why="and why"
-    )
+    yield Line(f"{waiting:,}", "scheduling.WaitingJob", term="Jobs waiting", why="and why")
 
 
 def _in_force() -> Iterator[Line]:

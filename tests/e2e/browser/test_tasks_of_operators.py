@@ -90,3 +90,62 @@ def test_a_change_is_previewed_before_it_is_made(console: Page, stage: Stage) ->
     console.get_by_role("button", name="Apply").click()
     expect(newest(console)).to_contain_text("shorter waits")
     choose_again(console, "until it is previewed")  # other tests share the platform
+
+
+def test_a_policy_is_chosen_with_parameters(console: Page, stage: Stage) -> None:
+    history = "scheduling/sharingpolicy/"
+    add(console, stage, history, ("Name", "fair"), "before parameters")
+    add(console, stage, history, ("Name", "irs"), "long waits", parameters='{"max_wait_s": 300}')
+    expect(newest(console)).to_contain_text("max_wait_s")
+    expect(newest(console)).to_contain_text("in force")
+    expect(newest(console).get_by_role("button", name="Choose again")).to_have_count(0)
+    choose_again(console, "before parameters")
+
+
+def test_a_tenant_gets_a_share(console: Page, stage: Stage) -> None:
+    shares = "scheduling/tenantshare/"
+    console.goto(f"{stage.platform.url}/admin/{shares}add/")
+    console.get_by_label("Tenant").select_option(label=SLUG)
+    console.get_by_label("Weight").fill("2")
+    console.get_by_label("Reason").fill("they pay for two")
+    console.get_by_role("button", name="Save", exact=True).click()
+    expect(console.locator("#result_list tbody tr").filter(has_text=SLUG)).to_contain_text("2.0")
+    console.goto(f"{stage.platform.url}/admin/scheduling/sharechange/")
+    expect(newest(console)).to_contain_text("they pay for two")
+
+
+def test_an_attribute_is_added_to_the_schema(console: Page, stage: Stage) -> None:
+    kind = ("Type", "number")
+    console.goto(f"{stage.platform.url}/admin/clients/attributedefinition/add/")
+    console.get_by_label("Name").fill("Lidar range")
+    console.get_by_label(kind[0]).select_option(kind[1])
+    console.get_by_label("Description").fill("How far it sees, in metres")
+    console.get_by_label("Reason").fill("new cars")
+    console.get_by_role("button", name="Save", exact=True).click()
+    expect(console.get_by_text("a letter, then letters, digits")).to_be_visible()
+    expect(console.get_by_label("Reason")).to_have_value("new cars")
+    console.get_by_label("Name").fill("lidar_range_m")
+    console.get_by_role("button", name="Save", exact=True).click()
+    expect(console.locator("#result_list")).to_contain_text("lidar_range_m")
+
+
+def test_a_device_is_revoked_with_a_reason(console: Page, stage: Stage) -> None:
+    named = """SELECT d.name FROM clients_device d JOIN clients_pool p ON p.id = d.pool_id
+        WHERE p.name = %s AND d.status = 'active' ORDER BY d.id LIMIT 1"""
+    [[name]] = stage.fleet.rows(named, f"{SLUG}-own")  # of the seed: it is at no work
+    console.goto(f"{stage.platform.url}/admin/clients/device/?q={name}")
+    newest(console).locator(".action-select").check()
+    console.get_by_label("Select action to run").select_option("revoke")
+    console.get_by_label("Reason").fill("it was stolen")
+    console.get_by_role("button", name="Run").click()
+    expect(console.get_by_text(f"1 device revoked: {name}.")).to_be_visible()
+    console.goto(f"{stage.platform.url}/admin/tenants/auditentry/")
+    expect(newest(console)).to_contain_text("it was stolen")
+
+
+def test_a_gateway_is_drained(console: Page, stage: Stage) -> None:
+    console.goto(f"{stage.platform.url}/admin/scheduling/gatewaydrain/add/")
+    console.get_by_label("Gateway").select_option(index=0)
+    console.get_by_label("Reason").fill("a new kernel")
+    console.get_by_role("button", name="Save", exact=True).click()
+    expect(newest(console)).to_contain_text("a new kernel")

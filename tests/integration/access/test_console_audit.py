@@ -202,7 +202,7 @@ def _done(client, way, write, keys) -> tuple[list[AuditEntry], int]:
     if verb in ("add", "change", "delete"):
         path += f"{key}/{verb}/" if key else f"{verb}/"
         sent |= {"post": "yes"} if verb == "delete" else {}
-    elif verb in ("revert", "raise", "pause", "roll-back"):
+    elif not sent:  # a button, which says why by itself
         path += f"{key}/{verb}/"
     else:
         sent |= {"action": verb, "_selected_action": [str(key)], "post": "yes"}
