@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from core import knobs
@@ -86,13 +87,17 @@ class _Body:
         await self._send({"type": "http.response.body", "body": json.dumps(problem).encode()})
 
 
+_PARAMETERS = re.compile(r"/api/v1/(jobs/[0-9a-f-]+/)?parameters/?")
+_PROGRAMS = re.compile(r"/api/v1/programs/?")
+
+
 def limit_of(path: str) -> int:
     """Return how many bytes a body to ``path`` may have."""
-    uploads = {
-        "/api/v1/parameters": knobs.get().max_parameters_bytes,
-        "/api/v1/programs": knobs.get().max_program_bytes,
-    }
-    return max(SMALL_BYTES, uploads.get(path.rstrip("/"), 0))
+    if _PARAMETERS.fullmatch(path):
+        return max(SMALL_BYTES, knobs.get().max_parameters_bytes)
+    if _PROGRAMS.fullmatch(path):
+        return max(SMALL_BYTES, knobs.get().max_program_bytes)
+    return SMALL_BYTES
 
 
 def announced(scope: Scope) -> int:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from drf_spectacular.generators import SchemaGenerator
+
 from core import knobs
-from propius_site.body_limit import SMALL_BYTES, WithBodyLimit
+from propius_site.body_limit import SMALL_BYTES, WithBodyLimit, limit_of
 
 PIECE = bytes(1 << 20)
 
@@ -60,6 +62,24 @@ async def test_uploads_may_be_as_large_as_their_knobs_say() -> None:
     assert said[0]["status"] == 413
     said, taken = await ask("/api/v1/parameters", 32, announce=32 << 20)
     assert (said[0]["status"], taken) == (200, 32 << 20)
+
+
+def test_every_file_that_the_api_takes_may_be_as_large_as_its_knob_says() -> None:
+    taken = {
+        path
+        for path, calls in SchemaGenerator().get_schema(public=True)["paths"].items()
+        for call in calls.values()
+        if "application/octet-stream" in call.get("requestBody", {}).get("content", {})
+    }
+    limits = {
+        "/api/v1/parameters": knobs.get().max_parameters_bytes,
+        "/api/v1/jobs/{job_id}/parameters": knobs.get().max_parameters_bytes,
+        "/api/v1/programs": knobs.get().max_program_bytes,
+    }
+    assert taken == limits.keys()
+    for path, limit in limits.items():
+        assert limit > SMALL_BYTES
+        assert limit_of(path.format(job_id="01890a5d-ac96-774b-bcce-b302099a8057")) == limit
 
 
 async def test_a_body_that_drips_is_answered_and_its_application_let_go(monkeypatch) -> None:  # type: ignore[no-untyped-def]
