@@ -233,7 +233,7 @@ def _why(assignment_id: UUID) -> PropiusError:
     held = Assignment.objects.filter(id=assignment_id).first()
     if held is None:
         return jobs.services.StaleAssignment(f"there is no assignment {assignment_id}")
-    if held.status == Assignment.Status.BOUND:
+    if held.status == Assignment.Status.BOUND and not jobs.services.is_shut_out(held):
         return jobs.services.RoundClosed("the round has all that it asks for, or not of this leaf")
     try:
         jobs.services.raise_over(assignment_id, held.device_id)

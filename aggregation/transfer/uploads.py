@@ -275,7 +275,7 @@ def _counted_bytes(assignment_id: UUID) -> int | None:
     held = Assignment.objects.filter(id=assignment_id).first()
     if held is None:
         raise jobs.services.StaleAssignment(f"there is no assignment {assignment_id}")
-    if held.status == Assignment.Status.BOUND:
+    if held.status == Assignment.Status.BOUND and not jobs.services.is_shut_out(held):
         return None
     counted = Update.objects.filter(assignment_id=assignment_id).first()
     if counted is None:

@@ -208,3 +208,5 @@ def revoke_device(*, device_id: UUID, actor: str, now: datetime, reason: str = "
             target=str(device_id), now=now, name=device.name, **reasons.told(reason),
         )  # fmt: skip
     hints.to_gateways({"revoked": [str(device_id)]})
+    # It may hold work without a connection: then no gateway gives that back.
+    hints.send("jobs.withdraw", str(device_id), queue="scheduling")

@@ -13,6 +13,7 @@ from jobs.services.assignments import (
     RoundClosed,
     StaleAssignment,
     give_back,
+    is_shut_out,
     raise_over,
     report,
 )
@@ -59,6 +60,7 @@ from jobs.services.quarantines import (
     put_in_quarantine,
 )
 from jobs.services.reporting import Report, report_many
+from jobs.services.revocations import withdraw
 from jobs.services.rounds import (
     RoundOver,
     complete_round,
@@ -128,6 +130,7 @@ __all__ = [
     "give_back",
     "grant_demand",
     "hold",
+    "is_shut_out",
     "lift",
     "lock_to_finish",
     "locked_aggregating",
@@ -156,4 +159,5 @@ __all__ = [
     "uploads",
     "waited_enough",
     "wants_held",
+    "withdraw",
 ]

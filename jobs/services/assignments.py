@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, Value
 from django.db.models.functions import Coalesce
 
+from clients.models import Device
 from core import events
 from core.errors import Conflict, NotFound
 from jobs import states
@@ -91,7 +92,8 @@ def report(*, assignment_id: UUID, device_id: UUID, now: datetime) -> Reported:
     """
     held, round_ = _locked(assignment_id, device_id)
     moved = 0
-    if round_.status in states.OPEN_ROUND:
+    # Who was shut out is not heard, though what it held may not be taken back yet.
+    if round_.status in states.OPEN_ROUND and not is_shut_out(held):
         if round_.concurrency is not None and held.status == Assignment.Status.BOUND:
             buffers.check_fresh(held, round_)
         moved = Assignment.objects.filter(id=assignment_id, status=Assignment.Status.BOUND).update(
@@ -135,4 +137,12 @@ def raise_over(assignment_id: UUID, device_id: UUID) -> NoReturn:
         raise AlreadyReported(f"assignment {assignment_id} has reported")
     if held.code == "round_closed":
         raise RoundClosed("the round is closed; it takes no more reports")
-    raise AssignmentOver(f"assignment {assignment_id} is over: {held.status} {held.code}".strip())
+    why = f"{held.status} {held.code}".strip()
+    if held.status == Assignment.Status.BOUND and is_shut_out(held):
+        why = "its device was revoked"
+    raise AssignmentOver(f"assignment {assignment_id} is over: {why}")
+
+
+def is_shut_out(held: Assignment) -> bool:
+    """Tell whether the assignment's device was revoked."""
+    return Device.objects.filter(id=held.device_id, status=Device.Status.REVOKED).exists()

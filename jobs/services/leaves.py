@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, Max, QuerySet, Value
 from django.db.models.functions import Coalesce
 
+from clients.models import Device
 from core import events, knobs
 from jobs import states
 from jobs.models import Assignment, Round
@@ -45,9 +46,12 @@ def acknowledge(*, round_id: UUID, assignment_ids: Collection[UUID], now: dateti
     if round_.status not in states.OPEN_ROUND or late or round_.reported + count >= round_.demand:
         return Acknowledged(frozenset(), is_full=True)
     bound = Assignment.objects.filter(
-        id__in=assignment_ids, round_id=round_id, status=Assignment.Status.BOUND
+        id__in=assignment_ids,
+        round_id=round_id,
+        status=Assignment.Status.BOUND,
+        device__status=Device.Status.ACTIVE,
     )
-    rows = bound.order_by("id").select_for_update(no_key=True)
+    rows = bound.order_by("id").select_for_update(no_key=True, of=("self",))
     ids = list(rows.values_list("id", flat=True))[: round_.demand - round_.reported - count]
     Assignment.objects.filter(id__in=ids).update(
         status=Assignment.Status.REPORTED,

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, Q, Value
 from django.db.models.functions import Coalesce
 
+from clients.models import Device
 from core import events
 from core.errors import PropiusError
 from jobs import states
@@ -66,8 +67,10 @@ def _lock_bound(found: Sequence[tuple[Round, Sequence[Assignment]]]) -> set[UUID
     rows = Assignment.objects.filter(
         Q(id__in=ids) | Q(round_id__in=closing), status=Assignment.Status.BOUND
     )
-    held = rows.order_by("id").select_for_update(no_key=True)
-    return set(held.values_list("id", flat=True)) if ids else set()
+    held = rows.order_by("id").select_for_update(no_key=True, of=("self",))
+    # Who was shut out is not heard, though what it held may not be taken back yet.
+    of_devices = dict(held.values_list("id", "device__status")) if ids else {}
+    return {one for one, status in of_devices.items() if status == Device.Status.ACTIVE}
 
 
 def _count(

@@ -9,6 +9,7 @@ from django.db import connection
 
 from aggregation import services, uploads
 from aggregation.models import Batch, Update
+from clients import services as client_services
 from jobs.models import Assignment, Job, Round
 from tenants.scopes import system_scope
 from tests.integration.aggregation import leaves
@@ -128,6 +129,17 @@ def test_steps_bound_nothing_where_the_strategy_does_not_go_by_them(world):
     with system_scope():
         [taken] = accept([arrived(*bound[0], 1.0, local_steps=1e6)])
         assert taken == services.Accepted(1, already=False)
+
+
+def test_who_was_revoked_is_not_counted_among_others(world):
+    bound = world.bind(world.round())
+    with system_scope():
+        many = [arrived(*one, 1.0) for one in bound[:3]]
+        client_services.revoke_device(device_id=bound[1][1].id, actor="test", now=NOW)
+        answers = accept(many)
+    assert [answers[0].sequence, answers[2].sequence] == [1, 2]
+    assert answers[1].code == "assignment_over"
+    assert "revoked" in answers[1].detail
 
 
 @pytest.mark.django_db(transaction=True)

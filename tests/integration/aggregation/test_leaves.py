@@ -8,6 +8,7 @@ import pytest
 import jobs.services
 from aggregation import leaves, partials, services
 from aggregation.models import Batch, Hold, Leaf, Partial, Update
+from clients import services as client_services
 from core.errors import NotFound
 from core.models import Event
 from jobs.models import Assignment, Round
@@ -66,6 +67,16 @@ def test_a_held_update_frees_its_device_and_counts_with_its_partial(world, leaf,
         assert model_of(world.job.id)["weight"].tolist() == [[5.0] * 2] * 2
         assert state_of(round_).metrics == {"loss": 3.0}
         assert not Hold.objects.exists()
+
+
+def test_a_leaf_holds_nothing_for_a_device_that_was_revoked(leaf, taking):
+    round_, bound = taking
+    (shut_out, device), (other, _) = bound[:2]
+    with system_scope():
+        client_services.revoke_device(device_id=device.id, actor="test", now=NOW)
+    done = at.hold(leaf, round_.id, shut_out, other)
+    assert done.taken == {other}
+    assert isinstance(done.refused[shut_out], jobs.services.AssignmentOver)
 
 
 def test_a_partial_and_updates_that_came_here_are_one_round(world, leaf, taking):

@@ -14,7 +14,9 @@ from django.db import connection
 
 import jobs.services
 from aggregation import blobs, tickets
-from core import knobs
+from clients import services as client_services
+from core import hints, knobs
+from jobs import tasks
 from jobs.models import Assignment, Round
 from propius import arrays, wire
 from tenants.scopes import system_scope
@@ -179,6 +181,53 @@ def test_a_round_that_closes_meanwhile_ends_the_upload(carrier, bound):
     answer = asyncio.run(exchange(carrier.plane, "PUT", path, headers, pieces()))
     assert answer.code == (409, "round_closed")
     assert len(updates()) == len(others)
+
+
+def revoke(assignment_id):
+    with system_scope():
+        device_id = Assignment.objects.get(id=assignment_id).device_id
+        client_services.revoke_device(device_id=device_id, actor="test", now=NOW)
+    return device_id
+
+
+def test_nothing_counts_of_a_device_that_was_revoked_and_its_slot_comes_back(carrier, bound):
+    assert carrier.put(DATA, 0, DATA[:50]).status == 202
+    device_id = revoke(bound[0])
+    late = carrier.put(DATA, 50)
+    assert (late.code, late.taken) == ((409, "assignment_over"), 0)
+    assert "revoked" in late.problem["detail"]
+    with system_scope():
+        round_ = Assignment.objects.get(id=bound[0]).round
+        # What revoking has asked a worker for.
+        assert hints.is_asked("jobs.withdraw", str(device_id))
+        tasks.withdraw(str(device_id))
+        held = Assignment.objects.get(id=bound[0])
+        assert (held.status, held.code) == ("cancelled", "device_revoked")
+        assert (held.round.assigned, held.round.lost) == (round_.assigned - 1, round_.lost + 1)
+    assert carrier.put(DATA, 50).code == (409, "assignment_over")
+    assert not updates()
+
+
+def test_a_device_that_is_revoked_while_it_sends_is_not_counted(carrier, bound):
+    def pieces():
+        yield DATA[:50]
+        thread = threading.Thread(target=end)
+        thread.start()
+        thread.join()
+        yield DATA[50:]
+
+    def end():
+        revoke(bound[0])
+        connection.close()
+
+    headers = {
+        "Authorization": f"Bearer {carrier.ticket}", "Upload-Digest": sha256(DATA),
+        "Upload-Length": str(len(DATA)), "Update-Weight": "1",
+    }  # fmt: skip
+    path = f"/data/v1/updates/{bound[0]}"
+    answer = asyncio.run(exchange(carrier.plane, "PUT", path, headers, pieces()))
+    assert answer.code == (409, "assignment_over")
+    assert not updates()
 
 
 def test_a_ticket_is_for_one_assignment_and_direction(carrier, bound):
