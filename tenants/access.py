@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from core.errors import Forbidden
 from tenants.models import Role
 
 READ_JOBS = "jobs:read"
@@ -38,6 +40,8 @@ class Principal:
     tenant_slug: str
     scopes: frozenset[str]
     role: str = ""
+    user_id: int | None = None
+    """The person who asks, or who made the token that does."""
     is_authenticated: bool = True
     is_active: bool = True
 
@@ -54,3 +58,10 @@ class Principal:
 def acting_role(principal: Principal) -> str:
     """Return the role in which someone changes members: a token is at most an admin."""
     return principal.role or Role.ADMIN
+
+
+def require_within(principal: Principal, scopes: Iterable[str], what: str) -> None:
+    """Raise Forbidden unless who asks has all that ``what`` would give."""
+    above = sorted(set(scopes) - principal.scopes)
+    if above:
+        raise Forbidden(f"{what} cannot have scopes that you lack: {', '.join(above)}")

@@ -99,6 +99,7 @@ def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiTok
         tenant_id=token.tenant_id,
         tenant_slug=token.tenant.slug,
         scopes=frozenset(token.scopes),
+        user_id=token.made_by_id,
     )
     return principal, token
 
@@ -153,4 +154,5 @@ def principal_of(member: Member) -> Principal:
         tenant_slug=member.tenant.slug,
         scopes=SCOPES_OF[member.role],
         role=member.role,
+        user_id=member.user_id,
     )

@@ -64,6 +64,10 @@ class Invitation(models.Model):
     role = models.CharField(max_length=20, choices=Role.choices)
     digest = models.CharField(max_length=64, unique=True)
     created_by = models.CharField(max_length=150)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+",
+        help_text="The person who made it, if need be through tokens",
+    )  # fmt: skip
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)
@@ -84,6 +88,10 @@ class ApiToken(models.Model):
     start = models.CharField(max_length=12, help_text="First characters, to tell tokens apart")
     scopes = models.JSONField(default=list)
     created_by = models.CharField(max_length=150)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+",
+        help_text="The person who made it, if need be through tokens",
+    )  # fmt: skip
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)

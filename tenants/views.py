@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import datetime
 from typing import Any
 
 from rest_framework.request import Request
@@ -13,6 +14,7 @@ from core import origin
 from core.parsing import StrictJson
 from tenants import replays, scopes
 from tenants.access import Principal
+from tenants.models import ApiToken
 
 
 class TenantView(APIView):
@@ -40,3 +42,9 @@ def caller(request: Request) -> Principal:
     """Return who asks. Only for views behind ``HasScope``."""
     assert isinstance(request.user, Principal)
     return request.user
+
+
+def soonest(request: Request, asked: datetime | None) -> datetime | None:
+    """Return until when what a caller makes may last: as asked, but no longer than its token."""
+    mine = request.auth.expires_at if isinstance(request.auth, ApiToken) else None
+    return min((one for one in (asked, mine) if one is not None), default=None)

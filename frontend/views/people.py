@@ -58,6 +58,7 @@ def invite(request: HttpRequest, principal: Principal) -> HttpResponse:
             expires_at=now + timedelta(days=given["days"]),
             by_role=access.acting_role(principal),
             actor=principal.name,
+            made_by=principal.user_id,
             now=now,
         )
     except PropiusError as error:

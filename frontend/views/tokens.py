@@ -58,6 +58,7 @@ def create_token(request: HttpRequest, principal: Principal) -> HttpResponse:
         name=given["name"],
         scopes=given["scopes"],
         created_by=principal.name,
+        made_by=principal.user_id,
         expires_at=now + timedelta(days=given["days"]) if given["days"] else None,
         now=now,
     )

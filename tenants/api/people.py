@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from tenants import access, selectors, services
 from tenants.api import serializers
 from tenants.models import AuditEntry, Invitation, Member
-from tenants.views import TenantView, caller
+from tenants.views import TenantView, caller, soonest
 
 
 class MemberListView(TenantView, GenericAPIView[Member]):
@@ -35,9 +35,13 @@ class MemberView(TenantView):
 
     @extend_schema(request=serializers.NewRoleSerializer, responses=serializers.MemberSerializer)
     def patch(self, request: Request, member_id: int) -> Response:
-        """Give the member another role; only an owner makes or changes an owner."""
+        """Give the member another role; only an owner makes or changes an owner.
+
+        A token gives a role only if it has all of the role's scopes.
+        """
         asked = serializers.NewRoleSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
+        _require_all_of(request, asked.validated_data["role"])
         member = services.change_role(
             member_id=member_id,
             role=asked.validated_data["role"],
@@ -76,17 +80,20 @@ class InvitationListView(TenantView, GenericAPIView[Invitation]):
         responses={201: serializers.CreatedInvitationSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Invite one person; the answer is the only time the link is shown."""
+        """Invite one person; only this answer shows the link, which outlives no token."""
         asked = serializers.NewInvitationSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         given, now = asked.validated_data, timezone.now()
+        _require_all_of(request, given["role"])
+        until = now + timedelta(days=given["days"])
         invitation, secret = services.create_invitation(
             tenant_id=caller(request).tenant_id,
             name=given["name"],
             role=given["role"],
-            expires_at=now + timedelta(days=given["days"]),
+            expires_at=soonest(request, until) or until,
             by_role=access.acting_role(caller(request)),
             actor=caller(request).name,
+            made_by=caller(request).user_id,
             now=now,
         )
         link = request.build_absolute_uri(selectors.invitation_path(secret))
@@ -119,3 +126,7 @@ class AuditView(TenantView, GenericAPIView[AuditEntry]):
         """List the audit, newest first."""
         page = self.paginate_queryset(self.get_queryset())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+def _require_all_of(request: Request, role: str) -> None:
+    access.require_within(caller(request), access.SCOPES_OF[role], f"a member as {role}")

@@ -8,11 +8,10 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.errors import Forbidden
 from tenants import access, services
 from tenants.api import serializers
 from tenants.models import ApiToken
-from tenants.views import TenantView, caller
+from tenants.views import TenantView, caller, soonest
 
 
 class CallerView(TenantView):
@@ -43,19 +42,18 @@ class TokenListView(TenantView, GenericAPIView[ApiToken]):
         responses={201: serializers.CreatedTokenSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Create a token; the answer is the only time its secret is shown."""
+        """Create a token; only this answer shows its secret. It outlives no token that made it."""
         asked = serializers.NewTokenSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         wanted = asked.validated_data.get("scopes")
-        above = sorted(set(wanted or access.ALL_SCOPES) - caller(request).scopes)
-        if above:
-            raise Forbidden(f"a token cannot have scopes that you lack: {', '.join(above)}")
+        access.require_within(caller(request), wanted or access.ALL_SCOPES, "a token")
         token, secret = services.create_token(
             tenant_id=caller(request).tenant_id,
             name=asked.validated_data["name"],
             scopes=wanted,
             created_by=caller(request).name,
-            expires_at=asked.validated_data.get("expires_at"),
+            expires_at=soonest(request, asked.validated_data.get("expires_at")),
+            made_by=caller(request).user_id,
             now=timezone.now(),
         )
         shape = serializers.CreatedTokenSerializer(token, context={"secret": secret})

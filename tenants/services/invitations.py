@@ -44,10 +44,11 @@ def create_invitation(
     by_role: str,
     actor: str,
     now: datetime,
+    made_by: int | None = None,
 ) -> tuple[Invitation, str]:
     """Invite somebody; returns the row and the secret of the link, which is not kept.
 
-    Raises Invalid and OwnersOnly.
+    ``made_by`` is the person whose leaving ends it. Raises Invalid and OwnersOnly.
     """
     check_role(role)
     require_owner(role, by_role=by_role)
@@ -63,6 +64,7 @@ def create_invitation(
         role=role,
         digest=digest_of(secret),
         created_by=actor,
+        made_by_id=made_by,
         created_at=now,
         expires_at=expires_at,
     )

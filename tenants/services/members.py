@@ -10,6 +10,7 @@ from django.db import transaction
 from core import reasons
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import Member, Role, Tenant
+from tenants.services import belongings
 from tenants.services.auditing import OPERATOR, audit
 
 
@@ -41,7 +42,7 @@ def add_member(
     actor: str = OPERATOR,
     reason: str = "",
 ) -> Member:
-    """Make ``user`` a member, or change the role of a present one."""
+    """Make ``user`` a member, or change the role of a present one as :func:`change_role` does."""
     check_role(role)
     present = Member.objects.filter(tenant=tenant, user=user).values_list("role", flat=True)
     before = present.first()
@@ -55,12 +56,16 @@ def add_member(
         tenant_id=tenant.id, actor=actor, action="member.set", target=user.get_username(),
         now=now, before=before, after=role, **reasons.told(reason),
     )  # fmt: skip
+    _take_back(member, role, actor, now)
     return member
 
 
 @transaction.atomic
 def change_role(*, member_id: int, role: str, by_role: str, actor: str, now: datetime) -> Member:
-    """Give a member another role. Raises MemberUnknown, OwnersOnly and LastOwner."""
+    """Give a member another role; tokens and invitations of theirs that it could not make end.
+
+    Raises MemberUnknown, OwnersOnly and LastOwner.
+    """
     check_role(role)
     member = _changeable(member_id, by_role=by_role, keeps_owner=role == Role.OWNER)
     require_owner(role, by_role=by_role)
@@ -71,6 +76,7 @@ def change_role(*, member_id: int, role: str, by_role: str, actor: str, now: dat
             tenant_id=member.tenant_id, actor=actor, action="member.set",
             target=member.user.get_username(), now=now, before=before, after=role,
         )  # fmt: skip
+        _take_back(member, role, actor, now)
     return member
 
 
@@ -80,7 +86,8 @@ def remove_member(
 ) -> None:
     """Take a member out of its tenant; open pages of theirs close within half a minute.
 
-    An operator (``by_role`` None) may remove anybody. Raises MemberUnknown, OwnersOnly, LastOwner.
+    Their tokens and open invitations end at once, also those made with their tokens. An operator
+    (``by_role`` None) may remove anybody. Raises MemberUnknown, OwnersOnly, LastOwner.
     """
     if by_role is None:
         member = _found(member_id)
@@ -92,6 +99,7 @@ def remove_member(
         target=member.user.get_username(), now=now, before=member.role,
         **reasons.told(reason),
     )  # fmt: skip
+    _take_back(member, None, actor, now)
 
 
 def check_role(role: str) -> None:
@@ -107,6 +115,12 @@ def require_owner(role: str, *, by_role: str) -> None:
     """Raise OwnersOnly if ``role`` is an owner's and who acts is none."""
     if role == Role.OWNER and by_role != Role.OWNER:
         raise OwnersOnly("only an owner makes, changes or removes an owner")
+
+
+def _take_back(member: Member, role: str | None, actor: str, now: datetime) -> None:
+    belongings.take_back(
+        tenant_id=member.tenant_id, user_id=member.user_id, role=role, actor=actor, now=now
+    )
 
 
 def _found(member_id: int) -> Member:

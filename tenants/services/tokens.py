@@ -44,10 +44,11 @@ def create_token(
     created_by: str,
     now: datetime,
     expires_at: datetime | None = None,
+    made_by: int | None = None,
 ) -> tuple[ApiToken, str]:
     """Create an API token; returns its row and the secret, which is not kept.
 
-    Raises UnknownScope.
+    ``made_by`` is the person whose leaving ends it. Raises UnknownScope.
     """
     wanted = sorted(set(ALL_SCOPES if scopes is None else scopes))
     unknown = [scope for scope in wanted if scope not in ALL_SCOPES]
@@ -64,6 +65,7 @@ def create_token(
         start=secret[:8],
         scopes=wanted,
         created_by=created_by,
+        made_by_id=made_by,
         created_at=now,
         expires_at=expires_at,
     )

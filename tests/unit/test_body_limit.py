@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-
 from drf_spectacular.generators import SchemaGenerator
 
 from core import knobs

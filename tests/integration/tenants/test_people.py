@@ -92,6 +92,88 @@ def test_a_token_manages_people_as_an_admin_at_most(acme):
     assert Client().delete(path, headers=bearer).json()["code"] == "owners_only"
 
 
+def test_a_token_gives_no_role_that_may_more_than_it_does(acme):
+    vera = factories.member(acme, "viewer", "vera")
+    few = factories.token(acme, "tenant:write", "tenant:read", "jobs:read")
+    bearer, path = {"Authorization": f"Bearer {few}"}, f"/api/v1/members/{member_id(acme, vera)}"
+    body, how = {"name": "Eve", "role": "admin"}, {"content_type": "application/json"}
+    for refused in (
+        Client().post("/api/v1/invitations", body, headers=bearer, **how),
+        Client().patch(path, {"role": "admin"}, headers=bearer, **how),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert "devices:write" in refused.json()["detail"]
+    assert role_of(acme, "vera") == "viewer"
+    whole = {"Authorization": f"Bearer {factories.token(acme)}"}
+    assert Client().patch(path, {"role": "admin"}, headers=whole, **how).status_code == 200
+
+
+@pytest.fixture
+def alans(acme):
+    """What the admin Alan has made: tokens, one of them with another, and invitations."""
+    alan = factories.member(acme, "admin", "alan")
+    browser, how = signed_in(alan), {"content_type": "application/json"}
+    made = {}
+    for name, scopes in (("all", None), ("reads", ["tenant:read"])):
+        body = {"name": name} | ({"scopes": scopes} if scopes else {})
+        made[name] = browser.post("/api/v1/tokens", body, **how).json()["secret"]
+    bearer = {"Authorization": f"Bearer {made['all']}"}
+    child = Client().post("/api/v1/tokens", {"name": "child"}, headers=bearer, **how)
+    made["child"] = child.json()["secret"]
+    for role in ("viewer", "admin"):
+        body = {"name": role, "role": role}
+        browser.post("/api/v1/invitations", body, **how)
+    return alan, made
+
+
+def still_open(acme, made):
+    """The tokens that are let in, and the invitations that can be accepted."""
+    in_ = set()
+    for name, secret in made.items():
+        asked = Client().get("/api/v1/me", headers={"Authorization": f"Bearer {secret}"})
+        in_ |= {name} if asked.status_code == 200 else set()
+    with system_scope():
+        invitations = Invitation.objects.filter(tenant=acme, revoked_at=None)
+        return in_, set(invitations.values_list("name", flat=True))
+
+
+def test_who_is_removed_leaves_no_key_behind(acme, alans):
+    alan, made = alans
+    others = factories.token(acme)
+    browser = signed_in(factories.member(acme, "owner", "ada"))
+    invited(acme, role="viewer")
+    assert still_open(acme, made) == ({"all", "reads", "child"}, {"viewer", "admin", "Eve"})
+    assert browser.delete(f"/api/v1/members/{member_id(acme, alan)}").status_code == 204
+    assert still_open(acme, made | {"other": others}) == ({"other"}, {"Eve"})
+    lines = [(one["actor"], one["action"], one["target"])
+             for one in browser.get("/api/v1/audit").json()["results"]]  # fmt: skip
+    assert ("ada", "token.revoke", "child") in lines
+    assert ("ada", "invitation.revoke", "admin") in lines
+
+
+def test_who_is_demoted_keeps_the_tokens_that_they_could_still_make(acme, alans):
+    alan, made = alans
+    browser = signed_in(factories.member(acme, "owner", "ada"))
+    assert patch(browser, acme, alan, "admin").status_code == 200
+    assert still_open(acme, made) == ({"all", "reads", "child"}, {"viewer", "admin"})
+    assert patch(browser, acme, alan, "viewer").status_code == 200
+    assert still_open(acme, made) == ({"reads"}, set())
+
+
+def test_an_owner_made_admin_invites_no_owner_any_more(acme):
+    factories.member(acme, "owner", "ada")
+    bob = factories.member(acme, "owner", "bob")
+    for role in ("owner", "admin"):
+        body = {"name": role, "role": role}
+        signed_in(bob).post("/api/v1/invitations", body, content_type="application/json")
+    with scope(acme.id):
+        services.change_role(
+            member_id=member_id(acme, bob), role="admin", by_role="owner", actor="ada",
+            now=timezone.now(),
+        )  # fmt: skip
+    assert still_open(acme, {}) == (set(), {"admin"})
+
+
 def test_the_last_owner_stays(acme):
     ada = factories.member(acme, "owner", "ada")
     browser = signed_in(ada)

@@ -1,6 +1,6 @@
 """API tokens over REST."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -65,6 +65,27 @@ def test_it_gives_no_token_more_than_its_maker_may(client):
     )  # fmt: skip
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "jobs:write" in answer.json()["detail"]
+
+
+def test_what_a_token_makes_lasts_no_longer_than_it_does(client):
+    acme, now = factories.tenant(), timezone.now()
+    until = now + timedelta(hours=1)
+    with system_scope():
+        _, secret = services.create_token(
+            tenant_id=acme.id, name="brief", scopes=None, created_by="x", now=now, expires_at=until
+        )
+    sooner = now + timedelta(minutes=5)
+    for asked, given in ((None, until), (now + timedelta(days=9), until), (sooner, sooner)):
+        body = {"name": "child"} | ({"expires_at": asked.isoformat()} if asked else {})
+        made = client.post(
+            "/api/v1/tokens", body, headers=bearer(secret), content_type="application/json"
+        )
+        assert datetime.fromisoformat(made.json()["expires_at"]) == given
+    invited = client.post(
+        "/api/v1/invitations", {"name": "Eve", "role": "viewer"}, headers=bearer(secret),
+        content_type="application/json",
+    )  # fmt: skip
+    assert datetime.fromisoformat(invited.json()["expires_at"]) == until
 
 
 @pytest.mark.parametrize(
