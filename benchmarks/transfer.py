@@ -75,9 +75,9 @@ class Bench:
         self.digest = carrier.digest(self.content)
         with Client(f"http://127.0.0.1:{platform.web_port}", secret) as client:
             digest = client.upload_parameters(self.content)
-        job, _ = jobs.services.submit(
+        job = jobs.services.submit(
             tenant_id=world.tenants[0], raw=_spec(digest, devices), submitted_by="bench",
-            idempotency_key=None, now=now,
+            now=now,
         )  # fmt: skip
         # By hand: the platform would wait for devices that it has seen before.
         jobs.services.admit(job_id=job.id, numbers={}, now=now)

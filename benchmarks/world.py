@@ -66,14 +66,12 @@ class World:
                 "selection_s": 3600, "deadline_s": 3600,
             },
         }  # fmt: skip
-        job, _ = jobs_services.submit(
+        return jobs_services.submit(
             tenant_id=self.tenants[number % len(self.tenants)],
             raw=spec,
             submitted_by="bench",
-            idempotency_key=None,
             now=timezone.now(),
         )
-        return job
 
     def cancel(self, jobs: list[Job]) -> None:
         """End jobs."""

@@ -134,7 +134,7 @@ def _day(
 
 
 def _job(tenant: Tenant, number: int, size: Size, now: datetime) -> Job:
-    job, _ = job_services.submit(
+    return job_services.submit(
         tenant_id=tenant.id,
         raw={
             "schema": 1,
@@ -144,10 +144,8 @@ def _job(tenant: Tenant, number: int, size: Size, now: datetime) -> Job:
             "rounds": {"count": max(1, size.rounds // size.jobs), "demand": PER_ROUND},
         },
         submitted_by=f"member-{number % 7}",
-        idempotency_key=None,
         now=now - timedelta(hours=12 * (size.jobs - number)),
     )
-    return job
 
 
 def _rounds(

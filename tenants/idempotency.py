@@ -73,10 +73,11 @@ def begin(*, key: Key, request: bytes, now: datetime) -> Answer | None:
 
 
 def keep(*, key: Key, answer: Answer) -> None:
-    """Keep the first answer to a request that was begun."""
-    rows = StoredAnswer.objects.filter(key=key.digest(), status=None)
+    """Keep the first answer to a request that was begun; once more if it has become fuller."""
+    rows = StoredAnswer.objects.filter(  # type: ignore[misc] # None: no tenant
+        tenant_id=key.tenant_id, key=key.digest()
+    )
     body = key.cipher().encrypt(answer.body)
-    # The key's digest is the tenant's too.
     rows.update(status=answer.status, location=answer.location, body=body)
 
 

@@ -47,7 +47,7 @@ def _asked(request: HttpRequest, principal: Principal, text: str) -> HttpRespons
         if request.POST.get("do") != "submit":
             found = dry_run.rehearse(raw=raw, **who)
             return _page(request, principal, text, found=found, facts=told.facts(found))
-        job, _ = job_services.submit(raw=raw, idempotency_key=None, **who)
+        job = job_services.submit(raw=raw, **who)
     except PropiusError as error:
         errors = error.errors or {"": error.detail}
         return _page(request, principal, text, errors=errors, status=422)

@@ -25,13 +25,13 @@ from jobs.models import Job, Round
 from tenants import access, replays, scopes
 from tenants.authentication import still_may
 from tenants.models import ApiToken
-from tenants.views import TenantView, caller
+from tenants.views import MeteredView, TenantView, caller
 
 POLL_S = 0.05
 STATUSES = [*Job.Status.values, *Job.Outcome.values]
 
 
-class _Submitting(GenericAPIView[Job]):
+class _Submitting(MeteredView, GenericAPIView[Job]):
     """Answers a submission once it is admitted.
 
     Another process decides that when the job is committed, so these views are not in one
@@ -42,7 +42,7 @@ class _Submitting(GenericAPIView[Job]):
     serializer_class = serializers.JobSerializer
     queryset = Job.objects.all()
 
-    def answer(self, request: Request, submit: Callable[..., tuple[Job, bool]]) -> Response:
+    def answer(self, request: Request, submit: Callable[..., Job]) -> Response:
         """Submit, wait for the admission, and show the job."""
         me, key = caller(request), replays.key_of(request)
         origin.name(me.name)
@@ -50,21 +50,16 @@ class _Submitting(GenericAPIView[Job]):
             replayed = replays.begin(request, key) if key else None
             if replayed is not None:
                 return replayed
-            job, created = submit(
-                tenant_id=me.tenant_id,
-                submitted_by=me.name,
-                idempotency_key=key.text if key else None,
-                now=timezone.now(),
-            )
+            job = submit(tenant_id=me.tenant_id, submitted_by=me.name, now=timezone.now())
+            if key:
+                replays.keep(key, _submitted(job))  # for who asks again while this one waits
         until = time.monotonic() + knobs.get().admission_wait_s
         while job.status == Job.Status.SUBMITTED and time.monotonic() < until:
             time.sleep(POLL_S)
             with scopes.scope(me.tenant_id):
                 job.refresh_from_db()
         with scopes.scope(me.tenant_id):
-            shape = serializers.JobSerializer(job).data
-            location = {"Location": f"/api/v1/jobs/{job.id}"}
-            response = Response(shape, status=201 if created else 200, headers=location)
+            response = _submitted(job)
             if key:
                 replays.keep(key, response)
         return response
@@ -92,7 +87,7 @@ class JobListView(_Submitting):
 
     @extend_schema(
         request={"application/json": {"type": "object", "description": "A job file"}},
-        responses={200: serializers.JobSerializer, 201: serializers.JobSerializer},
+        responses={201: serializers.JobSerializer},
     )
     def post(self, request: Request) -> Response:
         """Submit a job. Waits up to 2 s for its admission; a replay gives the first answer."""
@@ -161,7 +156,7 @@ class JobCloneView(_Submitting):
                 "description": "Top-level fields of the job file to replace",
             }
         },
-        responses={200: serializers.JobSerializer, 201: serializers.JobSerializer},
+        responses={201: serializers.JobSerializer},
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Submit the job's file again as a new job; the body's fields replace the file's."""
@@ -269,6 +264,11 @@ class RoundView(TenantView):
         if round_ is None:
             raise services.RoundUnknown(f"job {job_id} has no round {number}")
         return Response(serializers.RoundDetailSerializer(round_).data)
+
+
+def _submitted(job: Job) -> Response:
+    location = {"Location": f"/api/v1/jobs/{job.id}"}
+    return Response(serializers.JobSerializer(job).data, status=201, headers=location)
 
 
 def _job(job_id: UUID) -> Job:

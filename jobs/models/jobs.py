@@ -84,17 +84,12 @@ class Job(models.Model):
     parameters_digest = models.CharField(max_length=64)
     parameters_size = models.PositiveBigIntegerField()
     submitted_by = models.CharField(max_length=150)
-    idempotency_key = models.CharField(max_length=100, null=True)  # noqa: DJ001 - NULLs are not unique
-    request_digest = models.CharField(max_length=64)
     submitted_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["tenant", "idempotency_key"], name="job_once_per_idempotency_key"
-            ),
             models.CheckConstraint(
                 condition=Q(status="finished", finished_at__isnull=False) & ~Q(outcome="")
                 | ~Q(status="finished") & Q(outcome="", finished_at__isnull=True),

@@ -70,7 +70,6 @@ from jobs.services.rounds import (
 )
 from jobs.services.setting_aside import set_aside
 from jobs.services.submission import (
-    IdempotencyConflict,
     ParametersMismatch,
     UnknownArtifact,
     clone,
@@ -87,7 +86,6 @@ __all__ = [
     "BadDemand",
     "Binding",
     "Exchanged",
-    "IdempotencyConflict",
     "JobUnknown",
     "MaintenanceInvalid",
     "NotDriven",

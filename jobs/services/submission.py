@@ -1,18 +1,16 @@
-"""Take a job: check the file, what it names, and that it is not the same request twice."""
+"""Take a job: check the file and what it names."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from core import events, hints
-from core.errors import Conflict, Unprocessable
+from core.errors import Unprocessable
 from jobs.models import Artifact, Job
 from jobs.services import drafting
 from jobs.services.lifecycle import JobUnknown
@@ -32,49 +30,29 @@ class ParametersMismatch(Unprocessable):
     code = "parameters_mismatch"
 
 
-class IdempotencyConflict(Conflict):
-    """The key was used for another request."""
-
-    code = "idempotency_conflict"
-
-
 @transaction.atomic
 def submit(
     *,
     tenant_id: UUID,
     raw: Mapping[str, Any],
     submitted_by: str,
-    idempotency_key: str | None,
     now: datetime,
-) -> tuple[Job, bool]:
-    """Submit a job; tells whether it is new. Admission follows in scheduling.
+) -> Job:
+    """Submit a job. Admission follows in scheduling.
 
-    Raises SpecInvalid, UnknownArtifact, ParametersMismatch, IdempotencyConflict.
+    Raises SpecInvalid, UnknownArtifact, ParametersMismatch.
     """
-    request_digest = hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
-    known = _replay(tenant_id, idempotency_key, request_digest)
-    if known is not None:
-        return known, False
     job = drafting.draft(tenant_id=tenant_id, raw=raw, submitted_by=submitted_by, now=now)
     parameters = uploads(job)
     job.parameters_digest, job.parameters_size = parameters.digest, parameters.size_bytes
-    job.idempotency_key, job.request_digest = idempotency_key, request_digest
-    try:
-        with transaction.atomic():
-            job.save(force_insert=True)
-    except IntegrityError:
-        # The same key at the same moment: the other request won, and its answer is ours.
-        known = _replay(tenant_id, idempotency_key, request_digest)
-        if known is None:
-            raise
-        return known, False
+    job.save(force_insert=True)
     events.append("job.submitted", now=now, tenant_id=tenant_id, job_id=job.id)
     tenant_services.audit(
         tenant_id=tenant_id, actor=submitted_by, action="job.submit", target=str(job.id), now=now,
         name=job.name, spec=request_digest,
     )  # fmt: skip
     hints.send("scheduling.admit", str(job.id), queue="scheduling")
-    return job, True
+    return job
 
 
 def uploads(job: Job) -> Artifact:
@@ -92,39 +70,25 @@ def clone(
     job_id: UUID,
     changes: Mapping[str, Any],
     submitted_by: str,
-    idempotency_key: str | None,
     now: datetime,
-) -> tuple[Job, bool]:
-    """Submit a job's file again with ``changes`` to its top-level fields; tells if it is new.
+) -> Job:
+    """Submit a job's file again with ``changes`` to its top-level fields.
 
     Raises JobUnknown and what :func:`submit` raises.
     """
     source = Job.objects.filter(tenant_id=tenant_id, id=job_id).first()
     if source is None:
         raise JobUnknown(f"no job {job_id}")
-    job, created = submit(
+    job = submit(
         tenant_id=tenant_id,
         raw={**source.spec_raw, **changes},
         submitted_by=submitted_by,
-        idempotency_key=idempotency_key,
         now=now,
     )
-    if created:
-        tenant_services.audit(
-            tenant_id=tenant_id, actor=submitted_by, action="job.clone", target=str(job.id),
-            now=now, source=str(job_id), changed=sorted(changes),
-        )  # fmt: skip
-    return job, created
-
-
-def _replay(tenant_id: UUID, key: str | None, request_digest: str) -> Job | None:
-    if key is None:
-        return None
-    job = Job.objects.filter(tenant_id=tenant_id, idempotency_key=key).first()
-    if job is not None and job.request_digest != request_digest:
-        raise IdempotencyConflict(
-            f"Idempotency-Key {key!r} was used for another job; use a new key for a new request"
-        )
+    tenant_services.audit(
+        tenant_id=tenant_id, actor=submitted_by, action="job.clone", target=str(job.id),
+        now=now, source=str(job_id), changed=sorted(changes),
+    )  # fmt: skip
     return job
 
 

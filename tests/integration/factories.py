@@ -96,8 +96,8 @@ def spec(**changes: Any) -> dict[str, Any]:
 def job(of: Tenant, *, admitted: bool = True, now: datetime = NOW, **changes: Any) -> Job:
     parameters(of)
     with system_scope():
-        found, _ = job_services.submit(
-            tenant_id=of.id, raw=spec(**changes), submitted_by="test", idempotency_key=None, now=now
+        found = job_services.submit(
+            tenant_id=of.id, raw=spec(**changes), submitted_by="test", now=now
         )
         if admitted:
             job_services.admit(job_id=found.id, numbers={}, now=now)

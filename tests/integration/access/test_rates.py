@@ -38,6 +38,16 @@ def test_each_token_has_its_own_rate(client, three_a_minute):
     assert client.get("/api/v1/me", headers=second).status_code == 200
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["tokens", "jobs"])
+def test_what_is_refused_for_its_scope_is_counted_too(client, three_a_minute, path):
+    secret = factories.token(factories.tenant(), "devices:read")
+    asked = {"headers": {"Authorization": f"Bearer {secret}"}, "content_type": "application/json"}
+    answers = [client.post(f"/api/v1/{path}", {}, **asked) for _ in range(4)]
+    assert [one.status_code for one in answers] == [403, 403, 403, 429]
+    assert answers[0].headers["RateLimit"].startswith('"requests";r=2;')
+
+
 def test_enrolment_has_a_rate_by_address(client, three_a_minute):
     def enrol(address):
         body = {"token": "ppe_x", "public_key": "ab" * 32, "sdk": "x"}

@@ -141,8 +141,8 @@ def test_the_same_start_again_is_the_same_round_of_a_job_that_was_admitted_in_pa
 
 def test_two_jobs_of_a_tenant_each_start_from_the_same_upload(world):
     with system_scope():
-        other, _ = jobs.services.submit(
-            tenant_id=world.tenant.id, submitted_by="me", idempotency_key=None, now=NOW,
+        other = jobs.services.submit(
+            tenant_id=world.tenant.id, submitted_by="me", now=NOW,
             raw=factories.spec(parameters=world.job.spec["parameters"], driven=True),
         )  # fmt: skip
         jobs.services.admit(job_id=other.id, numbers={}, now=NOW)
@@ -255,8 +255,7 @@ def test_artifacts_of_rounds_are_no_parameters_for_another_job(world):
     with system_scope():
         refusal(
             "unknown_artifact", jobs.services.submit, tenant_id=world.tenant.id,
-            raw=factories.spec(parameters=digest), submitted_by="me", idempotency_key=None,
-            now=NOW,
+            raw=factories.spec(parameters=digest), submitted_by="me", now=NOW,
         )  # fmt: skip
         again = artifacts.store_parameters(
             tenant_id=world.tenant.id, stream=[arrays.save(given(3.0))], now=NOW

@@ -83,9 +83,7 @@ def make_job(tenant, devices):
         stored = artifacts.store_parameters(tenant_id=tenant.id, stream=[base], now=now)
     raw = factories.spec(parameters=stored.digest, rounds__count=1, rounds__demand=UPDATES)
     with system_scope():
-        job, _ = job_services.submit(
-            tenant_id=tenant.id, raw=raw, submitted_by="test", idempotency_key=None, now=now
-        )
+        job = job_services.submit(tenant_id=tenant.id, raw=raw, submitted_by="test", now=now)
         job_services.admit(job_id=job.id, numbers={}, now=now)
         round_ = Round.objects.get(job=job)
         bindings = [job_services.Binding(uuid7(), round_.id, one.id, 1) for one in devices]

@@ -36,9 +36,9 @@ def test_memory_stays_flat_under_a_body_of_200_mb(plane):
             tensors={"weight": {"shape": [items], "dtype": "F32"}}, errors={}, now=NOW,
         )  # fmt: skip
     with system_scope():
-        job, _ = jobs.services.submit(
+        job = jobs.services.submit(
             tenant_id=tenant.id, raw=factories.spec(), submitted_by="test",
-            idempotency_key=None, now=NOW,
+            now=NOW,
         )  # fmt: skip
         jobs.services.admit(job_id=job.id, numbers={}, now=NOW)
     world = worlds.World(tenant, job, [factories.device(pool) for _ in range(8)])

@@ -81,11 +81,10 @@ def make_world(**changes: Any) -> World:
             tenant_id=tenant.id, stream=[arrays.save(BASE)], now=NOW
         )
     with system_scope():
-        job, _ = job_services.submit(
+        job = job_services.submit(
             tenant_id=tenant.id,
             raw=factories.spec(parameters=stored.digest, **changes),
             submitted_by="test",
-            idempotency_key=None,
             now=NOW,
         )
         job_services.admit(job_id=job.id, numbers={}, now=NOW)

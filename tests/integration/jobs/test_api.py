@@ -1,9 +1,16 @@
 """Jobs over REST: submit, list, show, steer; and every way to get it wrong."""
 
-import pytest
+import threading
+from datetime import timedelta
 
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from core import knobs
 from jobs import services
 from jobs.models import Artifact, Job
+from tenants import idempotency
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.factories import NOW
@@ -12,8 +19,6 @@ from tests.integration.factories import NOW
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch):
     """No planner runs here, so admission never comes: do not wait for it."""
-    from core import knobs
-
     monkeypatch.setenv("PROPIUS_ADMISSION_WAIT_S", "0.01")
     knobs.get.cache_clear()
     yield
@@ -27,6 +32,7 @@ def call(client):
     factories.parameters(acme)
     secrets = {
         "owner": factories.token(acme),
+        "colleague": factories.token(acme),
         "viewer": factories.token(acme, "jobs:read"),
         "stranger": factories.token(other),
     }
@@ -72,6 +78,63 @@ def test_it_answers_a_replay_with_the_first_job(call):
     assert "Idempotency-Key" in long.json()["errors"]
     with system_scope():
         assert Job.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_callers_equal_key_is_another_job(call):
+    answers = [
+        call(who, "post", "jobs", factories.spec(), **{"Idempotency-Key": "k1"})
+        for who in ("owner", "colleague")
+    ]
+    assert [one.status_code for one in answers] == [201, 201]
+    assert len({one.json()["id"] for one in answers}) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_is_free_again_once_its_answer_is_forgotten(call):
+    key = {"Idempotency-Key": "k1"}
+    first = call("owner", "post", "jobs", factories.spec(), **key)
+    with system_scope():
+        idempotency.sweep(now=timezone.now() + timedelta(seconds=knobs.get().idempotency_s + 1))
+    for body in (factories.spec(name="other"), factories.spec(name="other")):
+        again = call("owner", "post", "jobs", body, **key)
+        assert (again.status_code, again.json()["name"]) == (201, "other")
+    assert again.json()["id"] != first.json()["id"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_is_answered_while_the_first_still_waits_for_admission(call, monkeypatch):
+    monkeypatch.setenv("PROPIUS_ADMISSION_WAIT_S", "60")
+    knobs.get.cache_clear()
+    answers = []
+
+    def submit():
+        try:
+            key = {"Idempotency-Key": "k1"}
+            answers.append(call("owner", "post", "jobs", factories.spec(), **key))
+        finally:
+            connection.close()
+
+    first = threading.Thread(target=submit)
+    first.start()
+    while not (jobs := found()):
+        assert first.is_alive()
+    submit()  # the same again
+    assert first.is_alive()
+    assert answers[0].headers["Idempotency-Replayed"] == "true"
+    with system_scope():
+        services.admit(job_id=jobs[0].id, numbers={}, now=NOW)
+    first.join()
+    assert [one.status_code for one in answers] == [201, 201]
+    assert [one.json()["status"] for one in answers] == ["submitted", "running"]
+    submit()
+    assert answers[2].json() == answers[1].json()
+    assert len(found()) == 1
+
+
+def found():
+    with system_scope():
+        return list(Job.objects.all())
 
 
 BAD = [

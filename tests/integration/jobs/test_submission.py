@@ -13,11 +13,10 @@ from tests.integration.factories import NOW
 def submit(tenant, **changes):
     factories.parameters(tenant)
     with scope(tenant.id):
-        job, _ = services.submit(
+        return services.submit(
             tenant_id=tenant.id, raw=factories.spec(**changes), submitted_by="x",
-            idempotency_key=None, now=NOW,
+            now=NOW,
         )  # fmt: skip
-    return job
 
 
 def test_an_own_pool_hides_a_shared_one_by_name_only():
