@@ -99,6 +99,7 @@ class Round(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["status"], condition=~Q(status="finished"), name="round_open"),
             models.Index(fields=["closed_at"], name="round_by_close"),
+            models.Index(fields=["finished_at"], name="round_by_end"),
         ]
 
     @property
