@@ -58,13 +58,14 @@ class LeaveView(APIView):
         """Revoke the device, also on its open connection; it may be said again."""
         asked = serializers.LeavingSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
+        device = f"device {asked.validated_data['device']}"
         with system_scope():
-            services.leave(
-                device_id=asked.validated_data["device"],
-                signature=asked.validated_data["signature"],
-                now=timezone.now(),
-            )
-        return Response(status=204)
+            return answer_once(request, lambda: _leave(asked.validated_data), caller=device)
+
+
+def _leave(asked: dict[str, Any]) -> Response:
+    services.leave(device_id=asked["device"], signature=asked["signature"], now=timezone.now())
+    return Response(status=204)
 
 
 def _enrol(asked: dict[str, Any]) -> Response:

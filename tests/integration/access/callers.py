@@ -53,10 +53,32 @@ class World:
         return "/" + route
 
 
-def tried(world, persona, method, route, sent):
-    """Ask within a savepoint that is rolled back: (status, audit entries that it left)."""
+def choose_token(world, route):
+    """Let a path name a token of its own kind."""
     start = next(start for start in world.tokens if route.startswith(start))
     world.arguments["<uuid:token_id>"] = world.tokens[start]
+
+
+def asked_twice(world, persona, method, route, sent):
+    """Ask twice with one key, rolled back: each answer, and how many audit entries there were."""
+    choose_token(world, route)
+    answers = []
+    with transaction.atomic():
+        for _ in range(2):
+            headers = {"Idempotency-Key": "matrix"}
+            answer = world.call(persona, method, route, **sent, headers=headers)
+            if transaction.get_rollback():
+                answers += [(answer, 0), (answer, 0)]
+                break
+            with system_scope():
+                answers.append((answer, AuditEntry.objects.count()))
+        transaction.set_rollback(True)
+    return answers[:2]
+
+
+def tried(world, persona, method, route, sent):
+    """Ask within a savepoint that is rolled back: (status, audit entries that it left)."""
+    choose_token(world, route)
     with transaction.atomic():
         with system_scope():
             before = set(AuditEntry.objects.values_list("id", flat=True))

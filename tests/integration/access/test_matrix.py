@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from tests.integration.access.callers import tried
+from tests.integration.access.callers import asked_twice, tried
 from tests.integration.access.matrix import CONSOLE, PERSONAS, ROLES, ROWS, routes
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -65,6 +65,24 @@ def test_no_form_of_another_site_writes_anything(world):
     }
     assert {one: got for one, got in found.items() if got != (403, [])} == {}
     assert len(found) > 40
+
+
+def test_every_post_is_done_once_for_its_key(world):
+    wrong, replayed = [], 0
+    for route, rows in ROWS.items():
+        if not route.startswith("api/") or "POST" not in rows:
+            continue
+        sent = rows["POST"].body(world) if rows["POST"].body else {}
+        answers = asked_twice(world, "owner", "POST", route, sent)
+        (first, did), (again, done) = answers
+        if first.status_code >= 400:
+            continue  # an error changed nothing, and is not kept
+        replayed += 1
+        said = ["Idempotency-Replayed" in one.headers for one in (first, again)]
+        if said != [False, True] or first.content != again.content or did != done:
+            wrong.append((route, said, first.content[:80], again.content[:80], did, done))
+    assert wrong == []
+    assert replayed > 15
 
 
 def _public(rows):

@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -11,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clients import services as client_services
-from clients.models import Pool
+from clients.models import Device, Pool
 from core import knobs
+from propius import wire
 from tenants import idempotency
 from tenants.models import ApiToken, StoredAnswer
 from tenants.scopes import scope, system_scope
@@ -120,6 +122,25 @@ def test_an_enrolment_is_replayed_too(db):
     first, again, other = enrol(keys[0]), enrol(keys[0]), enrol(keys[1])
     assert [one.status_code for one in (first, again, other)] == [201, 201, 201]
     assert first.json() == again.json() != other.json()
+
+
+def test_a_device_leaves_once_for_its_key(db):
+    key = Ed25519PrivateKey.generate()
+    device = factories.device(factories.pool())
+    with system_scope():
+        public = key.public_key().public_bytes_raw().hex()
+        Device.objects.filter(id=device.id).update(public_key=public)
+
+    def leave(text):
+        signature = key.sign(wire.leaving(str(device.id))).hex()
+        return Client().post(
+            "/api/v1/devices/leave", {"device": str(device.id), "signature": signature},
+            content_type="application/json", headers={"Idempotency-Key": text},
+        )  # fmt: skip
+
+    answers = [leave("bye"), leave("bye"), leave("bye again")]
+    assert [(one.status_code, one.content) for one in answers] == [(204, b"")] * 3
+    assert ["Idempotency-Replayed" in one.headers for one in answers] == [False, True, False]
 
 
 def test_answers_stay_behind_the_wall_and_are_forgotten(db):
