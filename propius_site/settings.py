@@ -41,7 +41,8 @@ if not PRODUCTION and not environment.is_loopback(PROPIUS_BIND):
     ALLOWED_HOSTS = ["*"]  # a developer's own network
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
 SESSION_COOKIE_HTTPONLY = True
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+# No SECURE_PROXY_SSL_HEADER: whoever reaches the port could say it. uvicorn believes the proxies in
+# FORWARDED_ALLOW_IPS alone, and tells Django by the request's scheme.
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION and _public.scheme == "https" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True  # of the site's own host name
 SECURE_SSL_REDIRECT = PRODUCTION and _public.scheme == "https"

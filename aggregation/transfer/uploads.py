@@ -18,11 +18,12 @@ from aggregation import blobs, incoming, results, services, uploads
 from aggregation.models import Hold, Update
 from aggregation.tickets import Ticket
 from aggregation.transfer.exchange import Exchange, WithHeaders
+from aggregation.transfer.pace import Pace
 from aggregation.transfer.threads import DatabaseAway, Threads
 from aggregation.under_way import Moving, Transfers
 from aggregation.uploads import UploadSink
 from core import knobs
-from core.errors import Invalid, PropiusError
+from core.errors import Invalid
 from jobs.models import Assignment
 from jobs.services import Progress
 from propius import wire
@@ -35,12 +36,6 @@ class BadHeaders(Invalid):
     """Headers that say what an update is are missing or out of range."""
 
     code = "bad_headers"
-
-
-class Stalled(PropiusError):
-    """Nothing came for as long as a device may be silent."""
-
-    code, status, title = "upload_stalled", 408, "The update has stopped coming"
 
 
 class OffsetMismatch(WithHeaders):
@@ -189,14 +184,10 @@ class Upload:
     async def _receive(self, sink: UploadSink, moving: Moving) -> None:
         """Take the body: while one part is hashed and written, the next one comes."""
         pieces: list[bytes] = []
-        size = 0
+        size, pace = 0, Pace()
         try:
             while not self._exchange.is_read:
-                try:
-                    async with asyncio.timeout(knobs.get().lease_s):
-                        piece = await self._exchange.piece()
-                except TimeoutError:
-                    raise Stalled("nothing came for as long as a lease; go on by offset") from None
+                piece = await pace.piece(self._exchange)
                 pieces.append(piece)
                 size += len(piece)
                 moving.reached(moving.done_bytes + len(piece))

@@ -1,5 +1,6 @@
 """The settings of production: Django's own check is content, and answers carry the headers."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -7,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import uvicorn
 from django.test import Client
+
+from propius_site.handler import Handler
 
 BASE_DIR = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {
@@ -19,7 +23,7 @@ ENVIRONMENT = {
 }
 NAMES = [
     "SECURE_HSTS_SECONDS", "SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_SSL_REDIRECT",
-    "SECURE_PROXY_SSL_HEADER", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE",
+    "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE",
     "SESSION_COOKIE_HTTPONLY", "SESSION_COOKIE_SAMESITE", "DEBUG", "ALLOWED_HOSTS",
 ]  # fmt: skip
 
@@ -56,11 +60,12 @@ def as_in_production(settings):
 def test_answers_are_for_tls_only_and_allow_nothing_inline(db, as_in_production):
     assert as_in_production["DEBUG"] is False
     client = Client(headers={"Host": "propius.example.org"})
-    plain = client.get("/sign-in/")
-    assert (plain.status_code, plain.headers["Location"]) == (
-        301, "https://propius.example.org/sign-in/",
-    )  # fmt: skip
-    page = client.get("/sign-in/", headers={"X-Forwarded-Proto": "https"})
+    for said in ({}, {"X-Forwarded-Proto": "https"}):
+        plain = client.get("/sign-in/", headers=said)
+        assert (plain.status_code, plain.headers["Location"]) == (
+            301, "https://propius.example.org/sign-in/",
+        )  # fmt: skip
+    page = client.get("/sign-in/", secure=True)
     assert page.status_code == 200
     assert page.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
@@ -77,10 +82,36 @@ def test_the_session_cookie_is_for_tls_and_out_of_scripts_reach(db, as_in_produc
     from django.contrib.auth.models import User
 
     User.objects.create_user("ada", password="correct horse")
-    client = Client(headers={"Host": "propius.example.org", "X-Forwarded-Proto": "https"})
-    answer = client.post("/sign-in/", {"username": "ada", "password": "correct horse"})
+    client = Client(headers={"Host": "propius.example.org"})
+    form = {"username": "ada", "password": "correct horse"}
+    answer = client.post("/sign-in/", form, secure=True)
     cookie = answer.cookies["sessionid"]
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Lax")
+
+
+@pytest.mark.parametrize(("trusted", "status"), [("127.0.0.1", 404), ("192.0.2.1", 301)])
+async def test_a_proxys_word_on_tls_counts_if_the_proxy_is_trusted(
+    as_in_production, trusted, status
+):
+    config = uvicorn.Config(
+        Handler(), port=0, lifespan="off", log_config=None, forwarded_allow_ips=trusted
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"GET /api/v1/nowhere HTTP/1.1\r\nHost: propius.example.org\r\n"
+            b"X-Forwarded-Proto: https\r\n\r\n"
+        )
+        assert f" {status} ".encode() in await reader.readline()
+        writer.close()
+    finally:
+        server.should_exit = True
+        await task
 
 
 def test_a_wrong_path_of_the_api_is_a_problem_too(client, db):

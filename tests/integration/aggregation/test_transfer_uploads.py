@@ -270,6 +270,18 @@ def test_an_upload_that_moves_keeps_its_lease_and_one_that_stalls_is_let_go(
     assert stalled.code == (408, "upload_stalled")
 
 
+def test_an_upload_that_drips_is_let_go_and_goes_on_by_offset(carrier, monkeypatch):
+    monkeypatch.setenv("PROPIUS_REQUEST_BODY_S", "0.2")
+    knobs.get.cache_clear()
+    drops = [DATA[at : at + 1] for at in range(50)]
+    slow = carrier.put(DATA, 0, *drops, pause_s=0.08)
+    assert slow.code == (408, "upload_stalled")
+    assert 1 <= slow.taken < 50
+    at = int(carrier.head(DATA).headers["upload-offset"])
+    assert at == slow.taken
+    assert carrier.put(DATA, at).status == 200
+
+
 def test_one_assignment_has_few_transfers_at_once(carrier):
     async def crowd():
         headers = {"Authorization": f"Bearer {carrier.ticket}"}
