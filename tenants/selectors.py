@@ -7,6 +7,9 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q, QuerySet
+
+from tenants.models import AuditEntry
 
 
 def stored_bytes(tenant_ids: Iterable[UUID]) -> dict[UUID, int]:
@@ -21,6 +24,14 @@ def stored_bytes(tenant_ids: Iterable[UUID]) -> dict[UUID, int]:
             [list(tenant_ids)],
         )
         return {tenant_id: int(size_bytes) for tenant_id, size_bytes in cursor.fetchall()}
+
+
+def audit_entries(*, asked: str = "", action: str = "") -> QuerySet[AuditEntry]:
+    """Return the audit, newest first: whose actor or target holds ``asked``, of one action."""
+    rows = AuditEntry.objects.order_by("-id")
+    if asked:
+        rows = rows.filter(Q(target__icontains=asked) | Q(actor__icontains=asked))
+    return rows.filter(action=action) if action else rows
 
 
 def invitation_path(secret: str) -> str:

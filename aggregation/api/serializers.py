@@ -36,6 +36,20 @@ class ModelVersionSerializer(serializers.ModelSerializer):  # type: ignore[type-
         read_only_fields = fields
 
 
+class VersionFilterSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """By what versions may be listed."""
+
+    pinned = serializers.BooleanField(required=False)
+    released = serializers.BooleanField(required=False)
+
+    def narrowed(self) -> dict[str, bool]:
+        """Return the conditions of the query."""
+        asked = dict(self.validated_data)
+        if "released" in asked:
+            asked["released_at__isnull"] = not asked.pop("released")
+        return asked
+
+
 class PinSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Whether retention has to keep a version."""
 

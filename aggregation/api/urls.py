@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from aggregation.api import usage, views
+from aggregation.api import device_tasks, usage, views
 from jobs.models import Artifact
 
 _VERSIONS = "jobs/<uuid:job_id>/versions"
@@ -25,6 +25,16 @@ urlpatterns = [
         "jobs/<uuid:job_id>/parameters",
         views.RoundParametersView.as_view(),
         name="round-parameters",
+    ),
+    path(
+        "devices/<uuid:device_id>/tasks",
+        device_tasks.DeviceTaskListView.as_view(),
+        name="device-tasks",
+    ),
+    path(
+        "devices/<uuid:device_id>/totals",
+        device_tasks.DeviceTotalsView.as_view(),
+        name="device-totals",
     ),
     path("usage", usage.UsageView.as_view(), name="usage"),
     path(_SUM, views.SumView.as_view(), name="sum"),

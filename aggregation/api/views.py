@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http import HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -111,10 +111,18 @@ class VersionListView(GenericAPIView, TenantView):  # type: ignore[type-arg]
     serializer_class = serializers.ModelVersionSerializer
     pagination_class: type[CursorPagination] = _VersionPages
 
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("pinned", bool),
+            OpenApiParameter("released", bool, description="Whether retention has let it go"),
+        ]
+    )
     def get(self, request: Request, job_id: UUID) -> Response:
         """List versions, newest first. One with ``released_at`` can no longer be downloaded."""
         _require_job(job_id)
-        page = self.paginate_queryset(selectors.versions(job_id))
+        asked = serializers.VersionFilterSerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        page = self.paginate_queryset(selectors.versions(job_id).filter(**asked.narrowed()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

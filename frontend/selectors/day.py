@@ -12,7 +12,7 @@ from clients import selectors as client_selectors
 from clients import telling
 from clients.models import Pool
 from clients.selectors import PoolCount
-from frontend.selectors.fleet import Figure, of_pool, total
+from jobs.fleet import Figure, of_pool, total
 from scheduling import sampling
 from scheduling.models import PoolMinute
 from scheduling.sampling import Sample

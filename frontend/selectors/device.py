@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, DurationField, F, Q, Sum, Value, When
-from django.db.models.functions import Coalesce
 
+from aggregation import device_tasks
+from aggregation.device_tasks import Totals
 from clients.models import AttributeDefinition, Device
 from clients.selectors import pseudonym
 from clients.services import DeviceUnknown
@@ -22,10 +22,6 @@ from jobs.models import Assignment
 from tenants.scopes import system_scope
 
 PAGE = 50
-_DOWN = Case(
-    When(accepted_at__isnull=False, then=Coalesce("base_size", "round__base_size")),
-    default=Value(0),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +44,6 @@ class Line:
     outcome: str
     tone: str
     took: str
-    down_bytes: int
-    up_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """All that a device did for a tenant."""
-
-    tasks: int
-    reported: int
-    hours: float
     down_bytes: int
     up_bytes: int
 
@@ -99,8 +84,7 @@ def behind(*, tenant_id: UUID, assignment_id: UUID) -> Device:
 def page(*, tenant_id: UUID, device: Device, number: Any, now: datetime) -> DevicePage:
     """Return the page of a device with the tasks that it had from this tenant, newest first."""
     is_own = device.tenant_id == tenant_id
-    tasks = Assignment.objects.filter(device_id=device.id, tenant_id=tenant_id)
-    rows = tasks.select_related("job", "round", "update").order_by("-id")
+    rows = device_tasks.tasks(tenant_id=tenant_id, device_id=device.id)
     history = Paginator(rows, PAGE).get_page(number)
     found = list(history)
     is_bound = any(one.status == Assignment.Status.BOUND for one in found)
@@ -109,7 +93,7 @@ def page(*, tenant_id: UUID, device: Device, number: Any, now: datetime) -> Devi
         device=device if is_own else None,
         state=state_of(device, is_bound=is_bound, now=now) if is_own else "",
         attributes=_attributes(device.attributes) if is_own else [],
-        totals=_totals(tenant_id, device.id, now),
+        totals=device_tasks.totals(tenant_id=tenant_id, device_id=device.id, now=now),
         history=history,
         lines=[_line(one, is_own, now) for one in found],
     )
@@ -120,25 +104,10 @@ def _attributes(told: Mapping[str, Any]) -> list[Told]:
     return [Told(one.name, str(told[one.name]), one.unit) for one in schema]
 
 
-def _totals(tenant_id: UUID, device_id: UUID, now: datetime) -> Totals:
-    held = Coalesce(F("ended_at"), now) - F("bound_at")
-    found = Assignment.objects.filter(device_id=device_id, tenant_id=tenant_id).aggregate(
-        tasks=Count("id"),
-        reported=Count("id", filter=Q(status=Assignment.Status.REPORTED)),
-        held=Sum(held, output_field=DurationField()),
-        down=Sum(_DOWN),
-        up=Sum("update__size_bytes"),
-    )
-    hours = found["held"].total_seconds() / 3_600 if found["held"] else 0.0
-    return Totals(found["tasks"], found["reported"], hours, found["down"] or 0, found["up"] or 0)
-
-
 def _line(task: Assignment, is_own: bool, now: datetime) -> Line:
     round_ = task.round
     kind = "Round" if round_.kind == "train" else "Evaluation of version"
     attempt = f", attempt {round_.attempt}" if round_.attempt > 1 else ""
-    down = task.base_size if task.base_size is not None else round_.base_size
-    update = getattr(task, "update", None)
     outcome, tone = _outcome(task, is_own)
     return Line(
         job_id=task.job_id,
@@ -148,8 +117,8 @@ def _line(task: Assignment, is_own: bool, now: datetime) -> Line:
         outcome=outcome,
         tone=tone,
         took=words.duration(((task.ended_at or now) - task.bound_at).total_seconds()),
-        down_bytes=down if task.accepted_at else 0,
-        up_bytes=update.size_bytes if update else 0,
+        down_bytes=device_tasks.down_bytes(task),
+        up_bytes=device_tasks.up_bytes(task),
     )
 
 

@@ -11,7 +11,8 @@ from clients import telling
 from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool, PoolCensus
 from clients.selectors import ONLINE_WITHIN, SMALL
 from clients.services import EXACT_VALUES
-from frontend.selectors.fleet import Figure, Fleet, fleet
+from frontend.selectors.fleet import Fleet, fleet
+from jobs.fleet import Figure
 from jobs.models import Assignment
 from tenants.scopes import system_scope
 

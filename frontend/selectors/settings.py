@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.paginator import Page, Paginator
 
+from tenants import selectors as tenant_selectors
 from tenants.models import ApiToken, AuditEntry, Delivery, Invitation, Member, Role, Webhook
 
 AUDIT_PAGE = 50
@@ -57,11 +58,7 @@ def tokens(*, now: datetime) -> list[TokenLine]:
 
 def audit(*, asked: str, action: str, number: Any) -> AuditPage:
     """Return a page of the audit whose actor or target holds ``asked``, of one action or of all."""
-    rows = AuditEntry.objects.order_by("-id")
-    if asked:
-        rows = rows.filter(target__icontains=asked) | rows.filter(actor__icontains=asked)
-    if action:
-        rows = rows.filter(action=action)
+    rows = tenant_selectors.audit_entries(asked=asked, action=action)
     actions = AuditEntry.objects.order_by("action").values_list("action", flat=True).distinct()
     return AuditPage(Paginator(rows, AUDIT_PAGE).get_page(number), list(actions))
 

@@ -55,6 +55,13 @@ class StartRoundSerializer(serializers.Serializer[Any]):
     )
 
 
+class RoundFilterSerializer(serializers.Serializer[dict[str, Any]]):
+    """By what rounds may be listed."""
+
+    status = serializers.ChoiceField(choices=Round.Status.choices, required=False)
+    kind = serializers.ChoiceField(choices=Round.Kind.choices, required=False)
+
+
 class RoundSerializer(serializers.ModelSerializer[Round]):
     """One round, its counts and its metrics."""
 

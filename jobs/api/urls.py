@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from jobs.api import views
+from jobs.api import fleet, rounds, views
 
 urlpatterns = [
+    path("fleet", fleet.FleetView.as_view(), name="fleet"),
     path("jobs", views.JobListView.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>", views.JobView.as_view(), name="job"),
     *(
@@ -17,6 +18,6 @@ urlpatterns = [
     ),
     path("jobs/<uuid:job_id>/clone", views.JobCloneView.as_view(), name="job-clone"),
     path("jobs/<uuid:job_id>/events", views.JobEventsView.as_view(), name="job-events"),
-    path("jobs/<uuid:job_id>/rounds", views.RoundListView.as_view(), name="rounds"),
-    path("jobs/<uuid:job_id>/rounds/<int:number>", views.RoundView.as_view(), name="round"),
+    path("jobs/<uuid:job_id>/rounds", rounds.RoundListView.as_view(), name="rounds"),
+    path("jobs/<uuid:job_id>/rounds/<int:number>", rounds.RoundView.as_view(), name="round"),
 ]

@@ -1,4 +1,4 @@
-"""Submit, clone, list, show and steer jobs; list their rounds, stream their events."""
+"""Submit, clone, list, show and steer jobs; stream their events."""
 
 import functools
 import time
@@ -21,7 +21,7 @@ from core.errors import Invalid
 from core.parsing import StrictJson
 from jobs import selectors, services
 from jobs.api import events, serializers
-from jobs.models import Job, Round
+from jobs.models import Job
 from tenants import access, replays, scopes
 from tenants.authentication import still_may
 from tenants.models import ApiToken
@@ -121,7 +121,7 @@ class JobView(TenantView):
     @extend_schema(responses=serializers.JobSerializer)
     def get(self, request: Request, job_id: UUID) -> Response:
         """Show the job, with what it waits for in words and numbers."""
-        return Response(serializers.JobSerializer(_job(job_id)).data)
+        return Response(serializers.JobSerializer(job_of(job_id)).data)
 
 
 class JobActionView(TenantView):
@@ -198,7 +198,7 @@ class JobEventsView(TenantView):
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Stream the job's events (server-sent events). 204: it has ended, and nothing is left."""
-        job, tenant_id = _job(job_id), caller(request).tenant_id
+        job, tenant_id = job_of(job_id), caller(request).tenant_id
         last = _number(request.headers.get("Last-Event-ID", ""))
         follow = _flag("follow", request.query_params.get("follow", "true"))
         reader = events.Reader(tenant_id, job_id, last)
@@ -214,64 +214,13 @@ class JobEventsView(TenantView):
         )
 
 
-class RoundListView(TenantView, GenericAPIView[Round]):
-    """The rounds of one job."""
-
-    scope_of = {"GET": access.READ_JOBS, "POST": access.WRITE_JOBS}
-    serializer_class = serializers.RoundSerializer
-    queryset = Round.objects.all()
-
-    def get(self, request: Request, job_id: UUID) -> Response:
-        """List the rounds, newest first."""
-        page = self.paginate_queryset(self.get_queryset().filter(job=_job(job_id)))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    @extend_schema(
-        request=serializers.StartRoundSerializer,
-        responses={
-            200: serializers.RoundDetailSerializer,
-            201: serializers.RoundDetailSerializer,
-        },
-    )
-    def post(self, request: Request, job_id: UUID) -> Response:
-        """Start the next round of a driven job; the same again shows it as it is then."""
-        _job(job_id)
-        shape = serializers.StartRoundSerializer(data=request.data)
-        shape.is_valid(raise_exception=True)
-        round_, created = services.start_round(
-            job_id=job_id,
-            number=shape.validated_data["number"],
-            parameters=shape.validated_data["parameters"],
-            demand=shape.validated_data.get("demand"),
-            actor=caller(request).name,
-            now=timezone.now(),
-        )
-        location = {"Location": f"/api/v1/jobs/{job_id}/rounds/{round_.number}"}
-        found = serializers.RoundDetailSerializer(round_).data
-        return Response(found, status=201 if created else 200, headers=location)
-
-
-class RoundView(TenantView):
-    """One train round of a job; of its attempts, the last."""
-
-    scope_of = {"GET": access.READ_JOBS}
-
-    @extend_schema(responses=serializers.RoundDetailSerializer)
-    def get(self, request: Request, job_id: UUID, number: int) -> Response:
-        """Show the round, with what it waits for in words and numbers."""
-        rows = Round.objects.filter(job=_job(job_id), number=number, kind=Round.Kind.TRAIN)
-        round_ = rows.order_by("attempt").last()
-        if round_ is None:
-            raise services.RoundUnknown(f"job {job_id} has no round {number}")
-        return Response(serializers.RoundDetailSerializer(round_).data)
-
-
 def _submitted(job: Job) -> Response:
     location = {"Location": f"/api/v1/jobs/{job.id}"}
     return Response(serializers.JobSerializer(job).data, status=201, headers=location)
 
 
-def _job(job_id: UUID) -> Job:
+def job_of(job_id: UUID) -> Job:
+    """Return a job of the caller's tenant. Raises JobUnknown."""
     job = Job.objects.filter(id=job_id).first()
     if job is None:
         raise services.JobUnknown(f"no job {job_id}")

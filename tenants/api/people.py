@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -122,9 +122,17 @@ class AuditView(TenantView, GenericAPIView[AuditEntry]):
     serializer_class = serializers.AuditEntrySerializer
     queryset = AuditEntry.objects.all()
 
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("q", str, description="Part of the actor or the target"),
+            OpenApiParameter("action", str, description="As in token.create"),
+        ]
+    )
     def get(self, request: Request) -> Response:
         """List the audit, newest first."""
-        page = self.paginate_queryset(self.get_queryset())
+        asked = serializers.AuditFilterSerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        page = self.paginate_queryset(selectors.audit_entries(**asked.validated_data))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

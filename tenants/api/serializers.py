@@ -1,5 +1,7 @@
 """Shapes of tokens and of the caller."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from core.strict import StrictSerializer
@@ -106,6 +108,13 @@ class CreatedInvitationSerializer(InvitationSerializer):
     def get_link(self, invitation: Invitation) -> str:
         """Return the link, which the view knows and the row does not."""
         return str(self.context["link"])
+
+
+class AuditFilterSerializer(serializers.Serializer[dict[str, Any]]):
+    """By what the audit may be listed."""
+
+    q = serializers.CharField(source="asked", max_length=150, required=False, allow_blank=True)
+    action = serializers.CharField(max_length=60, required=False, allow_blank=True)
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):

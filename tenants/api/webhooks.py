@@ -1,9 +1,10 @@
 """Webhooks of the caller's tenant and the log of what they were sent."""
 
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -13,7 +14,7 @@ from core.strict import StrictSerializer
 from tenants import access, services
 from tenants.models import Delivery, Webhook
 from tenants.views import TenantView, caller
-from tenants.webhooks.kinds import KINDS
+from tenants.webhooks.kinds import KINDS, TEST
 
 
 class WebhookSerializer(serializers.ModelSerializer[Webhook]):
@@ -60,6 +61,13 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
             "next_at", "ended_at",
         ]  # fmt: skip
         read_only_fields = fields
+
+
+class DeliveryFilterSerializer(serializers.Serializer[dict[str, Any]]):
+    """By what deliveries may be listed."""
+
+    status = serializers.ChoiceField(choices=Delivery.Status.choices, required=False)
+    kind = serializers.ChoiceField(choices=[*KINDS, TEST], required=False)
 
 
 class WebhookListView(TenantView, GenericAPIView[Webhook]):
@@ -125,9 +133,17 @@ class DeliveryListView(TenantView, GenericAPIView[Delivery]):
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.all()
 
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("status", str, enum=Delivery.Status.values),
+            OpenApiParameter("kind", str, enum=[*KINDS, TEST]),
+        ]
+    )
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """List deliveries, newest first."""
-        rows = self.get_queryset().filter(webhook_id=webhook_id)
+        asked = DeliveryFilterSerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        rows = self.get_queryset().filter(webhook_id=webhook_id, **asked.validated_data)
         return self.get_paginated_response(
             self.get_serializer(self.paginate_queryset(rows), many=True).data
         )

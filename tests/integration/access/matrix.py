@@ -140,6 +140,9 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/devices/enrol": {"POST": public(201, enrolment)},
     "api/v1/devices/leave": {"POST": public(404, sends(device=_NO_DEVICE, signature="00"))},
     "api/v1/devices/<uuid:device_id>": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/devices/<uuid:device_id>/tasks": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/devices/<uuid:device_id>/totals": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/fleet": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/devices/<uuid:device_id>/revoke": {"POST": rest("admin", 200, stranger=404)},
     # Jobs. The stranger has not uploaded the parameters: another tenant's cannot be named.
     "api/v1/jobs": {
@@ -173,6 +176,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 404, stranger=404)},
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/quota": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/usage": {"GET": rest("viewer", 200, stranger=200)},
     # Models
     "api/v1/parameters": {

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from clients import services as client_services
 from clients.models import Device, EnrolmentToken
-from frontend.selectors.fleet import Figure
+from jobs.fleet import Figure
 from tenants.scopes import system_scope
 from tests.integration import factories
 

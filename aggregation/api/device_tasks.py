@@ -1,0 +1,91 @@
+"""What a device of an own pool did for the caller's tenant."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from aggregation import device_tasks
+from clients.models import Device
+from clients.services import DeviceUnknown
+from jobs.models import Assignment
+from tenants import access
+from tenants.views import TenantView, caller
+
+
+class TaskSerializer(serializers.ModelSerializer[Assignment]):
+    """One task: what ran, when, how it ended, and what it cost."""
+
+    job_name = serializers.CharField(source="job.name", read_only=True)
+    round = serializers.IntegerField(source="round.number", read_only=True)
+    kind = serializers.CharField(source="round.kind", read_only=True)
+    attempt = serializers.IntegerField(source="round.attempt", read_only=True)
+    down_bytes = serializers.SerializerMethodField()
+    up_bytes = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Assignment
+        fields = [
+            "id", "job", "job_name", "round", "kind", "attempt", "status", "code", "message",
+            "bound_at", "ended_at", "down_bytes", "up_bytes",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_down_bytes(self, task: Assignment) -> int:
+        """Return the size of the parameters that it was handed."""
+        return device_tasks.down_bytes(task)
+
+    def get_up_bytes(self, task: Assignment) -> int:
+        """Return the size of the update that was taken from it."""
+        return device_tasks.up_bytes(task)
+
+
+class DeviceTotalsSerializer(serializers.Serializer[device_tasks.Totals]):
+    """All that a device did for the tenant."""
+
+    tasks = serializers.IntegerField()
+    reported = serializers.IntegerField()
+    hours = serializers.FloatField()
+    down_bytes = serializers.IntegerField()
+    up_bytes = serializers.IntegerField()
+
+
+class DeviceTaskListView(GenericAPIView, TenantView):  # type: ignore[type-arg]
+    """The history of one device of an own pool."""
+
+    scope_of = {"GET": access.READ_DEVICES}
+    serializer_class = TaskSerializer
+
+    def get(self, request: Request, device_id: UUID) -> Response:
+        """List the device's tasks, newest first."""
+        _require_own(request, device_id)
+        rows = device_tasks.tasks(tenant_id=caller(request).tenant_id, device_id=device_id)
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class DeviceTotalsView(TenantView):
+    """What one device of an own pool did in all."""
+
+    scope_of = {"GET": access.READ_DEVICES}
+
+    @extend_schema(responses=DeviceTotalsSerializer)
+    def get(self, request: Request, device_id: UUID) -> Response:
+        """Add up tasks, hours at work and bytes."""
+        _require_own(request, device_id)
+        found = device_tasks.totals(
+            tenant_id=caller(request).tenant_id, device_id=device_id, now=timezone.now()
+        )
+        return Response(DeviceTotalsSerializer(found).data)
+
+
+def _require_own(request: Request, device_id: UUID) -> None:
+    own = Device.objects.filter(id=device_id, tenant_id=caller(request).tenant_id)
+    if not own.exists():
+        raise DeviceUnknown(f"no device {device_id}")
