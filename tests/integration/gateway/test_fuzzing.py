@@ -1,6 +1,7 @@
 """Hostile frames at the real gateway, before and after the hello and in the middle of transfers.
 
-A long run with new seeds: ``FUZZ_EXAMPLES=20000 make test ARGS="… -k hostile"``.
+An hour of new frames, and how many they were:
+``FUZZ_MINUTES=60 make test ARGS="tests/integration/gateway/test_fuzzing.py -s"``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -33,9 +35,10 @@ from tests.integration.gateway.rawline import BINARY, CLOSE, TEXT, Frame, RawLin
 from tests.integration.gateway.sockets import FakeDevice
 from tests.integration.gateway.world import digest_of, rows, square
 
-LONG = "FUZZ_EXAMPLES" in os.environ
+MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
+LONG = MINUTES > 0
 LIMITS = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "80")),
+    max_examples=80,
     derandomize=not LONG,
     database=None,
     deadline=None,
@@ -247,9 +250,13 @@ async def test_hostile_frames_harm_nobody_else_and_leave_nothing_behind(gateway,
                 fought = arena.fight(stage, frames, together, ending)
                 asyncio.run_coroutine_threadsafe(fought, loop).result()
 
+            ends, batches = time.monotonic() + 60 * MINUTES, 0
             async with no_leak(gateway.hub, port):
-                await asyncio.to_thread(fight)
+                while not batches or time.monotonic() < ends:
+                    await asyncio.to_thread(fight)
+                    batches += 1
             await a_whole_round(port, await rows(world.device))
+    print(f"{batches * LIMITS.max_examples} examples, {len(STAGES)} stages: no fault")
 
 
 async def a_whole_round(port: int, device: FakeDevice) -> None:
