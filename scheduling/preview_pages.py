@@ -29,8 +29,6 @@ from scheduling.sharing import Terms
 from tenants.models import Tenant
 
 PATIENCE_S = 30
-FIELD = {"name": "policy"}
-"""Faults of a proposal whose fields have other names in the form."""
 
 
 class ProposalForm(forms.Form):
@@ -107,8 +105,7 @@ class ProposalForm(forms.Form):
             previews.check(self.proposal())
         except previews.PreviewInvalid as error:
             for name, fault in error.errors.items():
-                last = name.rpartition(".")[2]
-                field = FIELD.get(last, last)
+                field = name.rpartition(".")[2]
                 self.add_error(field if field in self.fields else "parameters", fault)
         return cleaned
 

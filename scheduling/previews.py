@@ -88,7 +88,10 @@ def check(proposal: Proposal) -> None:
         try:
             policies.make(proposal.policy, proposal.parameters)
         except policies.BadParameters as error:
-            errors |= error.errors
+            errors |= {
+                "policy" if name == "name" else f"parameters.{name}": text
+                for name, text in error.errors.items()
+            }
     elif proposal.parameters:
         errors["parameters"] = "name the policy that they are for"
     with system_scope():

@@ -73,3 +73,28 @@ class ExplanationSerializer(serializers.Serializer):  # type: ignore[type-arg]
     policy = serializers.CharField()
     rule = serializers.CharField()
     tenant = TenantPartSerializer(allow_null=True)
+
+
+class TenantReplaySerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """What a replay brought one tenant."""
+
+    tenant = serializers.CharField()
+    jobs = serializers.IntegerField()
+    finished = serializers.IntegerField()
+    mean_completion_s = serializers.FloatField(allow_null=True)
+    waiting_s = serializers.FloatField(allow_null=True)
+    device_s = serializers.FloatField()
+
+
+class ReplaySerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """What a policy made of recorded hours."""
+
+    policy = serializers.CharField()
+    jobs = serializers.IntegerField()
+    finished = serializers.IntegerField()
+    mean_completion_s = serializers.FloatField(allow_null=True)
+    median_completion_s = serializers.FloatField(allow_null=True)
+    waiting_s = serializers.FloatField(allow_null=True)
+    rounds_aborted = serializers.IntegerField()
+    utilisation = serializers.FloatField(allow_null=True)
+    tenants = TenantReplaySerializer(many=True)

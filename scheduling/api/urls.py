@@ -2,12 +2,16 @@
 
 from django.urls import path
 
-from scheduling.api import dry_run, quota, views
+from scheduling.api import dry_run, previews, quota, views
 
 urlpatterns = [
     path("jobs/dry-run", dry_run.DryRunView.as_view(), name="job-dry-run"),
     path("eligibility", dry_run.EligibilityView.as_view(), name="eligibility"),
     path("quota", quota.QuotaView.as_view(), name="quota"),
     path("policy", views.PolicyView.as_view(), name="policy"),
+    path("policy/previews", previews.PreviewsView.as_view(), name="policy-previews"),
+    path(
+        "policy/previews/<uuid:preview_id>", previews.PreviewView.as_view(), name="policy-preview"
+    ),
     path("jobs/<uuid:job_id>/explanation", views.ExplanationView.as_view(), name="job-explanation"),
 ]

@@ -28,8 +28,9 @@ FEW, MANY = 4, 10
 
 
 class Calls:
-    """Makes calls with one token. Safe to repeat: every POST carries an ``Idempotency-Key``.
+    """Makes calls with one token, or another proof of who asks.
 
+    Safe to repeat: every POST carries an ``Idempotency-Key``.
     Connections that fail, and the statuses 429, 502, 503 and 504, are tried again after a pause
     that doubles, with jitter; ``Retry-After`` is waited out.
     """
@@ -37,8 +38,9 @@ class Calls:
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str = "",
         *,
+        auth: httpx.Auth | None = None,
         retries: int = FEW,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -50,9 +52,10 @@ class Calls:
             self.http = httpx.Client(
                 base_url=self.url + "/api/v1/",
                 headers={
-                    "Authorization": f"Bearer {token}",
+                    **({"Authorization": f"Bearer {token}"} if auth is None else {}),
                     "User-Agent": f"propius-python/{__version__}",
                 },
+                auth=auth,
                 timeout=TIMEOUT_S,
                 transport=transport,
             )

@@ -88,6 +88,14 @@ def chosen() -> tuple[str, str]:
     return url, token
 
 
+def address() -> str:
+    """Return the server's address alone: ``PROPIUS_URL``, or the profile's. Raises UsageError."""
+    url = os.environ.get("PROPIUS_URL") or load().get(CHOSEN.get(), {}).get("url")
+    if not url:
+        raise UsageError("which server? Say --url URL, or set PROPIUS_URL")
+    return url
+
+
 def client(*, retries: int = FEW // 2) -> Client:
     """Return a client of the chosen server. Raises :class:`UsageError`, as :func:`chosen`."""
     return Client(*chosen(), retries=retries)

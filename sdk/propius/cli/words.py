@@ -69,7 +69,8 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         except ApiError as error:
             wrong = error.code in UNUSABLE or error.status == 401
             again = "; sign in again: propius login --url URL --token TOKEN"
-            text = f"{error}{again if error.status == 401 else ''}"
+            expired = error.status == 401 and error.code == "bad_token"
+            text = f"{error}{again if expired else ''}"
             _fail(text, UsageError.status if wrong else UserError.status)
         except UserError as error:
             _fail(str(error), error.status)

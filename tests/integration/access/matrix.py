@@ -49,6 +49,12 @@ def rest(least: str, ok: int, *, stranger: int, body: Body | None = None, **more
     return Row(expected, body, **more)
 
 
+def operators(ok: int, body: Body | None = None, **more: Any) -> Row:
+    """A call of the API for operators, who act for no tenant."""
+    expected = dict.fromkeys(PERSONAS, 403) | dict.fromkeys(NOBODY, 401) | {"operator": ok}
+    return Row(expected, body, **more)
+
+
 def public(ok: int, body: Body | None = None) -> Row:
     """For everybody, whoever they are."""
     return Row(dict.fromkeys(PERSONAS, ok), body)
@@ -177,6 +183,8 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/quota": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/policy/previews": {"POST": operators(202, body=sends(hours=1), audited=False)},
+    "api/v1/policy/previews/<uuid:preview_id>": {"GET": operators(200)},
     "api/v1/usage": {"GET": rest("viewer", 200, stranger=200)},
     # Models
     "api/v1/parameters": {

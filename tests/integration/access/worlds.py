@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from clients import services as client_services
 from clients.models import Device
+from scheduling import previews
 from tenants import services
 from tenants.authentication import SESSION_TENANT
 from tenants.scopes import system_scope
@@ -57,6 +58,7 @@ def world() -> World:
                 "<str:digest>": trained.job.parameters_digest,
                 "<uuid:invitation_id>": invitation.id, "<int:member_id>": member_id,
                 "<uuid:webhook_id>": webhook.id,
+                "<uuid:preview_id>": previews.ask(previews.Proposal(), now=now),
                 "<uuid:assignment_id>": trained.job.assignment_set.first().id,
             },
             invitation=invitation_secret,
