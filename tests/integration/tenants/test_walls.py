@@ -69,18 +69,61 @@ def test_a_tenant_cannot_rewrite_what_happened(two_tenants, model):
         assert rows._raw_delete("default") == 0
 
 
-def test_every_table_with_a_tenant_is_behind_a_forced_wall():
-    from django.apps import apps
+# From the catalogue, not from the models: tables of plain SQL and of many-to-many are in it too.
+WITH_A_TENANT = """
+    SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND EXISTS (
+        SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+        AND a.attname = 'tenant_id'
+    )
+"""
+OF_THE_APP = """
+    SELECT tablename, policyname, permissive, cmd, qual, with_check FROM pg_policies
+    WHERE roles && ARRAY['propius_app', 'public']::name[]
+"""
+SEEN_BY_ALL = {("clients_pool", "shared_seen"): ("SELECT", "(tenant_id IS NULL)")}
+"""Rows of no tenant's own, which everybody may read."""
 
-    tables = {
-        model._meta.db_table
-        for model in apps.get_models()
-        if any(field.column == "tenant_id" for field in model._meta.local_concrete_fields)
-    }
+
+def catalogue(query):
     with connection.cursor() as cursor:
-        cursor.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity")
-        walled = {name for (name,) in cursor.fetchall()}
-    assert tables <= walled
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def test_every_table_with_a_tenant_is_behind_a_forced_wall():
+    tables = dict(catalogue(WITH_A_TENANT))
+    assert len(tables) > 20
+    assert [name for name, walled in tables.items() if not walled] == []
+    assert tables.keys() - {policy[0] for policy in catalogue(OF_THE_APP)} == set()
+
+
+def test_every_policy_lets_the_app_see_and_write_its_tenants_rows_alone():
+    tables = dict(catalogue(WITH_A_TENANT))
+    loose = {}
+    for table, name, kind, command, using, check in catalogue(OF_THE_APP):
+        if table not in tables:
+            continue
+        assert kind == "PERMISSIVE", (table, name)
+        reads = using if command != "INSERT" else MINE
+        # Without a check of its own a policy's writes are held to what it lets see.
+        writes = MINE if command == "SELECT" else (check or using)
+        if not (mine(reads) and mine(writes)):
+            loose[table, name] = (command, reads)
+    assert loose == SEEN_BY_ALL
+
+
+MINE = """
+    (tenant_id = ( SELECT (NULLIF(current_setting('propius.tenant'::text, true), ''::text))::uuid
+    AS "nullif"))
+"""
+
+
+def mine(expression):
+    """Whether it is the comparison with the transaction's tenant, or lets nothing through."""
+    return " ".join(expression.split()) in (" ".join(MINE.split()), "false")
 
 
 def test_it_refuses_to_write_a_row_of_another_tenant(two_tenants):
