@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from propius import wire
 
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 MASK = b"\x01\x02\x03\x04"
-WAIT_S = 20.0
+WAIT_S = 60.0
 UPGRADE = (
     b"GET /device/v1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -72,8 +72,10 @@ class RawLine:
         await self.write(Frame(TEXT, wire.encode(message).encode()).encoded())
 
     async def hear(self) -> wire.FromGateway | bytes:
-        """Return the next control message, or a chunk's frame."""
-        opcode, payload = await self._frame()
+        """Return the next control message, or a chunk's frame; a slow machine sees pings too."""
+        while (frame := await self._frame())[0] == PING:
+            await self.write(Frame(PONG, frame[1]).encoded())
+        opcode, payload = frame
         assert opcode in (TEXT, BINARY), (opcode, payload)
         return payload if opcode == BINARY else wire.decode_from_gateway(payload)
 

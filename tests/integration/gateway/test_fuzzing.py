@@ -97,7 +97,7 @@ async def served_as_in_production(application: Any) -> AsyncIterator[int]:
 
 
 async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.002)
 
