@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -174,6 +176,28 @@ def test_a_wrong_token_or_address_fails_at_once_and_keeps_nothing(
 
 def test_without_a_login_the_commands_say_how() -> None:
     assert "propius login --url" in run("job", "list", status=2)
+
+
+# --- completion ---
+
+
+def test_the_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    script = """
+        source <(propius --show-completion)
+        complete -p propius
+        for words in "job su" "policy p" "job submit --wa"; do
+            COMP_WORDS=(propius $words)
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _propius_completion propius  # as bash calls it
+            echo "$words: ${COMPREPLY[*]}"
+        done
+    """
+    said = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
+    ).stdout.splitlines()  # fmt: skip
+    assert "_propius_completion propius" in said[0]
+    assert said[1:] == ["job su: submit", "policy p: preview", "job submit --wa: --wait"]
 
 
 # --- jobs ---
