@@ -117,6 +117,7 @@ class PreviewsView(OperatorView):
             )
         if isinstance(request.successful_authenticator, BasicAuthentication):
             # Each look for the answer would else be a sign-in: slow, counted and audited.
+            assert isinstance(request.user, User)
             login(request._request, request.user)
             request._request.session.set_expiry(SESSION_S)
         return answer

@@ -74,7 +74,7 @@ class Operator:
         """
         until = time.monotonic() + timeout_s
         asked = self._calls.post("policy/previews", dict(proposal))
-        self._calls.http.auth = None  # the answer has opened a session
+        self._calls.http.auth = httpx.Auth()  # without one: the answer has opened a session
         while asked["preview"] is None:
             if asked["fault"]:
                 raise ApiError(0, "preview_failed", asked["fault"])
