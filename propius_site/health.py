@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+PATHS = ("/healthz", "/readyz", "/metrics")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -28,15 +29,15 @@ class WithHealth:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/healthz":
+        if scope["type"] != "http" or scope["path"] not in PATHS:
+            await self.application(scope, receive, send)
+        elif scope["path"] == "/healthz":
             await _json(send, 200, {"status": "ok"})
-        elif scope["type"] == "http" and scope["path"] == "/readyz":
+        elif scope["path"] == "/readyz":
             report = await sync_to_async(readiness.report, thread_sensitive=False)()
             await _json(send, 200 if report["status"] == "ready" else 503, report)
-        elif scope["type"] == "http" and scope["path"] == "/metrics":
-            await _metrics(scope, send)
         else:
-            await self.application(scope, receive, send)
+            await _metrics(scope, send)
 
 
 async def _metrics(scope: Scope, send: Send) -> None:

@@ -30,6 +30,8 @@ from core.errors import NotFound, PropiusError, TooMany
 logger = logging.getLogger(__name__)
 
 PREFIX = "/data/v1/"
+METHODS_OF = {"parameters": "GET, HEAD", "updates": "HEAD, PUT"}
+"""Of what a ticket opens; what a leaf asks below ``leaf/`` is opened by its token."""
 MAX_AT_ONCE = 4
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -113,7 +115,7 @@ class DataPlane:
         if kind == "leaf":
             await self._ask_desk(exchange, name)
             return
-        allowed = {"parameters": "GET, HEAD", "updates": "HEAD, PUT"}.get(kind)
+        allowed = METHODS_OF.get(kind)
         if allowed is None or not name or "/" in name:
             raise NotFound(f"{PREFIX}parameters/DIGEST and {PREFIX}updates/ASSIGNMENT are here")
         if exchange.method not in allowed.split(", "):

@@ -1,5 +1,6 @@
 """Everybody who may come to the door, and how they ask."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.test import Client
 from propius import arrays
 from tenants.models import AuditEntry, Tenant
 from tenants.scopes import system_scope
+from tests.integration.access.matrix import OTHERS
 
 KEYS = [
     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
@@ -26,6 +28,10 @@ class World:
     job_file: dict
     arguments: dict[str, Any]
     invitation: str = ""
+    others: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    new_program: bytes = b""
+    round_parameters: bytes = b""
+    round_digest: str = ""
     new_key: str = KEYS[1]
     new_parameters: bytes = arrays.save({"w": np.ones(3, np.float32)})
     sessions: dict[str, str] = field(default_factory=dict)
@@ -53,17 +59,24 @@ class World:
         return "/" + route
 
 
-def choose_token(world, route):
-    """Let a path name a token of its own kind."""
+@contextmanager
+def named(world, method, route):
+    """Let a path name what its call is about: a token of its own kind, a job that can be resumed."""
     start = next(start for start in world.tokens if route.startswith(start))
     world.arguments["<uuid:token_id>"] = world.tokens[start]
+    name, other = world.others.get(OTHERS.get((method.replace("HEAD", "GET"), route)), ("", None))
+    usual = world.arguments.get(name)
+    world.arguments |= {name: other} if name else {}
+    try:
+        yield
+    finally:
+        world.arguments |= {name: usual} if name else {}
 
 
 def asked_twice(world, persona, method, route, sent):
     """Ask twice with one key, rolled back: each answer, and how many audit entries there were."""
-    choose_token(world, route)
     answers = []
-    with transaction.atomic():
+    with named(world, method, route), transaction.atomic():
         for _ in range(2):
             headers = {"Idempotency-Key": "matrix"}
             answer = world.call(persona, method, route, **sent, headers=headers)
@@ -78,8 +91,7 @@ def asked_twice(world, persona, method, route, sent):
 
 def tried(world, persona, method, route, sent):
     """Ask within a savepoint that is rolled back: (status, audit entries that it left)."""
-    choose_token(world, route)
-    with transaction.atomic():
+    with named(world, method, route), transaction.atomic():
         with system_scope():
             before = set(AuditEntry.objects.values_list("id", flat=True))
         answer = world.call(persona, method, route, **sent)

@@ -97,10 +97,24 @@ def new_job(world: Any) -> dict[str, Any]:
     return form(file=json.dumps(world.job_file), do="submit")(world)
 
 
+def next_round(world: Any) -> dict[str, Any]:
+    return sends(number=2, parameters=world.round_digest)(world)
+
+
 _NO_DEVICE = "00000000-0000-7000-8000-000000000000"
 _LATER = {"expires_at": "2099-01-01T00:00:00Z"}
 _JOB = "api/v1/jobs/<uuid:job_id>"
 _VERSIONS = f"{_JOB}/versions"
+OTHERS = {
+    ("POST", f"{_JOB}/resume"): "paused",
+    ("POST", f"{_JOB}/rounds"): "driven",
+    ("POST", f"{_JOB}/parameters"): "driven",
+    ("POST", f"{_JOB}/finish"): "driven",
+    ("GET", f"{_JOB}/rounds/<int:number>/sum"): "driven",
+    ("GET", f"{_JOB}/rounds/<int:number>/sum/download"): "driven",
+    ("GET", "api/v1/programs/<str:digest>"): "program",
+}
+"""Calls that are about another thing of the world's than the rest, so that they can succeed."""
 
 ROWS: Mapping[str, Mapping[str, Row]] = {
     # The API: about the caller and its tokens
@@ -164,22 +178,21 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     _JOB: {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/cancel": {"POST": rest("submitter", 200, stranger=404)},
     f"{_JOB}/pause": {"POST": rest("submitter", 200, stranger=404)},
-    f"{_JOB}/resume": {"POST": rest("submitter", 409, stranger=404)},  # it is not paused
+    f"{_JOB}/resume": {"POST": rest("submitter", 200, stranger=404)},
     f"{_JOB}/clone": {"POST": rest("submitter", 201, stranger=404)},
     f"{_JOB}/events": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/manifest": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/rounds": {
         "GET": rest("viewer", 200, stranger=404),
-        # It is not driven, as of the two below.
-        "POST": rest("submitter", 409, stranger=404, body=sends(number=1, parameters="f" * 64)),
+        "POST": rest("submitter", 201, stranger=404, body=next_round),
     },
     f"{_JOB}/rounds/<int:number>": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/parameters": {
-        "POST": rest("submitter", 409, stranger=404, body=file("new_parameters"))
+        "POST": rest("submitter", 201, stranger=404, body=file("round_parameters"))
     },
-    f"{_JOB}/finish": {"POST": rest("submitter", 409, stranger=404)},
-    f"{_JOB}/rounds/<int:number>/sum": {"GET": rest("viewer", 404, stranger=404)},
-    f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 404, stranger=404)},
+    f"{_JOB}/finish": {"POST": rest("submitter", 200, stranger=404)},
+    f"{_JOB}/rounds/<int:number>/sum": {"GET": rest("viewer", 200, stranger=404)},
+    f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/quota": {"GET": rest("viewer", 200, stranger=200)},
@@ -194,9 +207,9 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/parameters/<str:digest>": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/programs": {
         "GET": rest("viewer", 200, stranger=200),
-        "POST": rest("submitter", 422, stranger=422, body=file("new_parameters")),  # no program
+        "POST": rest("submitter", 201, stranger=201, body=file("new_program")),
     },
-    "api/v1/programs/<str:digest>": {"GET": rest("viewer", 404, stranger=404)},  # parameters only
+    "api/v1/programs/<str:digest>": {"GET": rest("viewer", 200, stranger=404)},
     _VERSIONS: {"GET": rest("viewer", 200, stranger=404)},
     f"{_VERSIONS}/latest/download": {"GET": rest("viewer", 200, stranger=404)},
     f"{_VERSIONS}/<int:number>/download": {"GET": rest("viewer", 200, stranger=404)},

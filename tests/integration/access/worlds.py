@@ -1,13 +1,17 @@
 """A tenant with one of everything, and the sessions and secrets of all who ask for it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+import jobs.services
 from clients import services as client_services
 from clients.models import Device
+from jobs.models import Artifact
+from propius import arrays
 from scheduling import previews
 from tenants import services
 from tenants.authentication import SESSION_TENANT
@@ -15,8 +19,11 @@ from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.access.callers import KEYS, World
 from tests.integration.access.matrix import ROLES
+from tests.integration.aggregation import test_driven
 from tests.integration.aggregation.test_rounds import finish
 from tests.integration.aggregation.worlds import make_world, send
+
+PROGRAM = Path(__file__).parents[2] / "golden" / "programs" / "torch-2.13.0" / "lora.program"
 
 
 def world() -> World:
@@ -66,6 +73,7 @@ def world() -> World:
                 "device": KEYS[0], "enrolment": enrolment_secret, "revoked": revoked_secret
             },
         )  # fmt: skip
+    _add_others(made)
     made.tokens = {
         "api/v1/tokens/": token.id, "settings/tokens/": token.id, "": enrolment.id,
     }  # fmt: skip
@@ -82,3 +90,23 @@ def world() -> World:
         session.save()
         made.sessions[persona] = client.cookies["sessionid"].value
     return made
+
+
+def _add_others(made: World) -> None:
+    """Add a driven job with a sum, a paused job and a program."""
+    driven = make_world(made.tenant, driven=True)
+    test_driven.run_round(driven, 1, 10.0)
+    paused = make_world(made.tenant)
+    with system_scope():
+        jobs.services.pause(job_id=paused.job.id, actor="x", now=timezone.now())
+        jobs.services.register_artifact(
+            tenant_id=made.tenant.id, kind=Artifact.Kind.PROGRAM, digest="e" * 64, size_bytes=9,
+            status=Artifact.Status.VALID, tensors={}, errors={}, now=timezone.now(),
+        )  # fmt: skip
+    made.others = {
+        "driven": ("<uuid:job_id>", driven.job.id), "paused": ("<uuid:job_id>", paused.job.id),
+        "program": ("<str:digest>", "e" * 64),
+    }  # fmt: skip
+    made.new_program = PROGRAM.read_bytes()
+    made.round_parameters = arrays.save(test_driven.given(2.0))
+    made.round_digest = test_driven.upload(driven, test_driven.given(3.0))

@@ -73,8 +73,8 @@ def send(assignment_id: Any, device: Device, value: float, weight: float = 1.0, 
         )  # fmt: skip
 
 
-def make_world(**changes: Any) -> World:
-    tenant = factories.tenant()
+def make_world(tenant: Tenant | None = None, **changes: Any) -> World:
+    tenant = tenant or factories.tenant()
     pool = factories.pool()
     with scope(tenant.id):
         stored = artifacts.store_parameters(
