@@ -4,7 +4,8 @@
 
 One client asks each address again and again over one connection; CPU is that of the web process
 and of Postgres together, over all of an address's requests. `flat` compares the large tenant with
-one of a tenth of the rows: what is flat in the size of the tables stays near 1.
+one of a tenth of the rows: what is flat in the size of the tables stays near 1. Calls have to be
+flat; pages, which draw all that they show, are told beside.
 """
 
 from __future__ import annotations
@@ -26,16 +27,32 @@ from propius_site.embedded import paths, postgres
 
 JOBS, ROUNDS, DEVICES, REQUESTS = 200, 20_000, 50_000, 40
 PASSWORD = "only for this benchmark"
-CALL_MS, PAGE_MS = 25.0, 100.0
+CALL_MS, PAGE_MS, FLAT = 25.0, 100.0, 2.5
 QUIET_S, QUIET_SHARE, QUIET_WITHIN_S = 3.0, 0.15, 90.0
 CALLS = {
     "jobs": "/api/v1/jobs",
     "job": "/api/v1/jobs/{job}",
     "rounds": "/api/v1/jobs/{job}/rounds",
+    "round": "/api/v1/jobs/{job}/rounds/1",
+    "manifest": "/api/v1/jobs/{job}/manifest",
+    "events": "/api/v1/jobs/{job}/events?follow=false",
     "versions": "/api/v1/jobs/{job}/versions",
     "explanation": "/api/v1/jobs/{job}/explanation",
+    "parameters": "/api/v1/parameters",
+    "programs": "/api/v1/programs",
+    "policy": "/api/v1/policy",
+    "usage": "/api/v1/usage",
+    "attributes": "/api/v1/attributes",
+    "pools": "/api/v1/pools",
+    "enrolment_tokens": "/api/v1/pools/{pool}/enrolment-tokens",
     "devices": "/api/v1/devices",
+    "device": "/api/v1/devices/{device}",
+    "me": "/api/v1/me",
     "tokens": "/api/v1/tokens",
+    "members": "/api/v1/members",
+    "invitations": "/api/v1/invitations",
+    "webhooks": "/api/v1/webhooks",
+    "deliveries": "/api/v1/webhooks/{webhook}/deliveries",
     "audit": "/api/v1/audit",
 }
 PAGES = {
@@ -65,18 +82,18 @@ def main() -> None:
         "call_cpu_ms_max": max(large["calls"].values()),
         "page_cpu_ms_max": max(large["pages"].values()),
         "page_wall_ms_max": max(large["walls"].values()),
-        "flat_max": max(
-            round(large[kind][name] / small[kind][name], 2)
-            for kind in ("calls", "pages")
-            for name in small[kind]
-        ),
+        "call_flat_max": _flat(small["calls"], large["calls"]),
+        "page_flat_max": _flat(small["pages"], large["pages"]),
         "calls_cpu_ms": large["calls"],
         "pages_cpu_ms": large["pages"],
         "pages_wall_ms": large["walls"],
         "small_calls_cpu_ms": small["calls"],
         "small_pages_cpu_ms": small["pages"],
     }
-    targets = {"call_cpu_ms_max": ("<=", CALL_MS), "page_cpu_ms_max": ("<=", PAGE_MS)}
+    targets = {
+        "call_cpu_ms_max": ("<=", CALL_MS), "page_cpu_ms_max": ("<=", PAGE_MS),
+        "call_flat_max": ("<=", FLAT),
+    }  # fmt: skip
     print(result.line("api", figures, targets))
 
 
@@ -106,20 +123,39 @@ def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[s
     ):
         api.headers.update(token)
         # A job in the middle of the list: it has all of its rounds.
-        job = api.get("/api/v1/jobs?page_size=50").raise_for_status().json()["results"][-1]["id"]
+        ids = {
+            "job": _listed(api, "jobs?page_size=50")[-1]["id"],
+            "device": _listed(api, "devices")[0]["id"],
+            "pool": next(one["id"] for one in _listed(api, "pools") if not one["shared"]),
+            "webhook": _webhook(api),
+        }
         _sign_in(browser, made["owner"])
         calls = {
-            key: _ask(api, platform, one.format(job=job), requests) for key, one in CALLS.items()
+            key: _ask(api, platform, one.format(**ids), requests) for key, one in CALLS.items()
         }
         pages = {
-            key: _ask(browser, platform, one.format(job=job), requests)
-            for key, one in PAGES.items()
+            key: _ask(browser, platform, one.format(**ids), requests) for key, one in PAGES.items()
         }
     return {
         "calls": {key: cpu for key, (cpu, _) in calls.items()},
         "pages": {key: cpu for key, (cpu, _) in pages.items()},
         "walls": {key: wall for key, (_, wall) in pages.items()},
     }
+
+
+def _flat(small: dict[str, float], large: dict[str, float]) -> float:
+    return max(round(large[name] / small[name], 2) for name in small)
+
+
+def _listed(api: httpx.Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get(f"/api/v1/{path}").raise_for_status().json()["results"]
+    return found
+
+
+def _webhook(api: httpx.Client) -> str:
+    """Make one of which nothing is ever delivered: an address that answers is no part of this."""
+    body = {"url": "https://example.org/hook", "kinds": ["job.rejected"]}
+    return str(api.post("/api/v1/webhooks", json=body).raise_for_status().json()["id"])
 
 
 def _wait_for_quiet(platform: ProcessSet) -> None:
