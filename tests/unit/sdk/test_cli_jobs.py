@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from propius import spec
 from propius.cli import job_files, profile
@@ -112,6 +113,19 @@ def test_export_writes_manifest_and_tables(signed_in: Ending, tmp_path: Path) ->
     curve = (tmp_path / "out" / "curve.csv").read_text().splitlines()
     assert curve[0].endswith(",loss")
     assert curve[1].endswith(",0.25")
+    table = parquet.read_table(tmp_path / "out" / "metrics.parquet")
+    assert table.to_pylist() == [
+        {"round": "r1", "number": 1, "attempt": 1, "kind": "train", "metric": "loss", "value": 0.25}
+    ]
+    assert [str(table.schema.field(name).type) for name in ("number", "value")] == [
+        "int64", "double",
+    ]  # fmt: skip
+    (one,) = parquet.read_table(tmp_path / "out" / "rounds.parquet").to_pylist()
+    assert list(one) == (tmp_path / "out" / "rounds.csv").read_text().splitlines()[0].split(",")
+    told = {name: one[name] for name in ("id", "number", "kind", "outcome", "demand", "reported")}
+    assert told == {name: test_cli.ROUND[name] for name in told}
+    (one,) = parquet.read_table(tmp_path / "out" / "curve.parquet").to_pylist()
+    assert (one["number"], one["loss"]) == (1, 0.25)
     (tmp_path / "file").touch()
     assert "wants a folder" in run(
         "job", "export", JOB_ID, "--to", str(tmp_path / "file"), status=2
