@@ -61,7 +61,7 @@ class World:
 
 @contextmanager
 def named(world, method, route):
-    """Let a path name what its call is about: a token of its own kind, a job that can be resumed."""
+    """Let a path name what its call is about: a token of its kind, a job that can be resumed."""
     start = next(start for start in world.tokens if route.startswith(start))
     world.arguments["<uuid:token_id>"] = world.tokens[start]
     name, other = world.others.get(OTHERS.get((method.replace("HEAD", "GET"), route)), ("", None))
