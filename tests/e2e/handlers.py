@@ -13,3 +13,12 @@ def add_my_index(parameters, config, data):
     index = float(data["x"][0, 0])
     weight = parameters["weight"] + np.float32(index)
     return Result({"weight": weight}, examples=len(data["x"]), metrics={"loss": index})
+
+
+def take_all_memory(parameters, config, data):
+    """Ask for more than any cap of the tests' devices, which is 1 GB."""
+    return Result(parameters, examples=len(np.ones(1 << 32)), metrics={})
+
+
+def break_down(parameters, config, data):
+    raise RuntimeError("ward 3, bed 7")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
@@ -22,6 +26,7 @@ from tests.e2e.fleet import Fleet
 from tests.e2e.running import BASE_DIR, RunningPlatform
 
 DEVICES = 5
+PASSWORD = "one for the owner of app"
 EXAMPLES = BASE_DIR / "docs" / "examples"
 
 
@@ -32,6 +37,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def fleet(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    platform.manage("provision", "--tenant", "app", "--pool", "app-pool", "--password", PASSWORD)
     fleet = Fleet(platform, tmp_path_factory.mktemp("app"), slug="app", count=DEVICES)
     x, y = digits()
     for index, mine in enumerate(np.array_split(np.arange(1500), DEVICES)):
@@ -45,6 +51,9 @@ def fleet(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactory) -
         )
         assert done.exit_code == 0, done.output
         assert "registered linear: train, evaluate" in done.output
+        with (home / "handlers.toml").open("a") as file:
+            for name in ("take_all_memory", "break_down"):
+                file.write(f'[{name}]\ntrain = "tests.e2e.handlers:{name}"\n')
     try:
         yield fleet.start()
     finally:
@@ -92,6 +101,53 @@ def test_a_query_sums_the_answers_of_its_cohort(fleet: Fleet, tmp_path: Path) ->
     [one] = fleet.client.rounds(ended["id"])
     assert one["metrics"]["class[3]"] == answer["class"][3]
     assert one["metrics"]["pixel/mean"] == pytest.approx(float(x[:1500].mean()), rel=1e-5)
+
+
+def page_of(fleet: Fleet, job_id: str, *, until: str) -> str:
+    """Return the job's page, as the tenant's owner sees it, once it says ``until``."""
+    with httpx.Client(base_url=fleet.platform.url, follow_redirects=True) as browser:
+        form = browser.get("/sign-in/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+        assert token is not None
+        browser.post(
+            "/sign-in/",
+            data={"username": "app-owner", "password": PASSWORD, "csrfmiddlewaretoken": token[1]},
+            headers={"referer": str(form.url)},
+        )
+        deadline = time.monotonic() + 30
+        while until not in (page := browser.get(f"/jobs/{job_id}/").text):
+            assert time.monotonic() < deadline, f"{page}\n{fleet.log()}"
+            time.sleep(0.1)
+        return page
+
+
+@pytest.mark.parametrize(
+    ("handler", "words", "code"),
+    [
+        ("take_all_memory", "ran out of memory: d-", "out_of_memory"),
+        ("break_down", "failed in training: d-", "task_failed"),
+    ],
+)
+def test_work_that_fails_is_told_on_the_jobs_page_and_in_the_devices_history(
+    fleet: Fleet, handler: str, words: str, code: str
+) -> None:
+    digest = fleet.client.upload_parameters(save({"weight": np.zeros(8, np.float32)}))
+    made = fleet.client.submit_job({
+        "schema": 1, "name": handler, "parameters": digest, "pools": [fleet.pool],
+        "workload": {"kind": "handler", "handler": handler, "dataset": "numbers"},
+        "rounds": {"count": 1, "demand": DEVICES, "selection_s": 30, "deadline_s": 30},
+    })  # fmt: skip
+    page = page_of(fleet, made["id"], until=words)
+    fleet.client.cancel(made["id"])
+    assert "ward 3, bed 7" not in page  # what a handler says stays on the device
+    told = []
+    for index in range(DEVICES):
+        home = str(fleet.folder / f"d{index:02}")
+        done = CliRunner().invoke(
+            commands, ["device", "history", "--home", home, "--output", "json"]
+        )  # fmt: skip
+        told += [one["outcome"] for one in json.loads(done.output) if one["job_name"] == handler]
+    assert f"failed ({code})" in told
 
 
 def test_an_existing_script_takes_part_by_receive_and_send(
