@@ -3,6 +3,9 @@ single devices. Pure: counts in, bounds out.
 
 A count below :data:`SMALL` is told as 1 to 4. That is not enough where its complement is told too:
 beside "43 of 46" stands, unsaid, "3 not". So a count is told by its bounds there as well.
+
+How many devices a pool has is told everywhere, exactly from :data:`SMALL` on, since whoever looks
+twice would learn it anyway; so what a page tells of its parts has to hold beside that sum.
 """
 
 from __future__ import annotations
@@ -86,19 +89,55 @@ def within(counts: Sequence[int]) -> list[Told]:
     return found
 
 
+def passing(told: Told, *, whole: Told) -> Told:
+    """Tell who is online by fives, beside others of that kind, unless it is all or nothing.
+
+    From one exact count of those online and another of those at work, a small number that waits
+    could be had.
+
+    >>> [passing(exact(count), whole=exact(20)).text for count in (0, 6, 15, 20)]
+    ['0', '5 to 9', '15 to 19', '20']
+    """
+    if told.least != told.most or not told or told == whole:
+        return told
+    least = told.least - told.least % SMALL
+    return Told(least, min(least + SMALL - 1, whole.most))
+
+
 def parts(counts: Sequence[int]) -> list[Told]:
-    """Return counts whose sum may be known: beside a small one, the largest is no longer exact.
+    """Return counts whose sum is known: beside a small one, the largest is no longer exact.
+
+    Where so few are to be divided that small ones may be all there is, nothing is told of how.
 
     >>> [one.text for one in parts([3, 43, 0])]
     ['<5', '42 to 45', '0']
+    >>> [one.text for one in parts([4, 4, 0])]
+    ['<9', '<9', '<9']
     """
-    found = [alone(count) for count in counts]
     small = [index for index, count in enumerate(counts) if 0 < count < SMALL]
-    others = [index for index, count in enumerate(counts) if count >= SMALL]
-    if small and others:
-        largest = max(others, key=lambda index: counts[index])
-        both = counts[largest] + sum(counts[index] for index in small)
-        found[largest] = Told(max(1, both - (SMALL - 1) * len(small)), both - len(small))
+    if not small:
+        return [exact(count) for count in counts]
+    if sum(counts) <= (SMALL - 1) * sum(count > 0 for count in counts):
+        return [Told(0, max(SMALL - 1, sum(counts))) for _ in counts]
+    found = [alone(count) for count in counts]
+    largest = max(range(len(counts)), key=lambda index: counts[index])
+    both = counts[largest] + sum(counts[index] for index in small)
+    found[largest] = Told(both - (SMALL - 1) * len(small), both - len(small))
+    return found
+
+
+def split(counts: Sequence[int], whole: Told) -> list[Told]:
+    """Return the parts of a whole that is told beside them: their sum tells no more than it does.
+
+    >>> [one.text for one in split([20, 15], Told(34, 37))]
+    ['19 to 22', '15']
+    """
+    found = parts(counts)
+    if whole.least < whole.most and counts:
+        largest = max(range(len(counts)), key=lambda index: counts[index])
+        under, over = sum(counts) - whole.least, whole.most - sum(counts)
+        told = found[largest]
+        found[largest] = Told(max(0, told.least - max(0, under)), told.most + max(0, over))
     return found
 
 

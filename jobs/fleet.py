@@ -102,11 +102,7 @@ def of_pool(one: PoolCount, held: int, mine: int) -> PoolNow:
         others, idle, offline = (Figure(own=count) for count in counts)
         figures = Figure(own=one.devices), Figure(own=one.online), Figure(own=held)
         return PoolNow(one.pool_id, one.name, False, *figures, mine, others, idle, offline)
-    told = telling.parts(counts)
-    of_parts = (told[0] + told[1] + told[2]).plus(mine)
-    hides = any(0 < count < telling.SMALL for count in counts)
-    # Where no large part is there to hide a small one behind, the sum is not told either.
-    whole = of_parts if hides and max(counts) < telling.SMALL else telling.exact(one.devices)
+    told, whole = telling.parts(counts), telling.alone(one.devices)
     online = (told[0] + told[1]).plus(mine).and_also(whole.without(told[2]))
     return PoolNow(
         one.pool_id,

@@ -70,7 +70,8 @@ def narrowing(
 ) -> Narrowing:
     """Count the devices that meet public constraints, term by term: ``terms`` are their parts.
 
-    All counts of the answer stand side by side, so each is told as part of the one before it.
+    All counts of the answer stand side by side, so each is told as part of the one before it, and
+    who is online so that it may stand beside the page of devices.
     Raises SpecInvalid.
     """
     names, chosen = job_services.conditions(tenant_id=tenant_id, public=public, pools=pools)
@@ -112,8 +113,9 @@ def _told(
             if not admits(profile):
                 break
             total[at] += count
-    shared = telling.within(_chain(sums[True]))
-    return [one.plus(own) for one, own in zip(shared, _chain(sums[False]), strict=True)]
+    *known, day, online = telling.within(_chain(sums[True]))
+    told = [*known, day, telling.passing(online, whole=known[-1])]
+    return [one.plus(own) for one, own in zip(told, _chain(sums[False]), strict=True)]
 
 
 def _chain(sums: Sequence[Eligible]) -> list[int]:
