@@ -48,7 +48,27 @@ class Found:
     known: Told = field(default_factory=Told)
     percent: int = 0
     steps: Sequence[Step] = ()
-    written: str = ""
+    public: dict[str, Any] | None = None
+
+    @property
+    def written(self) -> str:
+        """The constraint as a job file has it."""
+        return json.dumps({"constraints": {"public": self.public}}, indent=2, ensure_ascii=False)
+
+    @property
+    def told(self) -> str:
+        """The counts in a sentence."""
+        if self.counts is None:
+            return ""
+        return f"{self.known.text} of {self.counts.devices.text} known devices fit."
+
+    @property
+    def fault_text(self) -> str:
+        """What cannot be read, in a sentence."""
+        if self.fault is None:
+            return ""
+        where = f" (column {self.fault.column})" if self.fault.column else ""
+        return f"{self.fault.message[:1].upper()}{self.fault.message[1:]}{where}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +111,7 @@ def find(*, tenant_id: UUID, asked: str, pools: Sequence[str], now: datetime) ->
         known=counts.left[-1] if counts.left else counts.devices,
         percent=_percent(counts.left[-1], counts.devices) if counts.left else 100,
         steps=_steps(read, counts),
-        written=_written(public),
+        public=public,
     )
 
 
@@ -111,7 +131,3 @@ def _fault(asked: str, message: str, column: int | None) -> Fault:
     if column is None:
         return Fault(message)
     return Fault(message, column, asked[: column - 1], asked[column - 1 :])
-
-
-def _written(public: dict[str, Any]) -> str:
-    return json.dumps({"constraints": {"public": public}}, indent=2, ensure_ascii=False)

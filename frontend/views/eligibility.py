@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -26,12 +26,16 @@ def explore(request: HttpRequest, principal: Principal) -> HttpResponse:
         pools=request.GET.getlist("pool")[:50],
         now=timezone.now(),
     )
-    if getattr(request, "htmx", None):
+    if request.headers.get("Accept") == "application/json":
+        answer: HttpResponse = JsonResponse(
+            {"public": found.public, "told": found.told, "fault": found.fault_text}
+        )
+    elif getattr(request, "htmx", None):
         answer = render(request, FOUND, {"found": found})
     else:
         choices = selectors.choices(tenant_id=principal.tenant_id)
         shown, status = {"found": found, "choices": choices}, 422 if found.fault else 200
         template = "frontend/devices/eligible.html"
         answer = page(request, principal, template, shown, status=status)
-    patch_vary_headers(answer, ["HX-Request"])  # one address, the whole or a part
+    patch_vary_headers(answer, ["HX-Request", "Accept"])  # one address, the whole or parts
     return answer

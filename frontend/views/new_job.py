@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from clients import selectors as client_selectors
 from core.errors import NotFound, PropiusError
 from frontend import dry_run as told
 from frontend.access import member_page
@@ -73,6 +74,7 @@ def _page(
     shown |= {
         "text": text,
         "strategies": STRATEGIES,
+        "pools": client_selectors.pools_for(principal.tenant_id),
         "lines": max(18, min(36, text.count("\n") + 2)),
     }
     return page(request, principal, "frontend/jobs/new.html", shown, status=status)

@@ -97,6 +97,21 @@ def test_it_answers_who_types_on_with_the_counts_alone(world, explore):
     assert "<html" in text
 
 
+def test_it_reads_a_constraint_for_a_form_and_says_what_it_leaves(fleet, browse):
+    def read(q):
+        headers = {"Accept": "application/json"}
+        return browse(fleet.stranger).get("/devices/eligible/", {"q": q}, headers=headers).json()
+
+    assert read("os = linux and memory_mb >= 4096") == {
+        "public": {"os": {"in": ["linux"]}, "memory_mb": {"min": 4096.0}},
+        "told": "10 of 60 known devices fit.",
+        "fault": "",
+    }
+    assert read("os =") == {
+        "public": None, "told": "", "fault": "A value is missing after “=” (column 5).",
+    }  # fmt: skip
+
+
 def test_it_says_what_to_do_without_devices_and_where_none_fits(world, explore):
     assert "Create an enrolment token" in explore(world.viewer, "")[1]
     factories.device(world.private, os="linux")
