@@ -51,7 +51,27 @@ def _held_out(training: Told, evaluation: Told) -> str:
 def _first_round(found: DryRun) -> str:
     text = f"It binds {words.count(found.target, 'device')}"
     if found.fill_s is None:
-        return f"{text}; nobody can say when: none that fits has checked in during the last hour."
-    if found.fill_s == 0:
-        return f"{text}: at once, if no other job goes first."
-    return f"{text}: in about {words.duration(found.fill_s)}, if no other job goes first."
+        text += "; nobody can say when: none that fits has checked in during the last hour."
+    elif found.fill_s == 0:
+        text += ": at once, if no other job goes first."
+    else:
+        text += f": in about {words.duration(found.fill_s)}, if no other job goes first."
+    return f"{text}{_end(found)}"
+
+
+def _end(found: DryRun) -> str:
+    if found.round_s is None:
+        return ""
+    if found.round_by == "learnt":
+        lasts = f"about {words.duration(found.round_s)} more"
+        made_of = "as long as a round of your newest job with this workload took"
+    else:
+        lasts = f"at most {words.duration(found.round_s)} more"
+        made_of = "its deadline, for no round with this workload has closed yet"
+    text = f" Then it works for {lasts}: {made_of}."
+    if found.fill_s:
+        which = "about" if found.round_by == "learnt" else "at most about"
+        text += (
+            f" So it ends {which} {words.duration(found.fill_s + found.round_s)} from its start."
+        )
+    return text

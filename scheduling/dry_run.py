@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -20,7 +20,16 @@ from jobs import holdout
 from jobs import services as job_services
 from jobs.constraints import Group, Profile
 from jobs.models import Assignment, Job
-from scheduling import admission, census, eligibility, explaining, quotas, refusals, supply
+from scheduling import (
+    admission,
+    census,
+    eligibility,
+    explaining,
+    learning,
+    quotas,
+    refusals,
+    supply,
+)
 from scheduling.admission import FLEET, QUOTA, Verdict
 from scheduling.eligibility import Fitting
 from scheduling.explaining import Refusal
@@ -28,6 +37,7 @@ from tenants.scopes import system_scope
 
 RATE_WINDOW_S = 3_600
 JOBS_LOOKED_AT = 50
+RoundBy = Literal["", "learnt", "deadline"]
 Decision = Literal["invalid", "admitted", "queued", "rejected"]
 
 
@@ -39,6 +49,8 @@ class DryRun:
     round may ask for, ``target`` would be bound: at least, where ``fitting`` tells bounds only.
     ``fill_s`` is the time until that many are there, if nobody goes first; None if no device that
     fits has checked in during the last hour.
+    ``round_s`` is how long the first round would take from then to its close: as ``round_by`` says,
+    what the tenant's newest job of the same workload took last, or at most its deadline.
     ``refusals`` tell how devices found their data when the tenant's newest jobs asked for the same:
     what is on a device is judged there, so nobody knows before one has been asked.
     ``training`` and ``evaluation``: about how many of the fitting devices of the last day would be
@@ -54,6 +66,8 @@ class DryRun:
     granted: int = 0
     target: int = 0
     fill_s: float | None = None
+    round_s: float | None = None
+    round_by: RoundBy = ""
     refusals: tuple[Refusal, ...] = ()
     training: Told | None = None
     evaluation: Told | None = None
@@ -79,6 +93,9 @@ def rehearse(
     fraction = holdout.fraction_of(job.spec)
     evaluation = fits.day.share(fraction) if fraction else None
     training = fits.day.share(1 - fraction) if fraction else None
+    jobs = Job.objects.filter(tenant_id=tenant_id).order_by("-id").only("id", "spec")
+    newest = list(jobs[:JOBS_LOOKED_AT])
+    round_s, round_by = _round_s(job, newest)
     decision, reason = _decided(verdict, fits, job.spec["rounds"]["demand"])
     if training is not None and evaluation is not None and verdict.code in FLEET:
         reason += _of_held_out(training, evaluation, job)
@@ -96,9 +113,11 @@ def rehearse(
         fill_s=_fill_s(
             group, target - max(0, fits.online.share(1 - fraction).least - busy), 1 - fraction
         ),
+        round_s=round_s,
+        round_by=round_by,
         training=training,
         evaluation=evaluation,
-        refusals=_refusals(job, now),
+        refusals=_refusals(job, newest, now),
     )
 
 
@@ -151,10 +170,23 @@ def _of_fleet(verdict: Verdict, fits: Fitting) -> str:
     )
 
 
-def _refusals(job: Job, now: datetime) -> tuple[Refusal, ...]:
+def _round_s(job: Job, newest: Sequence[Job]) -> tuple[float, RoundBy]:
+    """Return how long a round lasts from its last device to its close, and by what that is told."""
+    alike = [one.id for one in newest if one.spec["workload"] == job.spec["workload"]]
+    deadline_s = float(job.spec["rounds"]["deadline_s"])
+    try:
+        learnt = learning.read(alike)
+    except redis.RedisError:
+        learnt = {}
+    for one in alike:
+        if one in learnt and (took_s := learnt[one].response_s) > 0:
+            return min(took_s, deadline_s), "learnt"
+    return deadline_s, "deadline"
+
+
+def _refusals(job: Job, newest: Sequence[Job], now: datetime) -> tuple[Refusal, ...]:
     """Return why devices found of late that their data is not what this job needs."""
-    newest = Job.objects.filter(tenant_id=job.tenant_id).order_by("-id")[:JOBS_LOOKED_AT]
-    alike = [one.id for one in newest.only("id", "spec") if _asked(one) == _asked(job)]
+    alike = [one.id for one in newest if _asked(one) == _asked(job)]
     try:
         found = refusals.count(*alike, since=now - refusals.AT_MOST, now=now)
     except redis.RedisError:

@@ -56,6 +56,16 @@ class DryRunSerializer(serializers.Serializer):  # type: ignore[type-arg]
             "null if none that fits came"
         ),
     )
+    round_s = serializers.FloatField(
+        allow_null=True, help_text="From then to the close of the first round, see round_by"
+    )
+    round_by = serializers.ChoiceField(
+        choices=["", "learnt", "deadline"],
+        help_text=(
+            "learnt: as a round of the tenant's newest job of the same workload took; deadline: at "
+            "most so long, nothing is learnt yet; empty beside errors"
+        ),
+    )
     refusals = RefusalSerializer(
         many=True,
         help_text=(

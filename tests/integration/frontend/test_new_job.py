@@ -1,5 +1,6 @@
 """A new job: the file, its dry run, its submission; and how many devices fit, as may be told."""
 
+import html
 import json
 
 import pytest
@@ -7,7 +8,7 @@ from django.utils import timezone
 
 from clients.models import Device
 from jobs.models import Job
-from scheduling import refusals
+from scheduling import keys, refusals
 from scheduling.models import TenantQuota
 from tenants.models import AuditEntry
 from tenants.scopes import system_scope
@@ -130,6 +131,7 @@ def test_it_says_what_admission_would_say(world, client):
     assert (found["decision"], found["target"], found["fill_s"]) == ("admitted", 8, 0)
     assert found["fitting"]["online"] == {"least": 8, "most": 8}
     assert found["training"] is found["evaluation"] is None
+    assert (found["round_s"], found["round_by"]) == (20, "deadline")
     found = rehearsed(rounds__demand=20)
     assert found["decision"] in ("queued", "rejected")
     assert found["code"] == "too_few_devices"
@@ -225,3 +227,14 @@ def test_it_tells_no_count_from_which_a_small_one_follows(world, client):
     assert list(refused.json()["errors"]) == ["constraints.public.wings"]
     assert count({}, ["nowhere"]).json()["errors"].keys() == {"pools.0"}
     assert count({"os": {"max": "x"}}).json()["errors"].keys() == {"constraints.public.os"}
+
+
+def test_it_tells_when_a_first_round_would_end_by_what_was_learnt(world, browse, redis):
+    seen(world.shared, 8)
+    text = json.dumps(factories.spec())
+    page = html.unescape(press(browse(world.owner), "dry-run", text).content.decode())
+    assert "Then it works for at most 20 s more: its deadline" in page
+    learnt = {"times": {}, "last": [3.0, 12.0], "tasks": 0, "tasks_s": 0.0, "held_s": 0.0}
+    redis.set(keys.learnt(world.job.id), json.dumps(learnt))
+    page = html.unescape(press(browse(world.owner), "dry-run", text).content.decode())
+    assert "Then it works for about 12 s more: as long as a round of your newest job" in page
