@@ -46,6 +46,7 @@ def overview(topic: Topic, now: datetime) -> Context:
         "chart": day_chart.chart(last),
         "overview": home.overview(tenant_id=topic.tenant_id, now=now),
         "fleet": fleet.fleet(tenant_id=topic.tenant_id, now=now),
+        "may_write": topic.may_write,
     }
 
 
@@ -57,9 +58,20 @@ def job_list(topic: Topic, now: datetime) -> Context:
         state=asked.get("state", ""),
         search=words.searched(asked.get("q", "")),
         number=int(number[:6]) if number.isdecimal() else 1,
+        sort=asked.get("sort", ""),
     )
-    kept = {key: text for key, text in (("state", found.state), ("q", found.search)) if text}
-    return {"jobs": found, "kept": urlencode(kept)}
+    kept = found.kept
+
+    def link(**changes: str) -> str:
+        return urlencode({key: text for key, text in (kept | changes).items() if text})
+
+    return {
+        "jobs": found,
+        "kept": urlencode(kept),
+        "filters": [(key, label, total, link(state=key)) for key, label, total in found.counts],
+        "columns": [(one, link(sort=one.asks)) for one in found.columns],
+        "may_write": topic.may_write,
+    }
 
 
 def job_page(topic: Topic, now: datetime) -> Context:

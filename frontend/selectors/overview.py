@@ -8,18 +8,20 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import redis.exceptions
-from django.db.models import F
+from django.db.models import Count, F, Window
 
 from frontend import pace, words
 from frontend.selectors import attention
 from frontend.selectors.attention import Note
-from frontend.selectors.jobs import OPEN, PAGE, TROUBLE, JobLine, lines
+from frontend.selectors.jobs import OPEN, PAGE, TROUBLE, JobLine, lines, states
 from jobs.models import Job, Round
 from scheduling import published, supply
 from scheduling.published import Queue
 from scheduling.supply import Online
 
 ATTENTION_DAYS = 7
+URGENT = 5
+"""Of those that are stuck, and of those that failed, the newest are named."""
 STALLED_AFTER = timedelta(minutes=1)
 """A new group's devices are known after some seconds; a shorter wait says nothing."""
 
@@ -36,11 +38,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is going on, and whether anything needs somebody."""
+    """What is going on, and whether anything needs somebody.
+
+    ``…_more`` are counted, but only lists of jobs name them.
+    """
 
     headline: str
     active: list[Progress]
+    active_more: int
     attention: list[JobLine]
+    stuck_more: int
+    trouble_more: int
     notes: list[Note]
     recent: list[JobLine]
     has_any: bool
@@ -48,27 +56,36 @@ class Overview:
 
 def overview(*, tenant_id: UUID, now: datetime) -> Overview:
     """Return this tenant's jobs as the overview shows them, and what else needs a look."""
-    active = list(Job.objects.filter(OPEN).order_by("id")[:PAGE])
+    active = list(Job.objects.filter(OPEN).order_by("-id"))
     since = now - timedelta(days=ATTENTION_DAYS)
-    trouble = list(Job.objects.filter(TROUBLE, finished_at__gt=since).order_by("-id")[:5])
+    failed = Job.objects.filter(TROUBLE, finished_at__gt=since)
+    counted = failed.annotate(of=Window(Count("id")))
+    trouble = list(counted.order_by(F("finished_at").desc())[:URGENT])
+    failures = trouble[0].of if trouble else 0
     ended = Job.objects.filter(status=Job.Status.FINISHED).filter(~TROUBLE)
     recent = list(ended.order_by(F("finished_at").desc())[:5])
-    found = {line.id: line for line in lines([*active, *trouble, *recent], spark=True)}
     selecting = _selecting(active)
     online = _online()
     stalled = _stalled(active, selecting, online, now)
     stuck = [job for job in active if _is_stuck(job, stalled)]
-    training = sum(found[job.id].state.tone == "busy" for job in active)
+    known = states([*active, *trouble, *recent])
+    training = sum(known[job.id].tone == "busy" for job in active)
+    shown, urgent = active[:PAGE], [*stuck[:URGENT], *trouble]
+    named = {job.id: job for job in (*shown, *urgent, *recent)}
+    found = {line.id: line for line in lines(list(named.values()), known=known, spark=True)}
     notes = attention.notes(tenant_id=tenant_id, now=now)
     return Overview(
         headline=words.headline(
             running=training,
             waiting=len(active) - training,
-            attention=len(stuck) + len(trouble),
+            attention=len(stuck) + failures,
             others=sum(one.needs_you for one in notes),
         ),
-        active=_progress(active, found, _places(active, selecting, online), now),
-        attention=[found[job.id] for job in (*stuck, *trouble)],
+        active=_progress(shown, found, _places(shown, selecting, online), now),
+        active_more=len(active) - len(shown),
+        attention=[found[job.id] for job in urgent],
+        stuck_more=len(stuck) - len(stuck[:URGENT]),
+        trouble_more=failures - len(trouble),
         notes=notes,
         recent=[found[job.id] for job in recent],
         has_any=bool(found),

@@ -28,7 +28,12 @@ from tenants.access import READ_JOBS, WRITE_JOBS, WRITE_MODELS, Principal
 @member_page(READ_JOBS)
 def job_list(request: HttpRequest, principal: Principal) -> HttpResponse:
     """List jobs by state and name."""
-    topic = Topic("jobs", principal.tenant_id, query=request.META.get("QUERY_STRING", "")[:LONGEST])
+    topic = Topic(
+        "jobs",
+        principal.tenant_id,
+        may_write=principal.may(WRITE_JOBS),
+        query=request.META.get("QUERY_STRING", "")[:LONGEST],
+    )
     return live_page(request, principal, topic, socket="/ws/jobs/")
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from frontend.selectors import attention
 from jobs import services as job_services
-from jobs.models import Round
+from jobs.models import Job, Round
 from scheduling import services as scheduling_services
 from scheduling.models import GatewayDrain
 from tenants import services as tenant_services
@@ -126,3 +126,23 @@ def test_it_tells_of_webhooks_that_fail_and_tokens_that_expire(world, overview):
     assert "soon (" in text
     assert "2 other things need a look" in found.headline
     assert titles(overview(world.stranger)[0]) == []
+
+
+def test_it_counts_all_jobs_and_names_the_newest(world, overview):
+    with system_scope():
+        made = [factories.job(world.tenant, name=f"job-{number}") for number in range(33)]
+        for job in made[:7]:
+            Job.objects.filter(id=job.id).update(
+                status="finished", outcome="failed", finished_at=timezone.now()
+            )
+    found, text = overview(world.viewer)
+    assert "27 jobs wait" in found.headline
+    assert len(found.attention) + found.stuck_more + found.trouble_more == int(
+        found.headline.split("; ")[1].split()[0]
+    )
+    assert (len(found.active), found.active_more) == (25, 2)
+    assert found.active[0].line.name == "job-32"
+    assert found.trouble_more == 2
+    assert [one.state.label for one in found.attention[-5:]] == ["Failed"] * 5
+    assert "And 2 more, submitted earlier" in text
+    assert "And 2 more that failed or were rejected" in text
