@@ -66,7 +66,7 @@ def chart(day: Day) -> Chart | None:
         words="devices by what they did over the last 24 hours, and devices that rounds asked for",
         x_title="Time of day (UTC)",
         y_title="Devices",
-        x_ticks=[_hour(x, at) for at in x.values()],
+        x_ticks=[hour(x, at) for at in x.values()],
         y_ticks=y.upwards(axes.figure),
         reading=_reading(x, slices),
         areas=_areas(slices, y),
@@ -94,7 +94,7 @@ def _slice(x: Axis, one: Stretch) -> Slice:
     )
 
 
-def _hour(x: Axis, at: float) -> Tick:
+def hour(x: Axis, at: float) -> Tick:
     """Return a whole hour; the page writes it anew in the viewer's zone."""
     time = datetime.fromtimestamp(at, UTC)
     return Tick(round(x.at(at), 2), f"{time:%H:%M}", time)
@@ -108,14 +108,16 @@ def _areas(slices: Sequence[Slice], y: Axis) -> list[Area]:
         for at, one in enumerate(slices):
             tall = height(one.stretch)
             if tall:
-                top, down = 10 * y.from_top(base[at] + tall), 10 * y.at(tall)
-                path.append(
-                    f"M{10 * one.left:.1f},{top:.1f}H{10 * one.right:.1f}v{down:.1f}"
-                    f"H{10 * one.left:.1f}z"
-                )
+                path.append(box(y, one.left, one.right, base[at], tall))
             base[at] += tall
         areas.append(Area(kind, label, "".join(path)))
     return areas
+
+
+def box(y: Axis, left: float, right: float, base: float, tall: float) -> str:
+    """Return the path of a piece of an area that stands on ``base``."""
+    top, down = 10 * y.from_top(base + tall), 10 * y.at(tall)
+    return f"M{10 * left:.1f},{top:.1f}H{10 * right:.1f}v{down:.1f}H{10 * left:.1f}z"
 
 
 def _demand(slices: Sequence[Slice], y: Axis) -> str:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.template.loader import render_to_string
 
-from frontend import day_chart, words
+from frontend import day_chart, tier_chart, words
 from frontend.asked import Asked
 from frontend.selectors import comparing, day, fleet, job, jobs, versions
 from frontend.selectors import overview as home
@@ -44,6 +44,7 @@ def overview(topic: Topic, now: datetime) -> Context:
     return {
         "day": last,
         "chart": day_chart.chart(last),
+        "tier_chart": tier_chart.chart(last),
         "overview": home.overview(tenant_id=topic.tenant_id, now=now),
         "fleet": fleet.fleet(tenant_id=topic.tenant_id, now=now),
         "may_write": topic.may_write,

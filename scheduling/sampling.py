@@ -33,6 +33,14 @@ _BINS = """
 """
 
 
+_LAST = """
+    SELECT DISTINCT ON (date_bin(make_interval(secs => %(step)s), at, %(since)s), pool_id) *
+    FROM scheduling_poolminute
+    WHERE pool_id = ANY(%(pools)s) AND at >= %(since)s AND at < %(until)s AND tiers <> '[]'
+    ORDER BY date_bin(make_interval(secs => %(step)s), at, %(since)s), pool_id, at DESC
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Devices of a pool over some minutes from ``at`` on, on average; ``mine`` are a tenant's."""
@@ -74,6 +82,16 @@ def averages(
             },
         )  # fmt: skip
         return [Sample(one, at, *map(round, counts)) for one, at, *counts in cursor.fetchall()]
+
+
+def last_of_each(
+    *, pools: Iterable[UUID], since: datetime, until: datetime, step: timedelta
+) -> list[PoolMinute]:
+    """Return the last minute of each ``step`` that told of tiers, oldest first; for the system."""
+    asked = {
+        "pools": list(pools), "since": since, "until": until, "step": step.total_seconds(),
+    }  # fmt: skip
+    return list(PoolMinute.objects.raw(_LAST, asked))
 
 
 def newest(*, pools: Iterable[UUID], since: datetime) -> list[PoolMinute]:

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from clients import selectors as client_selectors
-from clients import telling
 from clients.models import Pool
 from clients.selectors import PoolCount
+from frontend.selectors import tiers
+from frontend.selectors.tiers import Tier, TierStretch
 from jobs.fleet import Figure, of_pool, total
 from scheduling import sampling
-from scheduling.models import PoolMinute
 from scheduling.sampling import Sample
 from tenants.scopes import system_scope
 
@@ -41,21 +41,6 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
-    """Devices of one speed class now; ``least`` is the CPU score from which it counts."""
-
-    number: int
-    least: float
-    online: int
-    bound: int
-
-    @property
-    def idle(self) -> int:
-        """Those that wait."""
-        return max(0, self.online - self.bound)
-
-
-@dataclass(frozen=True, slots=True)
 class Share:
     """A share of devices at work; not exact where counts behind it are hidden."""
 
@@ -74,7 +59,7 @@ class Day:
     until: datetime
     stretches: Sequence[Stretch]
     tiers: Sequence[Tier]
-    untold: bool
+    by_tier: Sequence[TierStretch]
 
     @property
     def average(self) -> Share | None:
@@ -115,14 +100,19 @@ def _day(tenant_id: UUID, minute: datetime) -> Day:
         samples = sampling.averages(
             tenant_id=tenant_id, pools=pools, since=since, until=until, step=STEP
         )
+        by_step = sampling.last_of_each(pools=pools, since=since, until=until, step=STEP)
         newest = sampling.newest(pools=pools, since=minute - FRESH)
     by_time: dict[datetime, list[Sample]] = {}
     for one in samples:
         by_time.setdefault(one.at, []).append(one)
     stretches = [_stretch(at, found, pools) for at, found in sorted(by_time.items())]
-    told = [one for one in newest if _may_tell(one, pools[one.pool_id], tenant_id)]
-    untold = any(one.tiers for one in newest if one not in told)
-    return Day(since, until, stretches, _tiers(told), untold)
+    return Day(
+        since,
+        until,
+        stretches,
+        tiers=tiers.by_tier(newest, pools, tenant_id),
+        by_tier=tiers.over_day(by_step, pools, tenant_id, since=since, step=STEP),
+    )
 
 
 def _stretch(at: datetime, samples: Sequence[Sample], pools: dict[UUID, Pool]) -> Stretch:
@@ -147,27 +137,3 @@ def _stretch(at: datetime, samples: Sequence[Sample], pools: dict[UUID, Pool]) -
         # Of a private pool only the tenant's own rounds want devices.
         asked=total((bound, Figure(own=sum(one.wanted for one in samples)))),
     )
-
-
-def _may_tell(row: PoolMinute, pool: Pool, tenant_id: UUID) -> bool:
-    """Tell whether no count by tier is small, nor one that it would give away."""
-    if not pool.is_shared:
-        return True
-    mine, _ = row.by_tenant.get(str(tenant_id), (0, 0))
-    parts = [part for _, online, bound in row.tiers for part in (bound, online - bound)]
-    told = [*parts, row.bound - mine, row.online - row.bound, row.devices - row.online]
-    return all(one <= 0 or one >= telling.SMALL for one in told)
-
-
-def _tiers(rows: Sequence[PoolMinute]) -> list[Tier]:
-    least: list[tuple[float, int, int]] = max((row.tiers for row in rows), key=len, default=[])
-    alike = [row.tiers for row in rows if [one[0] for one in row.tiers] == [o[0] for o in least]]
-    return [
-        Tier(
-            number=at + 1,
-            least=score,
-            online=sum(one[at][1] for one in alike),
-            bound=sum(one[at][2] for one in alike),
-        )
-        for at, (score, *_) in enumerate(least)
-    ]

@@ -41,6 +41,10 @@ def fleet(world):
     return world
 
 
+def tiers(found):
+    return [(one.number, one.online.text, one.bound.text) for one in found]
+
+
 def overview(browse, user):
     answer = browse(user).get("/")
     return answer.context["day"], answer.content.decode()
@@ -87,16 +91,17 @@ def test_it_gives_no_small_count_away(fleet, browse, minute):
     assert "about 100 % over the day" in text
 
 
-def test_it_tells_by_speed_where_no_tier_is_small(fleet, browse, minute):
+def test_it_tells_by_speed_now_and_over_the_day_and_no_small_tier_exactly(fleet, browse, minute):
     minute(
         fleet.shared, online=60, mine=20, devices=70, back=1,
         tiers=[[7.95, 30, 15], [0, 30, 5]],
     )  # fmt: skip
     day, text = overview(browse, fleet.viewer)
-    assert [(one.number, one.online, one.bound) for one in day.tiers] == [(1, 30, 15), (2, 30, 5)]
+    assert tiers(day.tiers) == [(1, "30", "15"), (2, "30", "5")]
     assert "from 7.95" in text
     day_selectors._day.cache_clear()
     minute(fleet.shared, online=60, mine=20, devices=70, tiers=[[7.95, 30, 17], [0, 30, 3]])
     day, text = overview(browse, fleet.viewer)
-    assert (day.tiers, day.untold) == ([], True)
-    assert "fewer than five devices in some tier" in text
+    assert tiers(day.tiers) == [(1, "29 to 32", "16 to 19"), (2, "28 to 31", "<5")]
+    assert tiers(day.by_tier[-1].tiers) == tiers(day.tiers)
+    assert "29 to 32 connected, 16 to 19 at work" in text  # as the chart is read
