@@ -52,9 +52,16 @@ def of_job(*, job_id: UUID, after: int, now: datetime, limit: int) -> list[Event
     return list(rows.order_by("id")[:limit])
 
 
-def newest_of_job(*, job_id: UUID, before: int | None, limit: int) -> list[Event]:
-    """Return a job's newest events, or those below the number ``before``; the newest first."""
+def newest_of_job(
+    *, job_id: UUID, before: int | None, limit: int, kinds: Sequence[str] | None = None
+) -> list[Event]:
+    """Return a job's newest events, or those below the number ``before``; the newest first.
+
+    Without ``kinds``, all of them.
+    """
     rows = Event.objects.filter(job_id=job_id)
+    if kinds is not None:
+        rows = rows.filter(kind__in=kinds)
     if before is not None:
         rows = rows.filter(id__lt=before)
     return list(rows.order_by("-id")[:limit])

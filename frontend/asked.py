@@ -17,6 +17,8 @@ COMPARED_MAX = 5
 PANELS_MAX = 4
 NAME_MAX = 100
 ROUND, TIME = "round", "time"
+LOGS = ("rounds", "devices", "problems")
+"""Parts of a job's log that may be asked for."""
 HIGHEST, LOWEST = "highest", "lowest"
 
 
@@ -30,7 +32,9 @@ class Asked:
     best: str = ""
     order: str = ""
     rounds: int = 1
+    versions: int = 1
     before: int | None = None
+    log: str = ""
 
     @classmethod
     def read(cls, query: str) -> Self:
@@ -45,7 +49,9 @@ class Asked:
             best=_name(_last(found, "best")),
             order=order if order in (HIGHEST, LOWEST) else "",
             rounds=max(1, _number(_last(found, "rounds")) or 1),
+            versions=max(1, _number(_last(found, "versions")) or 1),
             before=_number(_last(found, "before")),
+            log=log if (log := _last(found, "log")) in LOGS else "",
         )
 
     def fields(self) -> list[tuple[str, str]]:
@@ -55,6 +61,8 @@ class Asked:
             ("best", self.best),
             ("order", self.order),
             ("rounds", str(self.rounds) if self.rounds > 1 else ""),
+            ("versions", str(self.versions) if self.versions > 1 else ""),
+            ("log", self.log),
             ("before", "" if self.before is None else str(self.before)),
         )
         many = [("metric", name) for name in self.metrics]

@@ -40,6 +40,19 @@ _CODES = {
     "over_quota": "the tenant is at its quota",
 }
 _DEVICE_TONES = {"declined": "wait", "failed": "bad", "expired": "bad", "cancelled": "off"}
+_TONES: dict[str, str] = {
+    "round.leaf_lost": "bad",
+    **{f"job.{what}": tone for what, (tone, _) in _JOB.items()},
+    **{f"round.{what}": tone for what, (tone, _) in _ROUND.items()},
+    **{f"assignment.{what}": tone for what, tone in _DEVICE_TONES.items()},
+}
+LOGS: dict[str, tuple[str, list[str] | None]] = {
+    "": ("All", None),
+    "rounds": ("Rounds", [one for one in _TONES if one.startswith("round.")]),
+    "devices": ("Devices", [one for one in _TONES if one.startswith("assignment.")]),
+    "problems": ("Problems", [one for one, tone in _TONES.items() if tone == "bad"]),
+}
+"""Parts of a job's log: what each is called, and the kinds of events in it."""
 
 
 def sentence(

@@ -93,13 +93,13 @@ def _running(job: JobLike, current: RoundLike) -> State:
         return _filling(current, current.concurrency)
     what = f"{'Round' if current.kind == 'train' else 'Evaluation of version'} {current.number}"
     if current.status == "selecting":
-        text = f"{what}: {current.assigned} of {current.target} devices bound."
+        text = f"{what}: {figure(current.assigned)} of {figure(current.target)} devices bound."
         if current.extensions:
             text += " Too few came in time, so the wait was extended."
         return State("wait", "Waiting for devices", text)
     if current.status == "executing":
         doing = "Training" if current.kind == "train" else "Evaluating"
-        text = f"{what}: {current.reported} of {current.demand} devices reported."
+        text = f"{what}: {figure(current.reported)} of {figure(current.demand)} devices reported."
         return State("busy", doing, text)
     if current.kind == "train":
         text = f"{what}: merging {count(current.reported, 'update')}."
@@ -111,10 +111,9 @@ def _running(job: JobLike, current: RoundLike) -> State:
 def _filling(current: RoundLike, concurrency: int) -> State:
     """Of an asynchronous job: how full the buffer is, and who is at work."""
     at_work = current.assigned - current.reported
-    text = (
-        f"Buffer {current.number}: {current.reported} of {count(current.demand, 'update')}, "
-        f"{at_work} of {count(concurrency, 'device')} at work."
-    )
+    reports = f"{figure(current.reported)} of {count(current.demand, 'update')}"
+    devices = f"{figure(at_work)} of {count(concurrency, 'device')}"
+    text = f"Buffer {current.number}: {reports}, {devices} at work."
     if not at_work:
         return State("wait", "Waiting for devices", text)
     return State("busy", "Training", text)
@@ -142,7 +141,7 @@ def headline(*, running: int, waiting: int, attention: int, others: int = 0) -> 
         if running:
             parts.append(f"{count(running, 'job')} {'is' if running == 1 else 'are'} training")
         if waiting:
-            noun = count(waiting, "job") if not running else str(waiting)
+            noun = count(waiting, "job") if not running else figure(waiting)
             parts.append(f"{noun} {'waits' if waiting == 1 else 'wait'}")
         doing = " and ".join(parts)
     else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import redis.exceptions
+from django.db.models import Case, Count, F, When, Window
+from django.db.models.functions import RowNumber
 
 from aggregation import under_way
 from aggregation.under_way import Told
@@ -22,6 +25,7 @@ from jobs.services import JobUnknown
 from scheduling import explaining
 
 DEVICES_SHOWN = 100
+"""Of each open round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class OpenRound:
     selection_ends_at: datetime
     deadline_at: datetime | None
     devices: list[DeviceLine]
+    more: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +136,7 @@ def _open_rounds(job: Job, rows: Iterable[Round], *, is_open: bool) -> list[Open
     ordered = sorted(rows, key=lambda row: row.kind, reverse=True)
     devices: dict[UUID, list[DeviceLine]] = {row.id: [] for row in ordered}
     kinds = {row.id: row.kind for row in ordered}
-    held = list(
-        Assignment.objects.filter(round_id__in=list(devices)).order_by("id")[:DEVICES_SHOWN]
-    )
+    held, taken = _held(list(devices))
     moving = _moving(held)
     for one in held:
         line = _device(one, kinds[one.round_id], moving.get(one.id), is_open=is_open)
@@ -154,9 +157,21 @@ def _open_rounds(job: Job, rows: Iterable[Round], *, is_open: bool) -> list[Open
             selection_ends_at=row.selection_ends_at,
             deadline_at=row.deadline_at,
             devices=devices[row.id],
+            more=taken.get(row.id, 0) - len(devices[row.id]),
         )
         for row in ordered
     ]
+
+
+def _held(rounds: Sequence[UUID]) -> tuple[list[Assignment], dict[UUID, int]]:
+    """Return the tasks shown of each round, those at work first, and how many each has in all."""
+    rank = Case(When(status=Assignment.Status.BOUND, then=0), default=1)
+    placed = Assignment.objects.filter(round_id__in=rounds).annotate(
+        place=Window(RowNumber(), partition_by="round_id", order_by=[rank, F("id")]),
+        of=Window(Count("id"), partition_by="round_id"),
+    )
+    held: list[Any] = list(placed.filter(place__lte=DEVICES_SHOWN).order_by("round_id", "place"))
+    return held, {one.round_id: one.of for one in held}
 
 
 def _moving(held: Iterable[Assignment]) -> dict[UUID, Told]:

@@ -29,17 +29,29 @@ class EventLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the log that may be asked for."""
+
+    key: str
+    text: str
+    address: str
+    is_shown: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EventPage:
     """A page of the log; addresses of the newest and of the one before, empty if this is it."""
 
     lines: list[EventLine]
     newest: str
     older: str
+    parts: list[Part]
 
 
 def page(job: Job, asked: Asked, *, is_open: bool) -> EventPage:
     """Return a page of a job's events, by two queries."""
-    rows = events.newest_of_job(job_id=job.id, before=asked.before, limit=ROWS)
+    kinds = event_words.LOGS[asked.log][1]
+    rows = events.newest_of_job(job_id=job.id, before=asked.before, limit=ROWS, kinds=kinds)
     groups = [list(group) for _, group in islice(groupby(rows, _alike), LINES)]
     told = [row for group in groups for row in group]
     names = _names({row.round_id for row in told if row.round_id})
@@ -48,6 +60,10 @@ def page(job: Job, asked: Asked, *, is_open: bool) -> EventPage:
         lines=list(_lines(groups, names, is_open=is_open)),
         newest=asked.link(before=None) if asked.before is not None else "",
         older="" if is_last or not told else asked.link(before=told[-1].id),
+        parts=[
+            Part(key or "all", text, asked.link(log=key, before=None), key == asked.log)
+            for key, (text, _) in event_words.LOGS.items()
+        ],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,9 @@ from frontend.asked import HIGHEST, LOWEST, Asked
 from frontend.selectors.measures import measure
 from jobs.models import Job
 
-SHOWN = 50
+PAGE, PAGE_LAST = 50, 100_000
+FIELDS = ("number", "size_bytes", "reports", "metrics", "evaluation", "pinned", "created_at")
+"""Retention may keep a thousand versions, and the best of all is looked for."""
 ORDERS = {HIGHEST: "the highest", LOWEST: "the lowest"}
 
 
@@ -34,8 +37,16 @@ class VersionLine:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The versions, and by what the best is marked: ``by`` is empty where nothing is measured."""
+    """A page of the versions, and by what the best of all is marked.
 
+    ``by`` is empty where nothing is measured; ``best_address`` where the best is on this page.
+    """
+
+    total: int
+    best: int | None
+    best_address: str
+    newer: str
+    older: str
     lines: list[VersionLine]
     metrics: list[str]
     by: str
@@ -50,41 +61,51 @@ class Kept:
 
 
 def kept(job: Job, asked: Asked) -> Kept:
-    """Return the versions whose tensors are kept, newest first; the best of them marked."""
-    rows = list(
+    """Return a page of the versions whose tensors are kept, newest first; the best marked."""
+    every = list(
         ModelVersion.objects.filter(job=job, released_at=None)
         .exclude(number=0, round=None)
-        .order_by("-number")[:SHOWN]
+        .order_by("-number")
+        .only(*FIELDS)
     )
-    known = {name for row in rows for name in (*row.metrics, *row.evaluation)}
-    by, note = _by(rows, known, asked.best)
+    known = {name for one in every for name in (*one.metrics, *one.evaluation)}
+    by, note = _by(every, known, asked.best)
     order, told = _order(by, asked)
-    source = "evaluation" if any(by in row.evaluation for row in rows) else "training"
-    values = {row.number: _value(row, by, source) for row in rows}
+    source = "evaluation" if any(by in one.evaluation for one in every) else "training"
+    values = {one.number: _value(one, by, source) for one in every}
     best = _best(values, order)
+    page = min(asked.versions, PAGE_LAST, max(1, math.ceil(len(every) / PAGE)))
+    rows = every[(page - 1) * PAGE : page * PAGE]
+    best_page = next((at // PAGE + 1 for at, one in enumerate(every) if one.number == best), page)
     return Kept(
-        lines=[
-            VersionLine(
-                number=row.number,
-                size_bytes=row.size_bytes,
-                reports=row.reports,
-                loss=measure(row.evaluation, "loss"),
-                accuracy=measure(row.evaluation, "accuracy"),
-                chosen="–"
-                if (one := values[row.number]) is None
-                else metric_words.written(by, one),
-                is_best=row.number == best,
-                is_newest=row.number == job.version,
-                is_pinned=row.pinned,
-                created_at=row.created_at,
-            )
-            for row in rows
-        ],
+        total=len(every),
+        best=best,
+        best_address=asked.link(versions=best_page) if best_page != page else "",
+        newer=asked.link(versions=page - 1) if page > 1 else "",
+        older=asked.link(versions=page + 1) if page * PAGE < len(every) else "",
+        lines=[_line(job, row, by, values.get(row.number), best) for row in rows],
         metrics=metric_words.ordered(known),
         by=by if best is not None else "",
         order=order,
         source=source,
         note=" ".join(one for one in (note, told) if one),
+    )
+
+
+def _line(
+    job: Job, row: ModelVersion, by: str, value: float | None, best: int | None
+) -> VersionLine:
+    return VersionLine(
+        number=row.number,
+        size_bytes=row.size_bytes,
+        reports=row.reports,
+        loss=measure(row.evaluation, "loss"),
+        accuracy=measure(row.evaluation, "accuracy"),
+        chosen="–" if value is None else metric_words.written(by, value),
+        is_best=row.number == best,
+        is_newest=row.number == job.version,
+        is_pinned=row.pinned,
+        created_at=row.created_at,
     )
 
 

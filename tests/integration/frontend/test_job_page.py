@@ -232,3 +232,71 @@ def test_it_pages_through_rounds(world, browse, finished_rounds):
     assert len({one.id for page in (first, second, third) for one in page.lines}) == 79
     beyond = show(browser, world, "?rounds=99999999999").content.decode()
     assert "There are no rounds before that." in beyond
+
+
+def test_each_open_round_shows_devices_those_at_work_first_and_says_how_many_more(world, browse):
+    with system_scope():
+        evaluation = Round.objects.get(id=world.round.id)
+        evaluation.pk, evaluation.kind = None, "evaluate"
+        evaluation._state.adding = True
+        evaluation.save()
+        for opened, count in ((world.round, 103), (evaluation, 2)):
+            made = [factories.device(world.shared) for _ in range(count)]
+            Assignment.objects.bulk_create(
+                Assignment(
+                    tenant_id=opened.tenant_id, job_id=opened.job_id, round=opened, device=device,
+                    status="bound" if at == count - 1 else "reported", bound_at=factories.NOW,
+                    lease_expires_at=factories.NOW,
+                )
+                for at, device in enumerate(made)
+            )  # fmt: skip
+    answer = browse(world.viewer).get(f"/jobs/{world.job.id}/")
+    train, evaluate = answer.context["detail"].open_rounds
+    assert (len(train.devices), train.more) == (100, 3)
+    assert (len(evaluate.devices), evaluate.more) == (2, 0)
+    assert [one.status for one in train.devices[:2]] == ["bound", "reported"]
+    assert "And 3 more; those at work come first." in answer.content.decode()
+
+
+def test_versions_come_in_pages_and_the_best_of_all_is_a_click_away(world, browse):
+    with system_scope():
+        for number in range(1, 56):
+            ModelVersion.objects.create(
+                tenant=world.tenant, job=world.job, number=number, digest="a" * 64, size_bytes=1,
+                evaluation={"accuracy": 1 / number}, created_at=factories.NOW,
+            )  # fmt: skip
+    browser = browse(world.viewer)
+    first = show(browser, world)
+    kept = first.context["kept"]
+    assert [line.number for line in kept.lines] == list(range(55, 5, -1))
+    assert (kept.best, kept.best_address, kept.older) == (1, "?versions=2", "?versions=2")
+    assert "The best by accuracy is version 1" in first.content.decode()
+    second = show(browser, world, "?versions=2")
+    assert [line.number for line in second.context["kept"].lines] == [5, 4, 3, 2, 1]
+    assert best(second) == [1]
+    assert len(show(browser, world, "?versions=99").context["kept"].lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("", ["declined", "Round 1 failed", "Round 1 opened", "Admitted"]),
+        ("rounds", ["Round 1 failed", "Round 1 opened"]),
+        ("devices", ["declined"]),
+        ("problems", ["Round 1 failed"]),
+    ],
+)
+def test_the_log_is_narrowed_to_a_part(world, browse, part, told):
+    with system_scope():
+        for kind in ("round.failed", "assignment.declined"):
+            events.append(
+                kind, now=factories.NOW, tenant_id=world.tenant.id, job_id=world.job.id,
+                round_id=world.round.id,
+            )  # fmt: skip
+    answer = show(browse(world.viewer), world, f"?log={part}&before=999999999")
+    lines = [line.text for line in answer.context["detail"].events.lines]
+    assert all(word in line for word, line in zip(told, lines, strict=False)), lines
+    assert len(lines) >= len(told) if not part else len(lines) == len(told)
+    text = answer.content.decode()
+    assert f"propius job logs {world.job.id} --follow" in text
+    assert f'id="log-{part or "all"}"' in text
