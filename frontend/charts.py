@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -19,6 +19,7 @@ DOTS_MAX = 30
 """Of a line with fewer points, each is drawn, with its value as a tooltip."""
 TICKS = 5
 LABEL_GAP, LABEL_WIDTH = 7.0, 4.0
+LABEL_ENDS = (2.0, 97.0)
 LETTERS = "ABCDEF"
 _TIME_UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
 
@@ -205,10 +206,20 @@ def _apart(lines: Sequence[Line]) -> list[Line]:
     first: dict[str, Line] = {}
     for line in lines:
         first.setdefault(line.letter, line)
+    top, bottom = LABEL_ENDS
+    down = _pushed(sorted(first.values(), key=lambda one: one.end.y), max, top, LABEL_GAP)
+    # Those that were pushed onto the axis make room upwards.
+    return _pushed(down[::-1], min, bottom, -LABEL_GAP)[::-1]
+
+
+def _pushed(
+    lines: Sequence[Line], keep: Callable[[Iterable[float]], float], end: float, gap: float
+) -> list[Line]:
+    """Return labels one after the other, each a gap on from those beside it that came before."""
     placed: list[Line] = []
-    for line in sorted(first.values(), key=lambda one: one.end.y):
+    for line in lines:
         near = [one.end.y for one in placed if abs(one.end.x - line.end.x) < LABEL_WIDTH]
-        y = max([line.end.y, *(other + LABEL_GAP for other in near)])
+        y = keep([line.end.y, end, *(other + gap for other in near)])
         placed.append(replace(line, end=Dot(line.end.x, round(y, 2), line.end.text)))
     return placed
 

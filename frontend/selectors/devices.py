@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+from django.core.paginator import Page, Paginator
 
 from clients import telling
 from clients.models import AttributeDefinition, Device, EnrolmentToken, Pool, PoolCensus
@@ -16,7 +19,7 @@ from jobs.fleet import Figure
 from jobs.models import Assignment
 from tenants.scopes import system_scope
 
-DEVICES_SHOWN = 200
+DEVICES_SHOWN, TOKENS_SHOWN = 100, 50
 BARS_SHOWN = 12
 Value = tuple[int | None, str | None]
 """A power of two, or an exact value."""
@@ -54,6 +57,15 @@ class OwnDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnDevices:
+    """A page of a tenant's own devices, those that ``search`` names."""
+
+    lines: list[OwnDevice]
+    search: str
+    page: Page[Device]
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """An enrolment token, without its secret."""
 
@@ -73,21 +85,25 @@ class DevicesPage:
 
     fleet: Fleet
     distributions: list[Distribution]
-    own: list[OwnDevice]
+    own: OwnDevices
     own_pools: list[Pool]
     tokens: list[Token]
+    more_tokens: int
 
 
-def page(*, tenant_id: UUID, now: datetime) -> DevicesPage:
-    """Return the page of devices of one tenant."""
+def page(*, tenant_id: UUID, now: datetime, search: str = "", number: Any = None) -> DevicesPage:
+    """Return the page of devices of one tenant; of its own devices, a page of those named so."""
     found = fleet(tenant_id=tenant_id, now=now)
     own_pools = list(Pool.objects.filter(tenant_id=tenant_id).order_by("name"))
+    tokens = EnrolmentToken.objects.filter(tenant_id=tenant_id).select_related("pool")
+    newest = list(tokens.order_by("-id")[:TOKENS_SHOWN])
     return DevicesPage(
         fleet=found,
         distributions=distributions([pool.id for pool in found.pools]),
-        own=_own(tenant_id, now),
+        own=_own(tenant_id, search, number, now),
         own_pools=own_pools,
-        tokens=_tokens(tenant_id, now),
+        tokens=_tokens(newest, now),
+        more_tokens=tokens.count() - len(newest) if len(newest) == TOKENS_SHOWN else 0,
     )
 
 
@@ -176,19 +192,18 @@ def _order(text: str) -> tuple[int, float, str]:
         return (1, 0.0, text)
 
 
-def _own(tenant_id: UUID, now: datetime) -> list[OwnDevice]:
-    rows = list(
-        Device.objects.filter(tenant_id=tenant_id)
-        .select_related("pool")
-        .order_by("status", "name", "id")[:DEVICES_SHOWN]
-    )
+def _own(tenant_id: UUID, search: str, number: Any, now: datetime) -> OwnDevices:
+    named = Device.objects.filter(tenant_id=tenant_id, name__icontains=search)
+    ordered = named.select_related("pool").order_by("status", "name", "id")
+    shown = Paginator(ordered, DEVICES_SHOWN).get_page(number)
+    rows = list(shown)
     # Another tenant cannot hold a device of a private pool, so our own rows tell all.
     bound = set(
         Assignment.objects.filter(
             device_id__in=[row.id for row in rows], status=Assignment.Status.BOUND
         ).values_list("device_id", flat=True)
     )
-    return [
+    lines = [
         OwnDevice(
             row.id,
             row.name,
@@ -199,6 +214,7 @@ def _own(tenant_id: UUID, now: datetime) -> list[OwnDevice]:
         )
         for row in rows
     ]
+    return OwnDevices(lines, search, shown)
 
 
 def state_of(row: Device, *, is_bound: bool, now: datetime) -> str:
@@ -210,8 +226,7 @@ def state_of(row: Device, *, is_bound: bool, now: datetime) -> str:
     return "working" if is_bound else "idle"
 
 
-def _tokens(tenant_id: UUID, now: datetime) -> list[Token]:
-    rows = EnrolmentToken.objects.filter(tenant_id=tenant_id).select_related("pool")
+def _tokens(rows: list[EnrolmentToken], now: datetime) -> list[Token]:
     return [
         Token(
             id=row.id,
@@ -223,7 +238,7 @@ def _tokens(tenant_id: UUID, now: datetime) -> list[Token]:
             expires_at=row.expires_at,
             state=_token_state(row, now),
         )
-        for row in rows.order_by("-id")[:50]
+        for row in rows
     ]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from aggregation import usage
 from aggregation.usage import Line
+from frontend import words
 from scheduling import quotas
 
 PERIODS = (7, 30, 90)
@@ -29,9 +30,10 @@ class Sum:
     percent: float = 0.0
 
     @property
-    def from_top(self) -> float:
-        """Where its bar begins in a chart 100 high."""
-        return 100 - self.percent
+    def day(self) -> date:
+        """The day that it sums up, if it does."""
+        assert isinstance(self.key, date)
+        return self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,6 @@ class UsagePage:
     by_member: list[Sum]
     bounds: list[Bound]
 
-    @property
-    def most(self) -> float:
-        """Device-hours of the day that had most."""
-        return max((one.device_hours for one in self.by_day), default=0.0)
-
 
 def page(*, tenant_id: UUID, days: int, now: datetime) -> UsagePage:
     """Return the use of the last ``days`` days; days without any are there too."""
@@ -78,8 +75,8 @@ def page(*, tenant_id: UUID, days: int, now: datetime) -> UsagePage:
         days=days,
         total=_sum(None, "", found),
         by_day=[by_day.get(day) or _sum(day, str(day), []) for day in every],
-        by_job=_summed(found, lambda one: (one.job_id, one.job))[:ROWS],
-        by_member=_summed(found, lambda one: (one.member, one.member))[:ROWS],
+        by_job=_cut(_summed(found, lambda one: (one.job_id, one.job)), "job"),
+        by_member=_cut(_summed(found, lambda one: (one.member, one.member)), "member"),
         bounds=_bounds(tenant_id, now),
     )
 
@@ -102,6 +99,23 @@ def _summed(found: Sequence[Line], key: Callable[[Line], tuple[object, str]]) ->
     most = max((one.device_hours for one in sums), default=0.0)
     ordered = sorted(sums, key=lambda one: one.device_hours, reverse=True)
     return [_with_bar(one, most) for one in ordered]
+
+
+def _cut(sums: list[Sum], noun: str) -> list[Sum]:
+    """Return those of the most use, and what all others come to, so that they add up."""
+    rest = sums[ROWS:]
+    if not rest:
+        return sums
+    more = Sum(
+        key=None,
+        label=f"and {words.count(len(rest), f'more {noun}')}",
+        rounds=sum(one.rounds for one in rest),
+        reported=sum(one.reported for one in rest),
+        device_hours=sum(one.device_hours for one in rest),
+        down_bytes=sum(one.down_bytes for one in rest),
+        up_bytes=sum(one.up_bytes for one in rest),
+    )
+    return [*sums[:ROWS], more]
 
 
 def _sum(key: object, label: str, found: Sequence[Line]) -> Sum:

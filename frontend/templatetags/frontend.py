@@ -19,11 +19,12 @@ def when(at: datetime | None, style: str = "relative") -> str:
     if at is None:
         return ""
     utc = at.astimezone(UTC)
+    seconds = ":%S" if style == "full" else ""
     return format_html(
         '<time datetime="{}" data-when="{}">{}</time>',
         utc.isoformat(timespec="seconds"),
         style,
-        utc.strftime("%-d %b %Y, %H:%M UTC"),
+        utc.strftime(f"%-d %b %Y, %H:%M{seconds} UTC"),
     )
 
 
@@ -51,6 +52,16 @@ def size(number_bytes: int) -> str:
 def number(value: float) -> str:
     """Return a count with thin spaces between thousands."""
     return f"{value:,.0f}".replace(",", "\u202f")
+
+
+@register.filter
+def decimals(value: float, places: int) -> str:
+    """Return a figure to so many places, with thin spaces between thousands.
+
+    Below zero: to as many, but a whole number to none.
+    """
+    whole = places < 0 and value == int(value)
+    return f"{value:,.{0 if whole else abs(places)}f}".replace(",", "\u202f")
 
 
 @register.simple_tag(takes_context=True)

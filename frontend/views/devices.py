@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from clients import services as client_services
 from core.errors import NotFound, PropiusError
+from frontend import words
 from frontend.access import member_page
 from frontend.selectors import devices as device_selectors
 from frontend.views.forms import tell
@@ -113,7 +114,12 @@ def revoke_token(request: HttpRequest, principal: Principal, token_id: UUID) -> 
 def _page(
     request: HttpRequest, principal: Principal, *, status: int = 200, **shown: Any
 ) -> HttpResponse:
-    found = device_selectors.page(tenant_id=principal.tenant_id, now=timezone.now())
+    found = device_selectors.page(
+        tenant_id=principal.tenant_id,
+        now=timezone.now(),
+        search=words.searched(request.GET.get("name", "")),
+        number=request.GET.get("page"),
+    )
     shown.setdefault("pool_form", PoolForm())
     shown.setdefault("token_form", TokenForm(pools=found.own_pools))
     shown |= {"devices": found, "may_write": principal.may(WRITE_DEVICES)}

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from aggregation import usage as counted
+from frontend import usage_chart
 from frontend.access import member_page
 from frontend.selectors import usage as usage_selectors
 from frontend.views.pages import page
@@ -24,7 +25,11 @@ def usage(request: HttpRequest, principal: Principal) -> HttpResponse:
     found = usage_selectors.page(
         tenant_id=principal.tenant_id, days=_days(request), now=timezone.now()
     )
-    shown = {"usage": found, "periods": usage_selectors.PERIODS}
+    shown = {
+        "usage": found,
+        "periods": usage_selectors.PERIODS,
+        "chart": usage_chart.chart(found.by_day),
+    }
     return page(request, principal, "frontend/usage/page.html", shown)
 
 

@@ -70,6 +70,16 @@ def test_it_sets_no_label_upon_another():
     assert min(b - a for a, b in itertools.pairwise(heights)) >= charts.LABEL_GAP
 
 
+@pytest.mark.parametrize("last", [0, 9])
+def test_labels_stay_off_the_axis_where_all_lines_end_at_it(last):
+    jobs = [source(points(0, 9, last), letter=letter, name=letter) for letter in "ABCDEF"]
+    labels = charts.panel("loss", 0, jobs, by="round").labels
+    heights = [line.end.y for line in labels]
+    assert [line.letter for line in labels] == list("ABCDEF")
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= charts.LABEL_GAP - 0.01
+    assert 2 <= heights[0] < heights[-1] <= 97
+
+
 def test_it_draws_the_metrics_that_were_asked_for(world, browse, drawn):
     first, *_ = drawn
     with system_scope():

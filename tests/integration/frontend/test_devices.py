@@ -118,6 +118,25 @@ def test_it_lists_own_devices_by_name_and_shared_ones_never(world, browse):
     assert mine.name not in text_of(browse(world.stranger).get("/devices/"))
 
 
+def test_it_finds_own_devices_by_name_and_page(world, browse):
+    with system_scope():
+        Device.objects.bulk_create(
+            Device(
+                tenant_id=world.tenant.id, pool=world.private, name=f"tablet-{number:03}",
+                public_key=f"{number:064x}", enrolled_at=factories.NOW,
+            )
+            for number in range(1, 103)
+        )  # fmt: skip
+    browser = browse(world.owner)
+    text = text_of(browser.get("/devices/"))
+    assert "1 to 100 of 102" in text
+    assert "tablet-102" not in text
+    assert "tablet-102" in text_of(browser.get("/devices/", {"page": 2}))
+    answer = browser.get("/devices/", {"name": "-102"})
+    assert [one.name for one in answer.context["devices"].own.lines] == ["tablet-102"]
+    assert "No device of yours is named “x”" in text_of(browser.get("/devices/", {"name": "x"}))
+
+
 def create(browser, **changes):
     form = {"name": "Ward 3", "max_uses": 5, "days": 7} | changes
     return browser.post("/devices/tokens/", form)

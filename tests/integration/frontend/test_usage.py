@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from aggregation import usage
 from aggregation.models import UsageDay
+from frontend import usage_chart
+from frontend.selectors import usage as usage_selectors
 from jobs.models import Assignment, Round
 from tenants.scopes import scope, system_scope
 from tests.integration import factories
@@ -42,6 +44,31 @@ def test_it_sums_by_day_job_and_member_and_gives_the_lines_as_csv(world, browse)
     (line,) = csv.DictReader(io.StringIO(text))
     assert (line["job"], line["device_seconds"]) == ("digits-mlp", "3600.0")
     assert browse(world.stranger).get("/usage/").context["usage"].by_job == []
+
+
+def test_it_draws_the_days_with_an_axis_and_figures_to_read(world, browse):
+    assert usage_chart.chart([]) is None
+    close(world, at=timezone.now(), seconds=1_200)
+    answer = browse(world.viewer).get("/usage/", {"days": "7"})
+    chart = answer.context["chart"]
+    assert [one.text for one in chart.y_ticks] == ["0", "0.5", "1"]
+    assert [(one.top, one.height) for one in chart.bars] == [(0, 1000)]
+    data = chart.reading.data
+    assert len(data["stops"]) == 7
+    assert {row["label"]: row["points"][-1][1] for row in data["rows"]} == {
+        "Device-hours": "1.00", "Rounds": "1", "Reports": "2",
+    }  # fmt: skip
+    text = answer.content.decode()
+    assert 'aria-label="Chart: device-hours by day over the last 7 days.' in text
+    assert "The same as a table" in text
+
+
+def test_what_is_not_named_is_summed_up_so_that_rows_add_up():
+    sums = [usage_selectors.Sum(at, str(at), 1, 2, 0.5, 10, 20) for at in range(53)]
+    shown = usage_selectors._cut(sums, "job")
+    assert (len(shown), shown[-1].label, shown[-1].key) == (51, "and 3 more jobs", None)
+    assert sum(one.device_hours for one in shown) == 26.5
+    assert sum(one.up_bytes for one in shown) == 53 * 20
 
 
 @pytest.mark.parametrize("days", ["9" * 5000, "\u0667", "-7", "x"])
