@@ -10,7 +10,7 @@ from uuid import UUID
 from clients import telling
 from clients.models import Pool
 from clients.selectors import PoolCount
-from frontend.selectors.fleet import Figure, of_pool, total
+from jobs.fleet import Figure, of_pool, total
 from scheduling.models import PoolMinute
 
 

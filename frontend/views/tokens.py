@@ -29,11 +29,11 @@ class TokenForm(forms.Form):
     scopes = forms.MultipleChoiceField(
         choices=[(one, one) for one in access.ALL_SCOPES],
         widget=forms.CheckboxSelectMultiple,
-        initial=list(access.ALL_SCOPES),
+        initial=[one for one in access.ALL_SCOPES if one.endswith(":read")] + [access.WRITE_JOBS],
         label="May",
     )
     days = forms.IntegerField(
-        min_value=1, max_value=3650, required=False, label="Days",
+        min_value=1, max_value=3650, required=False, initial=90, label="Days",
         help_text="Until it expires; never if empty",
     )  # fmt: skip
 

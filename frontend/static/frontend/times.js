@@ -1,6 +1,7 @@
 // Times in the viewer's zone and words: "4 minutes ago", the whole time as the tooltip.
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const plain = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const STEPS = [["day", 86400], ["hour", 3600], ["minute", 60]];
@@ -17,7 +18,7 @@ function write(element) {
   const at = new Date(element.dateTime);
   const away = (at - Date.now()) / 1000;
   const isRelative = element.dataset.when === "relative" && Math.abs(away) < 7 * 86400;
-  const text = isRelative ? words(away) : (element.dataset.when === "clock" ? clock : full).format(at);
+  const text = isRelative ? words(away) : ({ clock, full }[element.dataset.when] ?? plain).format(at);
   if (element.textContent !== text) element.textContent = text;
   if (!element.title) element.title = exact.format(at);
 }
