@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,8 @@ from typing import Any
 
 from frontend import words
 
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}$")
 _DID = {
     "device.enrol": "let a device in",
     "device.revoke": "shut a device out",
@@ -62,15 +65,23 @@ def did(action: str) -> str:
 
 
 def facts(detail: Mapping[str, Any]) -> list[Fact]:
-    """Return what is told of a change, in the order of its names."""
-    return [_fact(name, value) for name, value in sorted(detail.items())]
+    """Return what is told of a change, in the order of its names; ids tell a reader nothing."""
+    return [
+        _fact(name, value) for name, value in sorted(detail.items()) if not _ID.match(str(value))
+    ]
+
+
+def named(target: str) -> str:
+    """Return what was changed as it is shown: of a digest, the beginning tells it apart."""
+    return f"{target[:12]}…" if _DIGEST.match(target) else target
 
 
 def _fact(name: str, value: Any) -> Fact:
-    if name.endswith("_at") and isinstance(value, str):
+    if name.endswith("_at"):
+        name = name.removesuffix("_at")
         try:
-            return Fact(_spaced(name.removesuffix("_at")), "", datetime.fromisoformat(value))
-        except ValueError:
+            return Fact(_spaced(name), "", datetime.fromisoformat(value))
+        except (TypeError, ValueError):
             pass
     if name.endswith("_bytes") and isinstance(value, int):
         return Fact(_spaced(name.removesuffix("_bytes")), words.size(value))

@@ -97,7 +97,7 @@ def _lines(rows: list[AuditEntry]) -> list[AuditLine]:
     for one in rows:
         id_ = ids.get(one.id)
         _, _, part = one.target.partition("/")
-        target = one.target
+        target = audit_words.named(one.target)
         if id_ in jobs:
             what = one.action.partition(".")[0]
             target = f"{jobs[id_]}, {what} {part}" if part else jobs[id_]

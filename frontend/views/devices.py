@@ -28,6 +28,10 @@ class PoolForm(forms.Form):
 
     name = forms.SlugField(max_length=60, label="Name", help_text="Letters, digits, - and _")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Beside the form of tokens, which has a name too: a label names one field.
+        super().__init__(*args, auto_id="id_pool_%s", **kwargs)
+
 
 class TokenForm(forms.Form):
     """An enrolment token of one of the tenant's own pools."""

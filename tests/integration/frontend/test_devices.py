@@ -183,6 +183,11 @@ def test_it_lets_viewers_look_only(world, browse):
     assert "Create the token" not in text_of(browser.get("/devices/"))
 
 
+def test_each_field_has_an_id_of_its_own(world, browse):
+    ids = re.findall(r' id="([^"]+)"', text_of(browse(world.owner).get("/devices/")))
+    assert len(ids) == len(set(ids))
+
+
 def test_it_creates_a_private_pool_once(world, browse):
     browser = browse(world.owner)
     assert "Created the pool ward-4" in text_of(

@@ -47,6 +47,7 @@ def test_the_audit_says_in_words_what_was_done_to_what(world, browse, audited):
     assert "demand: 12\u202f345" in gone
     assert re.search(r"expires:\s+4 Mar 2026, 05:06 UTC", token)
     assert "size: 12.3 kB" in upload
+    assert "aaaaaaaaaaaa…" in upload
     assert f"shut a device out {device.name}" in " ".join(revoked.split())
     assert "digits-mlp, version 3" in pinned
     assert "2 Jan 2026, 03:04:05 UTC" in pinned
@@ -59,10 +60,11 @@ def test_the_audit_says_in_words_what_was_done_to_what(world, browse, audited):
 
 def test_the_audit_of_all_that_services_write_is_known_in_words():
     assert audit_words.did("job.submit") == "submitted a job"
-    assert audit_words.facts({"b": None, "a": [1, True], "c_at": "no time"}) == [
+    detail = {"b": None, "a": [1, True], "c_at": "no time", "id": str(uuid4())}
+    assert audit_words.facts(detail) == [
         audit_words.Fact("a", "1, yes"),
         audit_words.Fact("b", "–"),
-        audit_words.Fact("c at", "no time"),
+        audit_words.Fact("c", "no time"),
     ]  # fmt: skip
 
 
