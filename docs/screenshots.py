@@ -33,7 +33,10 @@ also looked at by those tests in light and dark, 1280 and 360 px wide.
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; ``path`` may name jobs of the stage, ``at`` is what stands at the top."""
+    """One picture; ``path`` may name jobs of the stage, ``at`` is what stands at the top.
+
+    ``press`` names a button that is pressed first, ``until`` what the page shows then.
+    """
 
     name: str
     line: str
@@ -42,6 +45,8 @@ class Picture:
     size: str = "wide"
     console: bool = False
     at: str = ""
+    press: str = ""
+    until: str = ""
 
 
 PICTURES = [
@@ -78,8 +83,15 @@ PICTURES = [
     Picture("jobs-wide-light", "All jobs, by state and by name.", "/jobs/"),
     Picture(
         "new-job-wide-light",
-        "A new job: the form and the job file in step, and a dry run.",
-        "/jobs/new/?clone={finished}",
+        "A new job: the form and the job file in step.",
+        "/jobs/new/?clone={running}",
+    ),
+    Picture(
+        "dry-run-wide-light",
+        "A dry run: how many devices fit, and when the first round would begin and end.",
+        "/jobs/new/?clone={running}",
+        press="Try it: dry run",
+        until=".verdict",
     ),
     Picture("devices-wide-light", "Devices: pools, what devices are like, enrolment.", "/devices/"),
     Picture(
@@ -92,7 +104,13 @@ PICTURES = [
     Picture(
         "tokens-wide-light", "API tokens: shown once, with their last use.", "/settings/tokens/"
     ),
-    Picture("audit-wide-dark", "The audit log.", "/settings/audit/", "dark"),
+    Picture("people-wide-light", "Members, their roles, and open invitations.", "/settings/"),
+    Picture(
+        "webhooks-wide-light",
+        "Webhooks: where a tenant's events go, and what came back.",
+        "/settings/webhooks/",
+    ),
+    Picture("audit-wide-dark", "The audit: who changed what.", "/settings/audit/", "dark"),
     Picture("overview-phone-light", "On a phone: the overview.", "/", size="phone"),
     Picture("job-phone-dark", "On a phone: a job.", "/jobs/{running}/", "dark", "phone"),
     Picture("devices-phone-light", "On a phone: the devices.", "/devices/", size="phone"),
@@ -108,6 +126,15 @@ PICTURES = [
         "Preview: a proposed policy, to be replayed over the last hours before it is applied.",
         "/admin/scheduling/sharingpolicy/preview/",
         console=True,
+    ),
+    Picture(
+        "comparison-wide-light",
+        "What the preview found: both policies side by side over the same hours.",
+        "/admin/scheduling/sharingpolicy/preview/",
+        console=True,
+        at="#preview",
+        press="Preview",
+        until="#preview:has-text('Both sides')",
     ),
     Picture(
         "rollout-wide-light",
@@ -182,8 +209,13 @@ def take(page: Page, one: Picture, stage: Stage, file: Path) -> None:
     page.goto(stage.platform.url + path)
     if page.locator("[ws-connect]").count():
         expect(page.locator("html[data-live]")).to_be_attached()
+    if one.press:
+        page.get_by_role("button", name=one.press).click()
+        expect(page.locator(one.until)).to_be_visible()
     if one.at:
-        page.locator(one.at).evaluate("one => one.scrollIntoView()")
+        # Found and scrolled to at once, when all is drawn: a push replaces what was found before.
+        page.evaluate(chromium.DRAWN)
+        page.evaluate("at => document.querySelector(at).scrollIntoView()", one.at)
     page.evaluate(chromium.DRAWN)
     # WebP, which Playwright's own pictures cannot be: a third of a PNG's bytes.
     session = page.context.new_cdp_session(page)

@@ -30,7 +30,7 @@ class PoolForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Beside the form of tokens, which has a name too: a label names one field.
-        super().__init__(*args, auto_id="id_pool_%s", **kwargs)
+        super().__init__(*args, **{"auto_id": "id_pool_%s", **kwargs})
 
 
 class TokenForm(forms.Form):

@@ -56,7 +56,11 @@ class Stage:
     def start(self) -> Stage:
         """Let the devices come, and give them a job that outlasts the tests."""
         self.fleet.start()
-        self.running = self.fleet.submit(rounds=2000, demand=6, seconds=1.0, name="field-averages")
+        learns = {
+            "kind": "handler", "handler": "add", "dataset": "numbers",
+            "config": {"seconds": 1.0, "learns": True},
+        }  # fmt: skip
+        self.running = self.fleet.submit(rounds=2000, demand=6, name="leaf-blight", workload=learns)
         self.fleet.wait_for_round(self.running, number=2)
         return self
 

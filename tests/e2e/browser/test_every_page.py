@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.browser import chromium, pages
 from tests.e2e.browser.stage import Stage
@@ -79,10 +80,12 @@ class Looker:
             if size == chromium.PHONE and across > size["width"]:
                 wrong.append(f"{across} px wide at {size['width']} px")
             page.evaluate(SIX_OF_EACH)
-            # What changes with the scheme is colours.
-            wrong += self._axe("light", size["width"])
-            wrong += self._axe("dark", size["width"], ["color-contrast"])
+            wrong += self.judge(size["width"])
         return wrong + self.faults
+
+    def judge(self, width: int) -> list[str]:
+        """Return what axe finds on the page as it is; what changes with the scheme is colours."""
+        return [*self._axe("light", width), *self._axe("dark", width, ["color-contrast"])]
 
     def _axe(self, scheme: str, width: int, rules: list[str] | None = None) -> list[str]:
         self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -138,3 +141,59 @@ def test_a_preview_of_both_sides(stage: Stage, for_operators: Looker) -> None:
     expect(page.locator("#preview")).to_contain_text("Both sides")
     address = urlsplit(page.url).path
     assert for_operators.look(address) == []
+
+
+def dry_run(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/jobs/new/?clone={stage.running}")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator(".verdict")).to_contain_text("The file is right")
+
+
+def faults_of_a_file(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/jobs/new/")
+    page.get_by_label("Job file").fill("{}")
+    page.get_by_role("button", name="Submit the job").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def faults_of_a_form(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/settings/tokens/")
+    page.get_by_label("Name").fill(" ")
+    page.get_by_role("button", name="Create the token").click()
+    expect(page.locator(".fault")).to_be_visible()
+
+
+def secret(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/settings/tokens/")
+    page.get_by_label("Name").fill("seen once")
+    page.get_by_role("button", name="Create the token").click()
+    expect(page.locator("#secret")).to_be_visible()
+
+
+def question(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/settings/tokens/")
+    page.get_by_role("button", name="Revoke nightly").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def details(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/jobs/{stage.finished[0]}/")
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+
+
+def nothing(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/nothing/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "come", [dry_run, faults_of_a_file, faults_of_a_form, secret, question, details, nothing]
+)
+def test_what_a_page_shows_only_at_times(
+    come: Callable[[Page, Stage], None], stage: Stage, for_tenants: Looker
+) -> None:
+    for_tenants.page.set_viewport_size(chromium.PHONE)
+    come(for_tenants.page, stage)
+    for_tenants.page.evaluate(AXE_SCRIPT)
+    for_tenants.page.evaluate(SIX_OF_EACH)
+    assert for_tenants.judge(chromium.PHONE["width"]) == []

@@ -66,6 +66,24 @@ def test_a_job_is_filled_in_tried_and_submitted(page: Page, stage: Stage) -> Non
     expect(page.locator("#state .state")).to_have_text("Cancelled")
 
 
+def test_a_form_changes_of_a_job_file_only_what_was_filled_in(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.platform.url}/jobs/new/")
+    file = page.get_by_label("Job file")
+    file.fill('{"name": "a", "seed": 9223372036854775807, "workload": {"at": 1.50, "of": "12"}}')
+    page.get_by_label("Name", exact=True).fill("b")
+    for kept in ('"seed": 9223372036854775807', '"at": 1.50', '"of": "12"', '"name": "b"'):
+        expect(file).to_have_value(re.compile(re.escape(kept)))
+    fits = page.get_by_label("Devices that fit")
+    fits.fill("memory_mb >= 512 and os in linux, android")
+    expect(page.locator("#f-constraint-note")).to_contain_text("known devices fit")
+    written = json.loads(file.input_value())["constraints"]["public"]
+    assert written == {"memory_mb": {"min": 512}, "os": {"in": ["linux", "android"]}}
+    fits.fill("memory_mb >")
+    expect(page.locator("#f-constraint-note")).to_contain_text("column 12")
+    file.fill('{"constraints": {"public": {"cpu_score": 2, "os": {"in": ["true"]}}}}')
+    expect(fits).to_have_value('cpu_score >= 2 and os = "true"')
+
+
 def test_a_job_is_watched_live_and_its_model_taken_along(page: Page, stage: Stage) -> None:
     job = stage.fleet.submit(rounds=4, demand=5, seconds=0.5, priority=5)
     page.goto(f"{stage.platform.url}/jobs/{job}/")
@@ -123,6 +141,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(page: Page, stage: Stage) -
     page.goto(f"{stage.platform.url}/settings/tokens/")
     expect(page.get_by_text(secret)).to_have_count(0)
     page.get_by_role("button", name="Revoke laptop").click()
+    page.get_by_role("button", name="Revoke the token").click()
     row = page.get_by_role("row").filter(has_text="laptop")
     expect(row).to_contain_text("Revoked")
     assert page.request.get(me, headers=sent).status == 401
@@ -147,6 +166,9 @@ def test_somebody_is_invited_joins_and_is_removed(
         expect(guest.get_by_role("link", name="New job")).to_have_count(0)  # a viewer
     page.goto(f"{stage.platform.url}/settings/")
     page.get_by_role("button", name="Remove grace").click()
+    page.get_by_role("button", name="Keep them").click()
+    page.get_by_role("button", name="Remove grace").click()
+    page.get_by_role("button", name="Remove the member").click()
     expect(page.get_by_role("button", name="Remove grace")).to_have_count(0)
 
 
@@ -159,6 +181,7 @@ def test_a_webhook_is_added_and_its_delivery_shows(page: Page, stage: Stage) -> 
     page.get_by_role("button", name="Test https://localhost:9/hook").click()
     expect(page.locator("#log tbody tr").first).to_contain_text("https://localhost:9/hook")
     page.get_by_role("button", name="Delete https://localhost:9/hook").click()
+    page.get_by_role("button", name="Delete the webhook").click()
     expect(page.get_by_role("button", name="Test https://localhost:9/hook")).to_have_count(0)
 
 
