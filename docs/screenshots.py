@@ -128,15 +128,6 @@ PICTURES = [
         console=True,
     ),
     Picture(
-        "comparison-wide-light",
-        "What the preview found: both policies side by side over the same hours.",
-        "/admin/scheduling/sharingpolicy/preview/",
-        console=True,
-        at="#preview",
-        press="Preview",
-        until="#preview:has-text('Both sides')",
-    ),
-    Picture(
         "rollout-wide-light",
         "A version of the devices' software, asked of some of them first.",
         "/admin/clients/sdkrequirement/add/",
