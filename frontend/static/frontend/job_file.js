@@ -61,7 +61,7 @@ function read() {
     if (input === document.activeElement) continue;
     input.value = plain(get(job, input.dataset.path)) ?? (input.dataset.path === "strategy.name" ? "fedavg" : "");
   }
-  const chosen = get(job, "constraints.pools");
+  const chosen = get(job, "pools");
   for (const one of pools) one.checked = Array.isArray(chosen) && chosen.includes(one.dataset.pool);
   if (asked !== document.activeElement && !reading) asked.value = terms(get(job, "constraints.public"));
   showKind(get(job, "workload.kind"));
@@ -73,9 +73,9 @@ function write(event) {
   if (!job) return;
   if (input === asked) return void later();
   if (input.dataset.pool) {
-    const others = (get(job, "constraints.pools") ?? []).filter((one) => one !== input.dataset.pool);
+    const others = (get(job, "pools") ?? []).filter((one) => one !== input.dataset.pool);
     const chosen = input.checked ? [...others, input.dataset.pool] : others;
-    set(job, "constraints.pools", chosen.length ? chosen : undefined);
+    set(job, "pools", chosen.length ? chosen : undefined);
     if (asked.value) later();
   } else if (input.dataset.path && input.checkValidity()) {
     let value = input.value;

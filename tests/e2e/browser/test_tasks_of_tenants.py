@@ -73,6 +73,10 @@ def test_a_form_changes_of_a_job_file_only_what_was_filled_in(page: Page, stage:
     page.get_by_label("Name", exact=True).fill("b")
     for kept in ('"seed": 9223372036854775807', '"at": 1.50', '"of": "12"', '"name": "b"'):
         expect(file).to_have_value(re.compile(re.escape(kept)))
+    page.get_by_label(stage.fleet.pool).check()
+    expect(file).to_have_value(re.compile(rf'^  "pools": \[\s+"{stage.fleet.pool}"', re.MULTILINE))
+    page.get_by_label(stage.fleet.pool).uncheck()
+    expect(file).not_to_have_value(re.compile('"pools"'))
     fits = page.get_by_label("Devices that fit")
     fits.fill("memory_mb >= 512 and os in linux, android")
     expect(page.locator("#f-constraint-note")).to_contain_text("known devices fit")
