@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -49,7 +51,7 @@ def submit(
     events.append("job.submitted", now=now, tenant_id=tenant_id, job_id=job.id)
     tenant_services.audit(
         tenant_id=tenant_id, actor=submitted_by, action="job.submit", target=str(job.id), now=now,
-        name=job.name, spec=request_digest,
+        name=job.name, spec=hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest(),
     )  # fmt: skip
     hints.send("scheduling.admit", str(job.id), queue="scheduling")
     return job
