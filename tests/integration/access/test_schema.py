@@ -101,6 +101,24 @@ def _try(operation, mode, headers, known):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_query_of_another_kind_than_described_is_refused(description, world, client):
+    headers, known = world
+    wrong, tried = [], 0
+    for path, calls in description["paths"].items():
+        for one in calls.get("get", {}).get("parameters", []):
+            schema = one["schema"]
+            is_free = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
+            if one["in"] != "query" or is_free:
+                continue
+            answer = client.get(path.format(**known), {one["name"]: "ni!"}, headers=headers)
+            tried += 1
+            if answer.status_code not in (400, 404):
+                wrong.append((path, one["name"], answer.status_code))
+    assert wrong == []
+    assert tried > 5
+
+
+@pytest.mark.django_db(transaction=True)
 def test_without_a_token_every_call_but_the_open_ones_is_refused(description, client):
     for path, calls in description["paths"].items():
         for method, call in calls.items():
