@@ -33,7 +33,12 @@ def ci(folder: Path, *, tests: int = 0, audit: int = 0, closing: str = CLOSING) 
 
 @pytest.mark.parametrize(
     ("audit", "status", "said"),
-    [(0, 0, "no known vulnerability"), (3, 0, "does not answer"), (1, 1, "django 1.0 PYSEC-1")],
+    [
+        (0, 0, "no known vulnerability"),
+        (1, 1, "django 1.0 PYSEC-1"),
+        (2, 0, "it failed itself"),
+        (3, 0, "does not answer"),
+    ],
 )
 def test_only_an_audit_that_finds_something_fails_it(
     tmp_path: Path, audit: int, status: int, said: str
