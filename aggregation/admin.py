@@ -53,8 +53,22 @@ class PartialAdmin(ReadOnly):
 
 @admin.register(Update)
 class UpdateAdmin(ReadOnly):
-    list_display: ClassVar = ["round", "sequence", "weight", "size_bytes", "accepted_at"]
-    list_select_related: ClassVar = ["round"]
+    list_display: ClassVar = [
+        "round", "sequence", "device", "weight", "norm", "is_outlier", "size_bytes", "accepted_at",
+    ]  # fmt: skip
+    list_filter: ClassVar = ["is_outlier"]
+    list_select_related: ClassVar = ["round", "assignment__device"]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow the device, too: the list of devices leads here."""
+        if lookup == "assignment__device__id__exact":
+            return True
+        return bool(super().lookup_allowed(lookup, value, request))
+
+    @admin.display(description="Device")
+    def device(self, update: Update) -> str:
+        """Name whose it is."""
+        return update.assignment.device.name
 
 
 @admin.register(Leaf)

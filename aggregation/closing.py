@@ -21,6 +21,7 @@ from aggregation import (
     evaluations,
     folding,
     gathering,
+    marking,
     ownership,
     privacy,
     queries,
@@ -155,6 +156,7 @@ def _close_training(round_: Round, cohort: int, now: datetime) -> None:
             made_with=recipe_of.made_with(),
             created_at=now,
         )
+        marking.mark(round_, cohort=cohort, now=now)
         claims.done(Closing, round_.pk, now=now)
         jobs.services.complete_round(
             round_id=round_.id,

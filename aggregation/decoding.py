@@ -70,15 +70,22 @@ class Row(Protocol):
 
 @contextmanager
 def opened(paths: Sequence[Path], encoding: Encoding) -> Iterator[list[MappedTensors]]:
-    """Map updates. Raises TensorError if one is not as ``encoding`` says."""
+    """Map updates to be read whole. Raises TensorError if one is not as ``encoding`` says."""
+    with mapped(paths, encoding) as files:
+        yield files
+        for file in files:
+            file.check_rest()
+
+
+@contextmanager
+def mapped(paths: Sequence[Path], encoding: Encoding) -> Iterator[list[MappedTensors]]:
+    """Map updates to look at parts of them. Raises TensorError as :func:`opened` does."""
     with ExitStack() as stack:
         files = [stack.enter_context(MappedTensors(path)) for path in paths]
         for file in files:
             chosen = encoding.codec_of(file, encoding.tensors)
             check_matches(file.header, codecs.on_the_wire(encoding.tensors, codec=chosen))
         yield files
-        for file in files:
-            file.check_rest()
 
 
 def rows(files: Sequence[MappedTensors], name: str, encoding: Encoding) -> list[Row]:

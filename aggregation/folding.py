@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, transaction
 
 import jobs.services
-from aggregation import blobs, claims, ownership, recipes, rot, sums, sweeping
+from aggregation import blobs, claims, measuring, ownership, queries, recipes, rot, sums, sweeping
 from aggregation.models import Batch, Partial, Update
 from aggregation.recipe import Recipe, Report, fold
 from aggregation.strategies import StrategyError
@@ -129,6 +129,10 @@ def compute_and_commit(batch: Batch, *, now: datetime) -> Partial | None:
     with blobs.store().writer() as writer:
         scalars = fold(recipe, reports, writer.write)
         digest = writer.commit()
+    if recipe.mechanism is None and not queries.is_query(batch.round.job):
+        # Of a private job no number leaves without noise; an answer to a query moves no model.
+        for one, norm in zip(updates, measuring.norms(reports, recipe.encoding), strict=True):
+            one.norm = norm
     partial = Partial(
         tenant_id=batch.tenant_id,
         round_id=batch.round_id,
@@ -177,6 +181,7 @@ def _commit(batch: Batch, partial: Partial, updates: list[Update], now: datetime
     )
     if mine.update(partial=partial) != len(updates):
         raise Incomplete(f"an update of batch {batch.number} is in another partial already")
+    Update.objects.bulk_update(updates, ["norm"])
 
 
 def _ids(batch: Batch) -> dict[str, str]:

@@ -195,6 +195,15 @@ class Update(models.Model):
     set_aside_at = models.DateTimeField(
         null=True, help_text="When its bytes were found to have changed on the disk"
     )
+    norm = models.FloatField(
+        null=True,
+        help_text="L2 norm of its change by the heads of the tensors; none if not measured",
+    )
+    is_outlier = models.BooleanField(
+        default=False,
+        db_default=False,  # for workers of the release before, while they still run
+        help_text="Whether its norm stood out among those of its round",
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -204,7 +213,12 @@ class Update(models.Model):
                 name="update_has_batch_if_tensors",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["digest"], name="update_names_blob")]
+        indexes: ClassVar = [
+            models.Index(fields=["digest"], name="update_names_blob"),
+            models.Index(
+                fields=["accepted_at"], condition=Q(is_outlier=True), name="update_outliers"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"update {self.sequence} of {self.round_id}"

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 
 import jobs.services
-from aggregation import blobs, claims, driven, folding, ownership, sums
+from aggregation import blobs, claims, driven, folding, marking, ownership, sums
 from aggregation.models import Closing, Partial, RoundSum
 from jobs.models import Round
 from propius import tensors
@@ -44,6 +44,7 @@ def close(round_: Round, cohort: int, now: datetime) -> None:
             metrics=metrics,
             created_at=now,
         )
+        marking.mark(round_, cohort=cohort, now=now)
         claims.done(Closing, round_.pk, now=now)
         jobs.services.complete_driven(round_id=round_.id, metrics=metrics, now=now)
         driven.release(round_.job, now=now)

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
-from clients import console, services
+from clients import console, selectors, services
 from clients.models import Device, EnrolmentToken, Pool
-from core.admin import OperatorAdmin, ReadOnlyAdmin
+from core.admin import OperatorAdmin, ReadOnlyAdmin, ReadTogether
 from core.console_actions import WhyForm, do_to_each, reason_given
 from core.fields import ReasonField
 
@@ -77,14 +77,31 @@ class EnrolmentTokenAdmin(ReadOnlyAdmin, ModelAdmin):
     list_display = ["name", "pool", "uses", "max_uses", "expires_at", "revoked_at"]
 
 
+class OutliersFilter(admin.SimpleListFilter):
+    """Devices whose updates stood out of late."""
+
+    title = "outliers"
+    parameter_name = "outliers"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer those that have some."""
+        return [("some", f"In the last {selectors.OUTLIERS_OF.days} days")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        """Narrow the list down."""
+        if self.value() != "some":
+            return queryset
+        return selectors.with_outliers(queryset, now=timezone.now())
+
+
 @admin.register(Device)
-class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
+class DeviceAdmin(ReadTogether, ReadOnlyAdmin, ModelAdmin):
     """Devices; the action revokes."""
 
-    list_display = ["name", "pool", "status", "sdk", "connected_at", "seen_at"]
-    list_filter = ["pool", "status"]
+    list_display = ["name", "pool", "status", "sdk", "connected_at", "seen_at", "outliers"]
+    list_filter = ["pool", "status", OutliersFilter]
     search_fields = ["name", "id"]
-    readonly_fields = ["history"]
+    readonly_fields = ["history", "outliers"]
     actions = ["revoke"]
     action_form = WhyForm
 
@@ -94,6 +111,25 @@ class DeviceAdmin(ReadOnlyAdmin, ModelAdmin):
         asked = urlencode({"device__id__exact": str(device.id)})
         path = reverse("admin:jobs_assignment_changelist")
         return format_html('<a href="{}?{}" class="underline">Its assignments</a>', path, asked)
+
+    def read_together(self, rows: list[Any]) -> None:
+        """Count the outliers of the page's devices."""
+        found = selectors.outliers([row.pk for row in rows], now=timezone.now())
+        for row in rows:
+            row.stood_out = found.get(row.pk, 0)
+
+    @admin.display(description="Outliers, 30 days")
+    def outliers(self, device: Any) -> str:
+        """Count its updates that stood out in their rounds, and lead to them."""
+        if not hasattr(device, "stood_out"):
+            self.read_together([device])
+        if not device.stood_out:
+            return "0"
+        asked = urlencode({"assignment__device__id__exact": str(device.id), "is_outlier__exact": 1})
+        path = reverse("admin:aggregation_update_changelist")
+        return format_html(
+            '<a href="{}?{}" class="underline">{}</a>', path, asked, device.stood_out
+        )
 
     @admin.action(description="Revoke the selected devices", permissions=["operate"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:

@@ -22,6 +22,7 @@ from tenants.scopes import system_scope
 
 ONLINE_WITHIN = timedelta(seconds=60)
 OF_LATE = timedelta(days=7)
+OUTLIERS_OF = timedelta(days=30)
 SMALL = telling.SMALL
 
 
@@ -72,6 +73,25 @@ def revoked_among(device_ids: Iterable[UUID]) -> list[UUID]:
     """Return those of these devices that have been shut out; for the system only."""
     rows = Device.objects.filter(id__in=list(device_ids), status=Device.Status.REVOKED)
     return list(rows.values_list("id", flat=True))
+
+
+def with_outliers(rows: QuerySet[Device], *, now: datetime) -> QuerySet[Device]:
+    """Narrow devices down to those with an update that stood out of late; for the system only."""
+    return rows.filter(id__in=_outliers(now).values("id"))
+
+
+def outliers(device_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, int]:
+    """Count the updates of devices that stood out of late, with one query; for the system only."""
+    found = _outliers(now).filter(id__in=list(device_ids)).order_by()
+    return dict(found.annotate(number=Count("assignment__update")).values_list("id", "number"))
+
+
+def _outliers(now: datetime) -> QuerySet[Device]:
+    # By the names of relations: the rows are of apps above this one.
+    return Device.objects.filter(
+        assignment__update__is_outlier=True,
+        assignment__update__accepted_at__gt=now - OUTLIERS_OF,
+    )
 
 
 def requirements_in_force() -> list[SdkRequirement]:

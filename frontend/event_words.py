@@ -42,6 +42,7 @@ _CODES = {
 _DEVICE_TONES = {"declined": "wait", "failed": "bad", "expired": "bad", "cancelled": "off"}
 _TONES: dict[str, str] = {
     "round.leaf_lost": "bad",
+    "round.outliers": "wait",
     **{f"job.{what}": tone for what, (tone, _) in _JOB.items()},
     **{f"round.{what}": tone for what, (tone, _) in _ROUND.items()},
     **{f"assignment.{what}": tone for what, tone in _DEVICE_TONES.items()},
@@ -70,6 +71,9 @@ def sentence(
     if kind == "round.leaf_lost":
         lost = words.count(int(data.get("count") or 0), "report")
         return "bad", f"{which}: {lost} lost with a leaf."
+    if kind == "round.outliers":
+        some = words.count(int(data.get("count") or 0), "update")
+        return "wait", f"{which}: {some} moved the model far more than the others, or far less."
     if of == "round" and what in _ROUND:
         tone, text = _ROUND[what]
         return tone, f"{which} {text}{_because(code, what)}."
