@@ -38,7 +38,7 @@ class Calls:
     def __init__(
         self,
         url: str,
-        token: str = "",
+        token: str | None = None,
         *,
         auth: httpx.Auth | None = None,
         retries: int = FEW,

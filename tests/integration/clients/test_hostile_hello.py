@@ -41,8 +41,7 @@ def test_only_staff_who_may_change_devices_revoke_them(client, codename, status)
     for name in {"view_device", codename}:
         staff.user_permissions.add(Permission.objects.get(codename=name))
     client.force_login(staff)
-    client.post(
-        "/admin/clients/device/", {"action": "revoke", "_selected_action": [str(device.id)]}
-    )
+    chosen = {"action": "revoke", "_selected_action": [str(device.id)], "reason": "it was stolen"}
+    client.post("/admin/clients/device/", chosen)
     with system_scope():
         assert Device.objects.get(id=device.id).status == status
