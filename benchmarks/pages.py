@@ -1,15 +1,13 @@
 """Open pages of the dashboard, as browsers hold them, in a process of their own.
 
-What reads them must not share its interpreter with the devices whose waits are measured, and yields
-the processor to them: browsers are other people's machines. Parent and child talk over a pipe:
-:class:`Pages` asks, :func:`serve` answers.
+What reads them must not share its interpreter with the devices whose waits are measured. Parent and
+child talk over a pipe: :class:`Pages` asks, :func:`serve` answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import time
 from collections import Counter
 from typing import Any
@@ -58,7 +56,6 @@ class Pages:
 
 def serve(pipe: Any, port: int, addresses: list[Address]) -> None:
     """Be the browsers of one :class:`Pages`."""
-    os.nice(10)
     uvloop.run(_serve(pipe, port, addresses))
 
 

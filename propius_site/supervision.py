@@ -35,7 +35,6 @@ class Program:
     role: str | None = None  # of Postgres; None for the servers
     stop_signal: str = "TERM"
     stop_wait_s: int = 10
-    nice: int = 0  # where the machine is busy, those with more of it wait for those with less
 
 
 def _module(name: str, *args: str) -> tuple[str, ...]:
@@ -55,8 +54,7 @@ def servers(paths: Paths, *, postgres: bool, valkey: bool) -> list[Program]:
 
 
 APPS = [
-    # A page may be late by some milliseconds; devices' leases run, and pages are of them.
-    Program("web", _module("propius_site.serve", "web"), "app", nice=5),
+    Program("web", _module("propius_site.serve", "web"), "app"),
     Program(
         "gateway",
         _module("propius_site.serve", "gateway"),
@@ -66,7 +64,7 @@ APPS = [
     ),
     Program("worker-scheduling", _module("propius_site.work", "scheduling"), "system"),
     Program("worker-aggregation", _module("propius_site.work", "aggregation"), "system"),
-    Program("worker-batch", _module("propius_site.work", "batch"), "system", nice=10),
+    Program("worker-batch", _module("propius_site.work", "batch"), "system"),
     Program("beat", _module("propius_site.work", "beat"), "system"),
 ]
 # Plans are fenced by version, so two planners at once do no harm; either goes on without the other.
@@ -104,10 +102,9 @@ def _program(paths: Paths, program: Program, priority: int) -> list[str]:
     environment = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
     if program.role:
         environment["PROPIUS_DB_ROLE"] = program.role
-    nicely = ("nice", "-n", str(program.nice)) if program.nice else ()
     return [
         f"[program:{program.name}]",
-        f"command = {_escaped(shlex.join((*nicely, *program.command)))}",
+        f"command = {_escaped(shlex.join(program.command))}",
         "environment = " + ",".join(f'{name}="{value}"' for name, value in environment.items()),
         f"priority = {priority}",
         "autostart = false",
