@@ -82,7 +82,7 @@ def test_a_version_is_asked_of_some_devices_then_of_more(console: Page, stage: S
 def test_a_change_is_previewed_before_it_is_made(console: Page, stage: Stage) -> None:
     add(console, stage, "scheduling/sharingpolicy/", ("Name", "fair"), "until it is previewed")
     console.goto(f"{stage.platform.url}/admin/scheduling/sharingpolicy/")
-    console.get_by_role("link", name="Preview a change").click()
+    console.get_by_role("link", name="Preview a change").first.click()  # of the sidebar
     console.get_by_label("Policy").select_option("fifo")
     console.get_by_role("button", name="Preview").click()
     expect(console.locator("#preview")).to_contain_text("Both sides")

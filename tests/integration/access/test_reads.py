@@ -89,7 +89,8 @@ def test_the_fleet_is_counted_as_the_page_does_and_small_parts_stay_hidden(ask, 
 
 def test_the_quota_tells_what_is_used_and_allowed(ask, world):
     free = ask("quota")
-    assert free["jobs"] == {"used": 1, "allowed": None}
+    # One that trains, one that is driven, one that is paused.
+    assert free["jobs"] == {"used": 3, "allowed": None}
     assert free["stored_bytes"]["used"] > 0
     with system_scope():
         scheduling_services.set_quota(
@@ -97,7 +98,7 @@ def test_the_quota_tells_what_is_used_and_allowed(ask, world):
             author="op", reason="a test", now=timezone.now(),
         )  # fmt: skip
     bound = ask("quota")
-    assert bound["jobs"] == {"used": 1, "allowed": 3}
+    assert bound["jobs"] == {"used": 3, "allowed": 3}
     assert (bound["device_hours"]["allowed"], bound["devices"]["allowed"]) == (2.5, None)
 
 

@@ -238,7 +238,7 @@ def test_a_preview_says_what_it_lacks():
     ("wrong", "fields"),
     [
         ({"hours": 0}, {"hours"}),
-        ({"policy": "venn"}, {"name"}),
+        ({"policy": "venn"}, {"policy"}),
         ({"parameters": {"max_wait_s": 1}}, {"parameters"}),
         (
             {"shares": {"nobody": Terms(weight=0, lending_limit=1)}},
