@@ -1,12 +1,15 @@
 """The commands and examples of the documentation, as they stand there, on the real platform."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 import propius
 from tests.e2e.fleet import Fleet
@@ -15,6 +18,8 @@ from tests.e2e.running import BASE_DIR
 
 DOCS = BASE_DIR / "docs"
 DEVICES = 5
+# Device i adds i and weighs i % 3 + 1.
+MEAN = sum(i * (i % 3 + 1) for i in range(DEVICES)) / sum(i % 3 + 1 for i in range(DEVICES))
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +31,45 @@ def fleet(platform, tmp_path_factory):
         made.stop()
 
 
-def shell(fleet, folder, script):
+def surroundings(fleet, folder):
+    """What a submitter's shell has."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PROPIUS_")
     }
-    environment |= {
+    return environment | {
         "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
         "XDG_CONFIG_HOME": str(folder / "config"),
         "URL": fleet.client.url,
         "API_TOKEN": fleet.token,
     }
+
+
+def shell(fleet, folder, script):
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False,
+        cwd=folder, env=surroundings(fleet, folder), capture_output=True, text=True, timeout=110,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{fleet.log()}"
     return done.stdout
+
+
+def on_a_terminal(fleet, folder, *command):
+    """Run a command as people do; return its status and all that it drew."""
+    ours, theirs = pty.openpty()
+    signed_in = {"PROPIUS_URL": fleet.client.url, "PROPIUS_TOKEN": fleet.token}
+    size = {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(
+        command, cwd=folder, env=surroundings(fleet, folder) | signed_in | size,
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        drawn = b""
+        with suppress(OSError):  # so Linux says that the other end is closed
+            while got := os.read(ours, 1 << 16):
+                drawn += got
+    os.close(ours)
+    return process.returncode, drawn.decode()
 
 
 def test_the_commands_of_the_page_on_the_command_line(fleet, tmp_path):
@@ -51,8 +79,24 @@ def test_the_commands_of_the_page_on_the_command_line(fleet, tmp_path):
     assert said.count("round 3 train completed: 5 of 5 reported") == 1
     assert "job.completed" in said
     assert (tmp_path / "exported" / "metrics.csv").read_text().count("loss") == 3
-    shown = [path.name for path in (tmp_path / "exported").iterdir()]
-    assert ("rounds.parquet" in shown) == ("metrics.parquet" in shown)
+    rounds = parquet.read_table(tmp_path / "exported" / "rounds.parquet").to_pydict()
+    assert (rounds["number"], rounds["reported"]) == ([1, 2, 3], [DEVICES] * 3)
+    assert rounds["outcome"] == ["completed"] * 3
+    metrics = parquet.read_table(tmp_path / "exported" / "metrics.parquet").to_pydict()
+    assert (metrics["metric"], metrics["value"]) == (["loss"] * 3, [pytest.approx(MEAN)] * 3)
+
+
+def test_a_job_is_watched_live_on_a_terminal(fleet, tmp_path):
+    job = fleet.submit(rounds=2, demand=DEVICES)
+    status, drawn = on_a_terminal(fleet, tmp_path, "propius", "job", "watch", job)
+    assert status == 0, drawn
+    assert "\x1b[2K" in drawn  # lines are drawn over, not added
+    *_, last = drawn.split("add 2 x 5")[:-1], drawn.split("\x1b[2K")[-1]
+    assert "completed  version 2" in last
+    rows = [line.split() for line in last.splitlines()]
+    assert ["1", "train", "completed", "5", "of", "5", "loss"] in [row[:7] for row in rows]
+    assert ["2", "train", "completed", "5", "of", "5", "loss"] in [row[:7] for row in rows]
+    assert f"its model: propius job download {job}" in last
 
 
 def test_the_examples_of_the_page_on_the_sdk(fleet, tmp_path, monkeypatch, capsys):
@@ -60,10 +104,8 @@ def test_the_examples_of_the_page_on_the_sdk(fleet, tmp_path, monkeypatch, capsy
     names = {"url": fleet.client.url, "token": fleet.token}
     code = "\n".join(blocks(DOCS / "sdk.md", "python"))
     exec(compile(code, str(DOCS / "sdk.md"), "exec"), names)
-    # Device i adds i and weighs i % 3 + 1, in each of three rounds.
-    mean = sum(i * (i % 3 + 1) for i in range(DEVICES)) / sum(i % 3 + 1 for i in range(DEVICES))
-    assert names["model"]["weight"][0] == pytest.approx(3 * mean)
-    assert names["table"]["loss"] == pytest.approx([mean] * 3)
+    assert names["model"]["weight"][0] == pytest.approx(3 * MEAN)
+    assert names["table"]["loss"] == pytest.approx([MEAN] * 3)
     assert names["event"].kind == "job.completed"
     assert "for docs" in capsys.readouterr().out
 
