@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ from aggregation.leaf.journal import Journal
 from aggregation.leaf.keeper import Keeper, When
 from aggregation.leaf.plane import LeafThreads
 from aggregation.leaf.root import Root, RootAway, RootRefused
+from tests.integration.aggregation.roots import root_that
 
 ROUND = str(uuid4())
 RECIPE = messages.Recipe(
@@ -26,36 +26,21 @@ RECIPE = messages.Recipe(
 )  # fmt: skip
 
 
-@asynccontextmanager
-async def answering(status: str, body: bytes) -> AsyncIterator[tuple[Root, list[str]]]:
-    """A server that gives every request the same answer, and the requests that it has had."""
-    asked: list[str] = []
+def answering(status: int, body: bytes) -> AbstractAsyncContextManager[tuple[Root, list[str]]]:
+    """A root that gives every request the same answer, and the requests that it has had."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        asked.append(" ".join(head.split(" ", 2)[:2]))
-        size = [one for one in head.lower().splitlines() if one.startswith("content-length:")]
-        await reader.readexactly(int(size[0].split(":")[1]) if size else 0)
-        length = f"Content-Length: {len(body)}\r\nConnection: close"
-        writer.write(f"HTTP/1.1 {status}\r\n{length}\r\n\r\n".encode() + body)
-        await writer.drain()
-        writer.close()
+    async def answer(request: str, sent: bytes) -> tuple[int, bytes]:
+        return status, body
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    root = Root(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "token")
-    try:
-        yield root, asked
-    finally:
-        await root.close()
-        server.close()
+    return root_that(answer)
 
 
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        ("200 OK", b"<html>sign in</html>", RootAway),
-        ("200 OK", b'{"round": 1}', RootAway),
-        ("409 Conflict", b'["no problem document"]', RootRefused),
+        (200, b"<html>sign in</html>", RootAway),
+        (200, b'{"round": 1}', RootAway),
+        (409, b'["no problem document"]', RootRefused),
     ],
 )
 def test_an_answer_that_is_no_roots_is_an_error_that_the_leaf_knows(status, body, error):
@@ -76,7 +61,7 @@ def test_updates_whose_sum_is_gone_from_the_disk_are_handed_over_one_by_one(tmp_
     )
 
     async def look() -> tuple[list[str], int]:
-        async with answering("200 OK", b"") as (root, asked):
+        async with answering(200, b"") as (root, asked):
             threads = LeafThreads()
             journal = Journal(tmp_path / "held")
             member = journal.add(ROUND, said)
@@ -92,7 +77,7 @@ def test_updates_whose_sum_is_gone_from_the_disk_are_handed_over_one_by_one(tmp_
             return asked, len(journal.read())
 
     asked, left = asyncio.run(look())
-    assert asked == [f"PUT /data/v1/leaf/updates/{said.assignment}"]
+    assert asked == [f"PUT leaf/updates/{said.assignment}"]
     assert left == 0
 
 
@@ -117,7 +102,7 @@ def test_an_acknowledged_update_is_given_up_only_by_a_last_word(tmp_path: Path, 
     ]
 
     async def look() -> tuple[int, int]:
-        async with answering("409 Conflict", body) as (root, asked):
+        async with answering(409, body) as (root, asked):
             threads = LeafThreads()
             journal = Journal(tmp_path / "held")
             keeper = Keeper(root, journal, threads, When(count=1))

@@ -155,15 +155,30 @@ def test_a_closed_round_takes_no_update_and_reads_no_byte(carrier, bound, plane)
     assert not incoming()
 
 
-def test_a_round_that_closes_meanwhile_ends_the_upload(carrier, bound):
-    others = [Client(carrier.plane, one) for one in bound[1:]]
+def put_while(carrier, assignment_id, happens):
+    """Send an update; when half of it has come, something else happens."""
+
+    def elsewhere():
+        happens()
+        connection.close()
 
     def pieces():
         yield DATA[:50]
-        thread = threading.Thread(target=close)
+        thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
         yield DATA[50:]
+
+    headers = {
+        "Authorization": f"Bearer {carrier.ticket}", "Upload-Digest": sha256(DATA),
+        "Upload-Length": str(len(DATA)), "Update-Weight": "1",
+    }  # fmt: skip
+    path = f"/data/v1/updates/{assignment_id}"
+    return asyncio.run(exchange(carrier.plane, "PUT", path, headers, pieces()))
+
+
+def test_a_round_that_closes_meanwhile_ends_the_upload(carrier, bound):
+    others = [Client(carrier.plane, one) for one in bound[1:]]
 
     def close():
         with system_scope():
@@ -171,14 +186,8 @@ def test_a_round_that_closes_meanwhile_ends_the_upload(carrier, bound):
             Round.objects.filter(id=round_.id).update(demand=len(bound) - 1)
         for other in others:
             assert other.put(DATA).status == 200
-        connection.close()
 
-    headers = {
-        "Authorization": f"Bearer {carrier.ticket}", "Upload-Digest": sha256(DATA),
-        "Upload-Length": str(len(DATA)), "Update-Weight": "1",
-    }  # fmt: skip
-    path = f"/data/v1/updates/{bound[0]}"
-    answer = asyncio.run(exchange(carrier.plane, "PUT", path, headers, pieces()))
+    answer = put_while(carrier, bound[0], close)
     assert answer.code == (409, "round_closed")
     assert len(updates()) == len(others)
 
@@ -209,23 +218,7 @@ def test_nothing_counts_of_a_device_that_was_revoked_and_its_slot_comes_back(car
 
 
 def test_a_device_that_is_revoked_while_it_sends_is_not_counted(carrier, bound):
-    def pieces():
-        yield DATA[:50]
-        thread = threading.Thread(target=end)
-        thread.start()
-        thread.join()
-        yield DATA[50:]
-
-    def end():
-        revoke(bound[0])
-        connection.close()
-
-    headers = {
-        "Authorization": f"Bearer {carrier.ticket}", "Upload-Digest": sha256(DATA),
-        "Upload-Length": str(len(DATA)), "Update-Weight": "1",
-    }  # fmt: skip
-    path = f"/data/v1/updates/{bound[0]}"
-    answer = asyncio.run(exchange(carrier.plane, "PUT", path, headers, pieces()))
+    answer = put_while(carrier, bound[0], lambda: revoke(bound[0]))
     assert answer.code == (409, "assignment_over")
     assert not updates()
 
