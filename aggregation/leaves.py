@@ -6,6 +6,7 @@ An update is *held* from when a leaf has it on its disk until its sum is here. A
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,21 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import redis.exceptions
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 import jobs.services
 import tenants.services
-from aggregation import holds, results
+from aggregation import holds, results, under_way
 from aggregation.models import Hold, Leaf
 from aggregation.uploads import UpdateRefused
 from clients.models import Pool
 from core import knobs
 from core.errors import Conflict, Invalid, NotAuthenticated, NotFound, PropiusError
 from jobs.models import Assignment, Round
+
+logger = logging.getLogger(__name__)
 
 TOKEN_START = "ppl_"
 
@@ -116,10 +120,19 @@ def authenticate(token: str) -> Leaf:
 
 
 def beat(
-    *, leaf: Leaf, load: Mapping[str, Any], round_ids: Collection[UUID], now: datetime
+    *,
+    leaf: Leaf,
+    load: Mapping[str, Any],
+    round_ids: Collection[UUID],
+    transfers: Mapping[UUID, under_way.Told | None] | None = None,
+    now: datetime,
 ) -> dict[UUID, str]:
-    """Note a heartbeat; returns of each round that the leaf asks about: open, push or over."""
+    """Note a heartbeat, and what moves through the leaf (null: it has ended).
+
+    Returns of each round that the leaf asks about: open, push or over.
+    """
     Leaf.objects.filter(id=leaf.id).update(heard_at=now, load=dict(load))
+    _pass_on(leaf, transfers or {})
     found = {one.id: one for one in Round.objects.filter(id__in=round_ids)}
     told = {}
     for round_id in round_ids:
@@ -129,6 +142,20 @@ def beat(
         else:
             told[round_id] = "push" if jobs.services.wants_held(one, now=now) else "open"
     return told
+
+
+def _pass_on(leaf: Leaf, transfers: Mapping[UUID, under_way.Told | None]) -> None:
+    """Tell pages of a leaf's transfers, of assignments that it serves only."""
+    if not transfers:
+        return
+    asked = Assignment.objects.filter(id__in=transfers)
+    own = {one: transfers[one] for one in _in_pools(leaf, asked).values_list("id", flat=True)}
+    found = {str(one): told for one, told in own.items() if told is not None}
+    ended = [str(one) for one, told in own.items() if told is None]
+    try:
+        under_way.tell(found, ended)
+    except redis.exceptions.RedisError as error:
+        logger.info("transfers.untold", extra={"reason": str(error)})
 
 
 @transaction.atomic
@@ -199,7 +226,11 @@ def _served(leaf: Leaf, round_: Round) -> QuerySet[Assignment]:
     """Return the assignments of a round that send an update, and may do so through the leaf."""
     if round_.kind != Round.Kind.TRAIN:
         return Assignment.objects.none()
-    rows = Assignment.objects.filter(round=round_)
+    return _in_pools(leaf, Assignment.objects.filter(round=round_))
+
+
+def _in_pools(leaf: Leaf, rows: QuerySet[Assignment]) -> QuerySet[Assignment]:
+    """Narrow assignments to the pools of a leaf; one that names no pool serves all."""
     pools = list(leaf.pools.values_list("id", flat=True))
     return rows.filter(device__pool_id__in=pools) if pools else rows
 

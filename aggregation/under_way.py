@@ -1,8 +1,8 @@
 """How far each transfer is, for pages: told by the process that moves its bytes.
 
 Soft state in Redis, one key an assignment, written for all of a process in one round trip at most
-twice a second, however many chunks have passed; what takes less than that is never told. What a
-process that dies leaves behind ends by itself.
+twice a second, however many chunks have passed; what takes less than that is never told. A leaf
+tells the root with its heartbeat, as often. What a process that dies leaves behind ends by itself.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 import redis.asyncio
 import redis.exceptions
+from msgspec import Meta
 
 from core import connections
 
@@ -36,9 +37,9 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     """What is under way for one assignment, seen from the device."""
 
     direction: Direction
-    done_bytes: int
-    size_bytes: int
-    bytes_per_s: float
+    done_bytes: Annotated[int, Meta(ge=0)]
+    size_bytes: Annotated[int, Meta(ge=0)]
+    bytes_per_s: Annotated[float, Meta(ge=0)]
 
 
 class Moving:
@@ -62,7 +63,7 @@ class Moving:
 
 
 class Transfers:
-    """Those of one process. Without ``connect`` there is nobody to tell, as on a leaf."""
+    """Those of one process. Without ``connect`` it only takes them down, as on a leaf."""
 
     def __init__(
         self,
@@ -93,6 +94,11 @@ class Transfers:
             if not others:
                 del self._moving[assignment]
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to tell: what moves, or that it has ended."""
+        return bool(self._moving or self._told)
+
     def take(self) -> tuple[Mapping[str, Told], set[str]]:
         """Return what to tell now by assignment, and whose transfers have ended since."""
         now = self._clock()
@@ -104,10 +110,13 @@ class Transfers:
         """Tell for as long as anything moves."""
         client = connect()
         try:
-            while self._moving or self._told:
+            while self.any:
                 await asyncio.sleep(TELL_S)
+                found, ended = self.take()
                 try:
-                    await _write(client, *self.take())
+                    async with client.pipeline(transaction=False) as pipe:
+                        _put(pipe, found, ended)
+                        await pipe.execute()
                 except (redis.exceptions.RedisError, OSError) as error:
                     logger.info("transfers.untold", extra={"reason": str(error)})
         finally:
@@ -128,17 +137,19 @@ def _sum(several: Sequence[Moving], now: float) -> Told:
     )
 
 
-async def _write(
-    client: redis.asyncio.Redis, found: Mapping[str, Told], ended: Collection[str]
-) -> None:
-    if not found and not ended:
-        return
-    async with client.pipeline(transaction=False) as pipe:
-        for assignment, told in found.items():
-            pipe.set(KEY + assignment, msgspec.json.encode(told), ex=KEPT_S)
-        if ended:
-            pipe.delete(*(KEY + one for one in ended))
-        await pipe.execute()
+def tell(found: Mapping[str, Told], ended: Collection[str]) -> None:
+    """Tell of transfers that another machine moves. Raises RedisError."""
+    if found or ended:
+        with connections.soft_state().pipeline(transaction=False) as pipe:
+            _put(pipe, found, ended)
+            pipe.execute()
+
+
+def _put(pipe: Any, found: Mapping[str, Told], ended: Collection[str]) -> None:
+    for assignment, told in found.items():
+        pipe.set(KEY + assignment, msgspec.json.encode(told), ex=KEPT_S)
+    if ended:
+        pipe.delete(*(KEY + one for one in ended))
 
 
 def of(assignment_ids: Sequence[UUID]) -> dict[UUID, Told]:

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from aggregation import under_way
 from propius.wire import fields
 
 State = Literal["open", "push", "over"]
 Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f-]{36}$", max_length=36)]
+TRANSFERS_MAX = 10_000
+Transfers = Annotated[dict[Uuid, under_way.Told | None], Meta(max_length=TRANSFERS_MAX)]
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,10 +26,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A heartbeat; ``rounds`` are those that the leaf has updates of."""
+    """A heartbeat; ``rounds`` are those that the leaf has updates of.
+
+    ``transfers`` says by assignment what moves through the leaf, null for what has ended since.
+    """
 
     load: Load
     rounds: Annotated[list[Uuid], Meta(max_length=10_000)]
+    transfers: Transfers = {}
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ devices cannot tell the two apart.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -56,9 +57,15 @@ class LeafPlane(DataPlane):
         super().stop()
         self.keys: tickets.PublicKeys = {}
         self._threads = threads
-        self._transfers = Transfers(connect=None)
+        self.transfers = Transfers(connect=None)
         self._cache = cache
         self._keeper = keeper
+
+    def moving(self) -> messages.Transfers:
+        """Return what to tell the root of transfers; once, for each that has ended."""
+        found, ended = self.transfers.take()
+        told: messages.Transfers = dict.fromkeys(ended) | dict(found)
+        return dict(itertools.islice(told.items(), messages.TRANSFERS_MAX))
 
     async def _serve(self, exchange: Exchange) -> None:
         if not self.keys:
@@ -77,7 +84,7 @@ class LeafPlane(DataPlane):
             await self._cache.ensure(name, text)
             sent = await downloads.serve(
                 exchange, name, self._threads,
-                assignment=ticket.assignment, transfers=self._transfers,
+                assignment=ticket.assignment, transfers=self.transfers,
             )  # fmt: skip
             BYTES.labels("down").inc(sent)
         elif exchange.method == "HEAD":
@@ -87,7 +94,7 @@ class LeafPlane(DataPlane):
             if not recipe.take:
                 raise NotTakenHere("updates of an asynchronous job go to the root; send it there")
             upload = LeafUpload(
-                exchange, ticket, self._threads, clock=self._clock, transfers=self._transfers,
+                exchange, ticket, self._threads, clock=self._clock, transfers=self.transfers,
                 text=text, recipe=recipe, keeper=self._keeper,
             )  # fmt: skip
             BYTES.labels("up").inc(await upload.run())

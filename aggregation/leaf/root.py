@@ -60,9 +60,11 @@ class Root:
         """Close the connections."""
         await self._http.aclose()
 
-    async def beat(self, load: messages.Load, rounds: Sequence[str]) -> messages.Told:
-        """Tell that this leaf lives; hear how its rounds stand."""
-        said = messages.Beat(load=load, rounds=list(rounds))
+    async def beat(
+        self, load: messages.Load, rounds: Sequence[str], transfers: messages.Transfers
+    ) -> messages.Told:
+        """Tell that this leaf lives and what moves through it; hear how its rounds stand."""
+        said = messages.Beat(load=load, rounds=list(rounds), transfers=transfers)
         return await self._ask("POST", "leaf/beat", messages.Told, said)
 
     async def recipe(self, round_id: str) -> messages.Recipe:

@@ -117,11 +117,12 @@ class Leaf:
                 if error.code == "leaf_unknown":
                     raise ShutOut(str(error)) from error
                 logger.warning("leaf.not_heard", extra={"reason": str(error)})
-            await asyncio.sleep(BUSY_BEAT_S if self._keeper.held else IDLE_BEAT_S)
+            is_busy = self._keeper.held or self._plane.transfers.any
+            await asyncio.sleep(BUSY_BEAT_S if is_busy else IDLE_BEAT_S)
 
     async def _beat(self) -> None:
         load = await self._load()
-        told = await self._root.beat(load, self._keeper.asked_about())
+        told = await self._root.beat(load, self._keeper.asked_about(), self._plane.moving())
         if not self._plane.keys:
             logger.info("leaf.ready", extra={"leaf": told.leaf, "root": self._options.root})
         self._plane.keys = tickets.by_id(

@@ -74,12 +74,15 @@ class LeafDesk:
 
     async def _beat(self, exchange: Exchange, leaf: Leaf) -> None:
         said = await _read(exchange, messages.Beat)
+        round_ids = [_uuid(one) for one in said.rounds]
+        transfers = {_uuid(one): told for one, told in said.transfers.items()}
         now = self._clock()
         told = await self._threads.rows(
             lambda: aggregation.leaves.beat(
                 leaf=leaf,
                 load=msgspec.to_builtins(said.load),
-                round_ids=[UUID(one) for one in said.rounds],
+                round_ids=round_ids,
+                transfers=transfers,
                 now=now,
             )
         )

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from aggregation import blobs, leaves, tickets
+from aggregation import blobs, leaves, tickets, under_way
 from aggregation.models import Hold
 from propius import arrays
 from tenants.scopes import system_scope
+from tests.integration import factories
 from tests.integration.aggregation import leaves as at
 from tests.integration.aggregation import worlds
 from tests.integration.aggregation.plane import DATA, Answer, Client, exchange, sha256, updates
@@ -47,16 +48,40 @@ def said(carrier: Client, **changes: object) -> dict[str, object]:
     return {"round": carrier.assignment.round, "updates": [update | changes]}
 
 
+LOAD = {"free_bytes": 1, "cached_bytes": 2, "held": 3, "version": "x"}
+
+
 def test_a_heartbeat_brings_the_keys_and_how_rounds_stand(ask, carrier):
-    load = {"free_bytes": 1, "cached_bytes": 2, "held": 3, "version": "x"}
     told = json.loads(
-        ask("POST", "beat", {"load": load, "rounds": [carrier.assignment.round]}).body
+        ask("POST", "beat", {"load": LOAD, "rounds": [carrier.assignment.round]}).body
     )
     assert told["rounds"] == {carrier.assignment.round: "open"}
     keys = tickets.public_keys(now=NOW).values()
     assert told["keys"] == [key.public_bytes_raw().hex() for key in keys]
     with system_scope():
         assert leaves.authenticate(at.make("other")[1]).name == "other"
+
+
+def test_a_heartbeat_tells_pages_what_moves_through_the_leaf(ask, carrier, bound, redis):
+    mine = carrier.assignment.id
+
+    def beat(**transfers: object) -> int:
+        return ask("POST", "beat", {"load": LOAD, "rounds": [], "transfers": transfers}).status
+
+    assert beat(**{mine: ["up", 30, 100, 12.5]}) == 200
+    assert under_way.of([UUID(mine)]) == {UUID(mine): under_way.Told("up", 30, 100, 12.5)}
+    assert beat(**{mine: ["up", -1, 100, 12.5]}) == 400
+    assert beat(**{"-" * 36: None}) == 404
+    assert beat(**{mine: None}) == 200
+    assert under_way.of([UUID(mine)]) == {}
+
+
+def test_a_leaf_tells_of_no_assignment_that_it_does_not_serve(ask, carrier, leaf, redis):
+    with system_scope():
+        leaf[0].pools.add(factories.pool(factories.tenant()))
+    said = {"load": LOAD, "rounds": [], "transfers": {carrier.assignment.id: ["up", 1, 2, 3.0]}}
+    assert ask("POST", "beat", said).status == 200
+    assert under_way.of([UUID(carrier.assignment.id)]) == {}
 
 
 def test_a_sum_goes_from_hold_to_rows(ask, carrier):

@@ -224,3 +224,31 @@ def test_uploads_that_nobody_goes_on_with_leave_the_disk(tmp_path: Path):
         await leaf._root.close()
 
     asyncio.run(tidy())
+
+
+def test_a_heartbeat_tells_the_root_how_far_each_transfer_is_and_once_that_it_ended(tmp_path: Path):
+    told: list[dict[str, object]] = []
+    name = str(uuid4())
+
+    async def answer(request: str, body: bytes) -> tuple[int, bytes]:
+        assert request == "POST leaf/beat"
+        told.append(msgspec.json.decode(body)["transfers"])
+        welcome = messages.Told(leaf="attic", keys=[], fold_batch=8, rounds={})
+        return 200, msgspec.json.encode(welcome)
+
+    async def beats() -> None:
+        async with root_that(answer) as (root, _):
+            leaf = Leaf(Options(root="http://127.0.0.1:9", token="t", folder=tmp_path))
+            await leaf._root.close()
+            leaf._root = root
+            with leaf._plane.transfers.begin(name, "up", done_bytes=3, size_bytes=9) as moving:
+                await leaf._beat()
+                moving.reached(6)
+                await leaf._beat()
+            await leaf._beat()
+            await leaf._beat()
+            leaf._threads.stop()
+
+    asyncio.run(beats())
+    assert [one.get(name, "untold") for one in told][2:] == [None, "untold"]
+    assert [one[name][:3] for one in told[:2]] == [["up", 3, 9], ["up", 6, 9]]  # type: ignore[index]
