@@ -73,6 +73,14 @@ def named(world, method, route):
         world.arguments |= {name: usual} if name else {}
 
 
+def asked_once(world, persona, method, route, sent):
+    """Ask, and roll back what it did: the answer."""
+    with named(world, method, route), transaction.atomic():
+        answer = world.call(persona, method, route, **sent)
+        transaction.set_rollback(True)
+    return answer
+
+
 def asked_twice(world, persona, method, route, sent):
     """Ask twice with one key, rolled back: each answer, and how many audit entries there were."""
     answers = []
