@@ -52,6 +52,25 @@ from django.conf import settings  # noqa: E402
 settings.PROPIUS_HOME  # noqa: B018 - reads them now, and pytest-django then sets Django up
 
 
+class FaultsAtOnce:
+    """Names each failure as it happens: a run that is cut off never comes to its summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            said = crash.message.splitlines()[0] if crash else ""
+            terminal = self._plugins.get_plugin("terminalreporter")
+            terminal.write_line(f"\n{report.nodeid} ({report.when}): {said[:200]}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(FaultsAtOnce(config))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
     """Let each process find a home of its own before it reads the settings, as this one did."""

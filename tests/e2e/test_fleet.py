@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,19 @@ async def simulate(wanted: simulation.Options, until) -> dict:
         await waiting
 
 
+async def joined(wanted: simulation.Options) -> dict[str, str]:
+    """Run a fleet until all of it has joined; return its devices by their numbers."""
+
+    def all_are_known() -> None:
+        until = time.monotonic() + 60
+        while not wanted.kept.exists():
+            assert time.monotonic() < until, "they do not join"
+            time.sleep(0.02)
+
+    await simulate(wanted, all_are_known)
+    return json.loads(wanted.kept.read_text())["devices"]
+
+
 async def test_a_fleet_serves_jobs_and_private_data_decides(platform, pool, tmp_path):
     client, token = pool
     jobs = [
@@ -94,14 +108,10 @@ async def test_a_fleet_serves_jobs_and_private_data_decides(platform, pool, tmp_
 
 async def test_the_same_seed_is_the_same_devices_and_the_answers_are_kept(platform, pool, tmp_path):
     _, token = pool
-    first = options(platform, token, tmp_path, devices=3, seed=11, seconds=0.5)
-    await simulation.run(first, say=print, stopping=asyncio.Event())
-    known = json.loads((tmp_path / "known.json").read_text())["devices"]
+    known = await joined(options(platform, token, tmp_path, devices=3, seed=11))
     assert len(known) == 3
-    again = options(platform, token, tmp_path, devices=4, seed=11, seconds=0.5, kept=tmp_path / "b")
-    await simulation.run(again, say=print, stopping=asyncio.Event())
-    other = json.loads((tmp_path / "b").read_text())["devices"]
-    assert known.items() <= other.items()
+    again = options(platform, token, tmp_path, devices=4, seed=11, kept=tmp_path / "b")
+    assert known.items() <= (await joined(again)).items()
 
 
 async def test_a_token_of_nobody_ends_it_at_once(platform, tmp_path):
@@ -129,8 +139,8 @@ def test_the_command_prints_how_it_goes_and_saves_the_report(platform, pool, tmp
 
 async def test_the_benchmark_counts_check_ins_and_memory(platform, pool, tmp_path):
     _, token = pool
-    few = options(platform, token, tmp_path, devices=5, seed=fleet.SEED, seconds=1.0)
-    await simulation.run(few, say=print, stopping=asyncio.Event())
+    few = options(platform, token, tmp_path, devices=5, seed=fleet.SEED)
+    assert len(await joined(few)) == 5
     asked = {"devices": 5, "every_s": 1.0, "seconds": 1.5, "known": str(few.kept)}
     done = await asyncio.to_thread(
         subprocess.run,

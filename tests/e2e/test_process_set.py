@@ -28,16 +28,21 @@ def _get(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    running = RunningPlatform(tmp_path_factory.mktemp("spare") / "home")
+    yield running
+    running.remove()
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[RunningPlatform]:
-    """A platform that the test may end in any way it likes."""
-    running = RunningPlatform(tmp_path / "home")
+def own(spare: RunningPlatform) -> Iterator[RunningPlatform]:
+    """A platform that the test may end in any way it likes; the next one starts on what is left."""
     try:
-        yield running.start()
+        yield spare.start()
     finally:
-        if running.process and running.process.poll() is None:
-            running.stop()
-        running.remove()
+        if spare.process and spare.process.poll() is None:
+            spare.stop()
 
 
 def _descendants(running: RunningPlatform) -> list[psutil.Process]:

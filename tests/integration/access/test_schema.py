@@ -19,7 +19,7 @@ from core import knobs
 from tenants.scopes import system_scope
 from tests.integration import factories
 
-EXAMPLES = 10
+EXAMPLES = 5
 CHECKS = [
     not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
     checks.response_headers_conformance, checks.response_schema_conformance,
