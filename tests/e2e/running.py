@@ -59,7 +59,7 @@ class RunningPlatform:
                 start_new_session=True,
             )
         try:
-            self.wait_ready(timeout_s=90)
+            self.wait_ready(timeout_s=180)
         except BaseException:
             self.stop()
             raise

@@ -32,7 +32,7 @@ def test_an_asynchronous_job_survives_its_worker_and_every_step_adds_up(
     fleet.wait_for_round(job, number=2)
     killed = platform.kill("worker-aggregation")
     platform.wait_back("worker-aggregation", killed)
-    ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
+    ended = fleet.client.wait(job, timeout_s=180, every_s=0.4)
     assert ended["outcome"] == "completed", ended
     check_steps(fleet, job, tmp_path)
 

@@ -50,7 +50,7 @@ def test_a_restored_platform_finishes_the_jobs_that_ran(platform, fleet, other, 
     other.start()
     fleet.move_to(other)
     fleet.start()
-    ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
+    ended = fleet.client.wait(job, timeout_s=180, every_s=0.4)
     assert ended["outcome"] == "completed", ended["waiting"]
     check_exactly_once(fleet, job, tmp_path)
 

@@ -49,7 +49,7 @@ def test_a_gateway_that_ends_in_mid_round_loses_nothing(platform, fleet, ask):
     stopped = platform.pid("gateway")
     ask(platform)
     platform.wait_back("gateway", stopped)
-    ended = fleet.client.wait(job, timeout_s=60, every_s=0.2)
+    ended = fleet.client.wait(job, timeout_s=150, every_s=0.4)
     assert ended["outcome"] == "completed", ended["waiting"]
     told = {device: wait for wait, device in TOLD.findall(fleet.log_of_devices())}
     assert len(told) >= 6  # all who were at work

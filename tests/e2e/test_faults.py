@@ -43,7 +43,7 @@ def test_a_job_survives_the_death_of(platform, fleet, tmp_path, program):
     fleet.wait_for_round(job, number=2)
     killed = platform.kill(program)
     platform.wait_back(program, killed)
-    ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
+    ended = fleet.client.wait(job, timeout_s=180, every_s=0.4)
     assert ended["outcome"] == "completed", ended["waiting"]
     check_exactly_once(fleet, job, tmp_path)
 
@@ -53,7 +53,7 @@ def test_a_job_survives_an_emptied_valkey(platform, fleet, tmp_path):
     fleet.wait_for_round(job, number=2)
     with redis.Redis.from_url(f"unix://{platform.paths.valkey_socket}") as client:
         client.flushall()
-    ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
+    ended = fleet.client.wait(job, timeout_s=180, every_s=0.4)
     assert ended["outcome"] == "completed", ended["waiting"]
     check_exactly_once(fleet, job, tmp_path)
 
@@ -71,7 +71,7 @@ def test_a_job_survives_a_postgres_that_is_away_for_longer_than_anyone_waits(
     time.sleep(AWAY_S)
     supervisor.launch("postgres")
     platform.wait_ready(timeout_s=30)
-    ended = fleet.client.wait(job, timeout_s=90, every_s=0.2)
+    ended = fleet.client.wait(job, timeout_s=180, every_s=0.4)
     assert ended["outcome"] == "completed", ended["waiting"]
     check_exactly_once(fleet, job, tmp_path)
     assert {name: platform.pid(name) for name in others} == before

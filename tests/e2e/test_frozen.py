@@ -71,7 +71,7 @@ def test_a_frozen_base_travels_once_and_never_back(platform, fleet: Fleet, tmp_p
     }  # fmt: skip
     down, up = (bytes_moved(platform, one) for one in ("down", "up"))
     job = fleet.submit(rounds=ROUNDS, demand=DEVICES, **spec)
-    ended = client.wait(job, timeout_s=120, every_s=0.2)
+    ended = client.wait(job, timeout_s=120, every_s=0.4)
     assert ended["outcome"] == "completed", ended
     down, up = bytes_moved(platform, "down") - down, bytes_moved(platform, "up") - up
     each_round = DEVICES * len(adapter)

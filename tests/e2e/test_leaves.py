@@ -89,7 +89,7 @@ def check_versions(fleet: Fleet, job: str, rounds: int, folder: object) -> None:
 
 
 def finish(fleet: Fleet, job: str) -> None:
-    ended = fleet.client.wait(job, timeout_s=60, every_s=0.1)
+    ended = fleet.client.wait(job, timeout_s=150, every_s=0.4)
     assert ended["outcome"] == "completed", ended["waiting"]
 
 

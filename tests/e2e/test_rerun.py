@@ -86,7 +86,7 @@ async def simulated(
     )  # fmt: skip
     running = asyncio.create_task(simulation.run(fleet, say=print, stopping=stopping))
     try:
-        ended = await asyncio.to_thread(client.wait, job.id, timeout_s=90, every_s=0.2)
+        ended = await asyncio.to_thread(client.wait, job.id, timeout_s=180, every_s=0.4)
     finally:
         stopping.set()
         await running

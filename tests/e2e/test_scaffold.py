@@ -71,7 +71,7 @@ def test_three_rounds_are_those_of_the_paper(platform, fleet: Fleet, tmp_path: P
         },
     }  # fmt: skip
     job = fleet.submit(rounds=ROUNDS, demand=DEVICES, **spec)
-    ended = client.wait(job, timeout_s=120, every_s=0.2)
+    ended = client.wait(job, timeout_s=120, every_s=0.4)
     assert ended["outcome"] == "completed", fleet.log()
 
     found = [

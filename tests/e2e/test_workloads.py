@@ -68,7 +68,7 @@ def job(fleet: Fleet, parameters: bytes, workload: dict[str, Any], **more: Any) 
         "rounds": {"count": 1, "demand": DEVICES, "selection_s": 30, "deadline_s": 30, "quorum": 1},
     }  # fmt: skip
     found = fleet.client.submit_job({**spec, **more})
-    ended = fleet.client.wait(found["id"], timeout_s=60, every_s=0.2)
+    ended = fleet.client.wait(found["id"], timeout_s=150, every_s=0.4)
     assert ended["outcome"] == "completed", f"{ended['waiting']}\n{fleet.log()}"
     return ended
 

@@ -58,7 +58,8 @@ class Stage:
         self.fleet.start()
         learns = {
             "kind": "handler", "handler": "add", "dataset": "numbers",
-            "config": {"seconds": 1.0, "learns": True},
+            # Long enough for the machine to have time for the pages.
+            "config": {"seconds": 3.0, "learns": True},
         }  # fmt: skip
         self.running = self.fleet.submit(rounds=2000, demand=6, name="leaf-blight", workload=learns)
         self.fleet.wait_for_round(self.running, number=2)

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-import pytest
 from django.test import Client
 
 from tenants.scopes import system_scope
@@ -11,7 +10,6 @@ from tests.integration.access.callers import tried
 from tests.integration.access.matrix import CONSOLE, routes
 
 
-@pytest.mark.timeout(300)
 def test_the_console_is_the_operators_alone(world):
     wrong = []
     paths = {

@@ -1,6 +1,5 @@
 """Every endpoint and page, every method, every kind of caller: the status that the matrix says."""
 
-import pytest
 from django.test import Client
 
 from tests.integration.access.callers import asked_twice, tried
@@ -9,7 +8,6 @@ from tests.integration.access.matrix import CONSOLE, PERSONAS, ROLES, ROWS, rout
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-@pytest.mark.timeout(300)
 def test_everybody_gets_what_the_matrix_says(world):
     wrong, tally = [], 0
     for route, rows in ROWS.items():

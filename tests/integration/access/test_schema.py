@@ -58,7 +58,6 @@ def world(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.timeout(240)
 # The stream is asynchronous; WSGI, which only this test uses, reads it whole.
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
 def test_every_call_keeps_to_its_description(description, world):

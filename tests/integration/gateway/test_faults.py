@@ -61,7 +61,7 @@ async def test_a_wiped_redis_is_rebuilt_and_idle_devices_still_bind(world, redis
     job = await rows(world.job)
     redis.flushall()
     bound = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while bound < 6:
             await asyncio.sleep(0.05)
             for socket in sockets:
@@ -140,7 +140,7 @@ async def test_a_slot_that_came_to_nothing_is_planned_anew_at_once(world, redis)
     while isinstance(got := await socket.receive(), wire.Idle):
         redis.delete("{p}:hint:scheduling.plan")  # asked for by the new signature
     assert got.id == str(held.assignment_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not redis.exists("{p}:hint:scheduling.plan"):
             await asyncio.sleep(0.01)
     await socket.drop()

@@ -44,7 +44,7 @@ async def told(job, *codes: str) -> None:
         job.refresh_from_db()
         return {one.code for one in explaining.explain(job, now=timezone.now()).refusals}
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := await rows(look)) != set(codes):
             assert found < set(codes)
             await asyncio.sleep(0.05)

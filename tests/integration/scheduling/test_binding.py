@@ -292,13 +292,13 @@ class TestPublish:
     async def test_gateways_hear_of_the_slots_of_each_group_as_far_as_tenants_may(self, redis):
         listener = redis.pubsub()
         listener.subscribe(keys.PLAN_CHANNEL)
-        listener.get_message(timeout=1)
+        listener.get_message(timeout=20)
         notice = publish(
             round_(1, free=3), round_(2, free=4, group="bb"), round_(3, free=9, tenant="other"),
             signatures=("", "aa", "bb", "aa+bb", "cc"), room={"other": 1},
         )  # fmt: skip
         assert notice.open == {"aa": 4, "bb": 4}
-        heard = listener.get_message(timeout=1)
+        heard = listener.get_message(timeout=20)
         listener.close()
         assert type(notice).parse(heard["data"]) == notice
 

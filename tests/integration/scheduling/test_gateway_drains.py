@@ -34,13 +34,13 @@ def test_it_tells_the_gateway_and_keeps_who_asked_and_why(
     assert "gw-1: 7 devices" in page
     with redis.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe(hints.GATEWAYS)
-        heard.get_message(timeout=5)  # that we listen
+        heard.get_message(timeout=20)  # that we listen
         with django_capture_on_commit_callbacks(execute=True):
             answer = operator.post(
                 "/admin/scheduling/gatewaydrain/add/", {"gateway": gateway, "reason": "new kernel"}
             )
         assert answer.status_code == 302
-        told = heard.get_message(timeout=5)
+        told = heard.get_message(timeout=20)
     assert json.loads(told["data"]) == {"drain": "gw-1"}
     asked = GatewayDrain.objects.get()
     assert (asked.gateway, asked.author, asked.reason) == ("gw-1", "op", "new kernel")

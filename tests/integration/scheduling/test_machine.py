@@ -14,7 +14,7 @@ from tenants.scopes import system_scope
 LONG = "MODEL_EXAMPLES" in os.environ
 
 
-@pytest.mark.timeout(0 if LONG else 120)
+@pytest.mark.timeout(0 if LONG else 300)
 @pytest.mark.django_db
 def test_the_model_holds_whatever_comes_between(redis):
     from tests.integration.scheduling.machine import Platform

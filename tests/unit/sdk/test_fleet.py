@@ -169,7 +169,7 @@ def world_of(url: str, folder: Path, *, passes: float = 0.0, dropout: float = 0.
 async def live(one: ScriptedGateway, world: World, phone: Phone) -> None:
     """Let one device live until the gateway's scripts have ended."""
     living = asyncio.create_task(VirtualDevice(0, phone, ME, world, random.Random(0)).live())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await one.finished()
     living.cancel()
     await asyncio.gather(living, return_exceptions=True)
