@@ -1,7 +1,5 @@
 """Every integration test works as the app role, as the web process does, on a clean Valkey."""
 
-import importlib
-
 import pytest
 
 
@@ -14,24 +12,8 @@ def quick_passwords():  # type: ignore[no-untyped-def]
         yield
 
 
-@pytest.fixture
-def rows_of_migrations(db):  # type: ignore[no-untyped-def]
-    """Put back what migrations filled in and the flush of a transactional test took away."""
-    from django.apps import apps
-
-    from clients.models import AttributeDefinition
-
-    if not AttributeDefinition.objects.exists():
-        for module in (
-            "clients.migrations.0003_attributes",
-            "clients.migrations.0006_network_rate",
-            "scheduling.migrations.0003_first_policy",
-        ):
-            importlib.import_module(module).fill(apps, None)
-
-
 @pytest.fixture(autouse=True)
-def app_role(rows_of_migrations, redis):  # type: ignore[no-untyped-def]
+def app_role(db, redis):  # type: ignore[no-untyped-def]
     """Work as propius_app, threads of the test too; the flush afterwards is the owner's."""
     from django.db import connection
     from django.db.backends.signals import connection_created
