@@ -65,6 +65,8 @@ class Reader:
     floor: int = -1
     sent: set[int] = field(default_factory=set)
     is_open: bool | None = None
+    has_more: bool = False
+    """Whether there may be more already than was read last."""
 
     def __post_init__(self) -> None:
         if self.floor < 0:
@@ -85,7 +87,8 @@ class Reader:
         if done is not None:
             self.floor = done
             self.sent = {one for one in self.sent if one > done}
-        over = job is not None and job < now - events.SETTLED and len(found) < BATCH
+        self.has_more = len(found) == BATCH
+        over = job is not None and job < now - events.SETTLED and not self.has_more
         return told, over
 
     def _told(self, event: Event) -> str:
@@ -150,12 +153,13 @@ async def stream(reader: Reader, *, follow: bool, may: Callable[[], bool]) -> As
             if told:
                 yield "".join(told).encode()
                 beat = clock() + BEAT_S
-            if over or not follow or clock() >= until:
+            if over or clock() >= until or not (follow or reader.has_more):
                 return
             if clock() >= beat:
                 yield b": still here\n\n"
                 beat = clock() + BEAT_S
-            await asyncio.sleep(POLL_S)
+            if not reader.has_more:
+                await asyncio.sleep(POLL_S)
     finally:
         _open[reader.tenant_id] -= 1
         if not _open[reader.tenant_id]:

@@ -147,6 +147,18 @@ def test_one_that_was_numbered_first_and_committed_later_is_not_lost(world, monk
     assert reader.read()[0] == []
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_one_that_does_not_follow_is_told_all_though_it_is_more_than_is_read_at_once(
+    world, monkeypatch, batch
+):
+    job, headers = world
+    _, everything = async_to_sync(read)(path(job, "?follow=false"), headers)
+    assert len(everything) > 2
+    monkeypatch.setattr(events, "BATCH", batch)
+    _, told = async_to_sync(read)(path(job, "?follow=false"), headers)
+    assert [number for number, _, _ in told] == [number for number, _, _ in everything]
+
+
 def test_of_a_full_batch_the_young_are_read_again_unless_all_of_it_is_young():
     now = timezone.now()
     old, young = now - core_events.OVERLAP * 2, now - core_events.SETTLED * 2
