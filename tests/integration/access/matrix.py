@@ -163,6 +163,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/devices/<uuid:device_id>/tasks": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/devices/<uuid:device_id>/totals": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/fleet": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/fleet/day": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/devices/<uuid:device_id>/revoke": {"POST": rest("admin", 200, stranger=404)},
     # Jobs. The stranger has not uploaded the parameters: another tenant's cannot be named.
     "api/v1/jobs": {
