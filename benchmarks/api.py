@@ -43,6 +43,7 @@ CALLS = {
     "policy": "/api/v1/policy",
     "usage": "/api/v1/usage",
     "quota": "/api/v1/quota",
+    "attention": "/api/v1/attention",
     "fleet": "/api/v1/fleet",
     "fleet_day": "/api/v1/fleet/day",
     "attributes": "/api/v1/attributes",

@@ -196,6 +196,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/attention": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/quota": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/policy/previews": {"POST": operators(202, body=sends(hours=1), audited=False)},
     "api/v1/policy/previews/<uuid:preview_id>": {"GET": operators(200)},
