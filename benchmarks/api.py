@@ -47,6 +47,7 @@ CALLS = {
     "fleet": "/api/v1/fleet",
     "fleet_day": "/api/v1/fleet/day",
     "attributes": "/api/v1/attributes",
+    "distributions": "/api/v1/attributes/distributions",
     "pools": "/api/v1/pools",
     "enrolment_tokens": "/api/v1/pools/{pool}/enrolment-tokens",
     "devices": "/api/v1/devices",

@@ -147,6 +147,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/audit": {"GET": rest("viewer", 200, stranger=200)},
     # Pools and devices
     "api/v1/attributes": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/attributes/distributions": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/pools": {
         "GET": rest("viewer", 200, stranger=200),
         "POST": rest("admin", 201, stranger=201, body=sends(name="new")),

@@ -28,7 +28,7 @@ PATHS = [
     "/api/v1/pools/{pool}/enrolment-tokens", "/api/v1/me", "/api/v1/tokens", "/api/v1/members",
     "/api/v1/invitations", "/api/v1/webhooks", "/api/v1/webhooks/{webhook}/deliveries",
     "/api/v1/audit", "/api/v1/fleet", "/api/v1/fleet/day", "/api/v1/quota",
-    "/api/v1/attention",
+    "/api/v1/attention", "/api/v1/attributes/distributions",
 ]  # fmt: skip
 
 
