@@ -77,9 +77,7 @@ class DeviceOfTaskSerializer(serializers.Serializer[dict[str, Any]]):
     """The device that took a task, and all that it did for the tenant."""
 
     name = serializers.CharField(help_text="Of a shared pool's device, its pseudonym")
-    device = serializers.UUIDField(
-        allow_null=True, help_text="Null for a device of a shared pool"
-    )
+    device = serializers.UUIDField(allow_null=True, help_text="Null for a device of a shared pool")
     totals = DeviceTotalsSerializer()
 
 
