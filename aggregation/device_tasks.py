@@ -9,7 +9,10 @@ from uuid import UUID
 from django.db.models import Case, Count, DurationField, F, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
+from clients.models import Device
+from clients.services import DeviceUnknown
 from jobs.models import Assignment
+from tenants.scopes import system_scope
 
 _DOWN = Case(
     When(accepted_at__isnull=False, then=Coalesce("base_size", "round__base_size")),
@@ -26,6 +29,18 @@ class Totals:
     hours: float
     down_bytes: int
     up_bytes: int
+
+
+def behind(*, tenant_id: UUID, assignment_id: UUID) -> Device:
+    """Return the device that a task of the tenant went to. Raises DeviceUnknown.
+
+    Devices of shared pools are found by this alone: what a tenant knows of them is their work.
+    """
+    task = Assignment.objects.filter(id=assignment_id, tenant_id=tenant_id).first()
+    if task is None:
+        raise DeviceUnknown(f"no task {assignment_id}")
+    with system_scope():
+        return Device.objects.select_related("pool").get(id=task.device_id)
 
 
 def tasks(*, tenant_id: UUID, device_id: UUID) -> QuerySet[Assignment]:

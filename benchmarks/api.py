@@ -42,11 +42,17 @@ CALLS = {
     "programs": "/api/v1/programs",
     "policy": "/api/v1/policy",
     "usage": "/api/v1/usage",
+    "quota": "/api/v1/quota",
+    "attention": "/api/v1/attention",
+    "fleet": "/api/v1/fleet",
+    "fleet_day": "/api/v1/fleet/day",
     "attributes": "/api/v1/attributes",
+    "distributions": "/api/v1/attributes/distributions",
     "pools": "/api/v1/pools",
     "enrolment_tokens": "/api/v1/pools/{pool}/enrolment-tokens",
     "devices": "/api/v1/devices",
     "device": "/api/v1/devices/{device}",
+    "device_of_task": "/api/v1/assignments/{task}/device",
     "me": "/api/v1/me",
     "tokens": "/api/v1/tokens",
     "members": "/api/v1/members",
@@ -128,6 +134,7 @@ def measure(platform: ProcessSet, slug: str, size: Any, requests: int) -> dict[s
             "device": _listed(api, "devices")[0]["id"],
             "pool": next(one["id"] for one in _listed(api, "pools") if not one["shared"]),
             "webhook": _webhook(api),
+            "task": made["task"],
         }
         _sign_in(browser, made["owner"])
         calls = {

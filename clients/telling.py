@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.figures import figure
+
 SMALL = 5
 
 
@@ -27,10 +29,10 @@ class Told:
     def text(self) -> str:
         """The count in figures: exact, below some number, or from one to another."""
         if self.least == self.most:
-            return _figure(self.least)
+            return figure(self.least)
         if self.least <= 1:
-            return f"<{_figure(self.most + 1)}"
-        return f"{_figure(self.least)} to {_figure(self.most)}"
+            return f"<{figure(self.most + 1)}"
+        return f"{figure(self.least)} to {figure(self.most)}"
 
     @property
     def drawn(self) -> float:
@@ -139,7 +141,3 @@ def split(counts: Sequence[int], whole: Told) -> list[Told]:
         told = found[largest]
         found[largest] = Told(max(0, told.least - max(0, under)), told.most + max(0, over))
     return found
-
-
-def _figure(count: int) -> str:
-    return f"{count:,}".replace(",", "\u202f")

@@ -46,10 +46,23 @@ def append(
     changed(tenant_id=tenant_id, job_id=job_id, kind=kind)
 
 
-def of_job(*, job_id: UUID, after: int, now: datetime, limit: int) -> list[Event]:
-    """Return a job's settled events above the number ``after``, in order."""
+def of_job(
+    *, job_id: UUID, after: int, now: datetime, limit: int, kinds: Sequence[str] = ()
+) -> list[Event]:
+    """Return a job's settled events above the number ``after``, in order.
+
+    Without ``kinds``, all of them.
+    """
     rows = Event.objects.filter(job_id=job_id, id__gt=after, at__lte=now - SETTLED)
+    if kinds:
+        rows = rows.filter(kind__in=kinds)
     return list(rows.order_by("id")[:limit])
+
+
+def passed_of_job(*, job_id: UUID, now: datetime) -> int:
+    """Return the number up to which no more events of a job come; 0 if none is so old."""
+    rows = Event.objects.filter(job_id=job_id, at__lt=now - OVERLAP).order_by("-id")
+    return rows.values_list("id", flat=True).first() or 0
 
 
 def newest_of_job(

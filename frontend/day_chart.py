@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from frontend import axes
 from frontend.axes import Axis, Tick
 from frontend.plots import Plot, Reading, Row
-from frontend.selectors.day import STEP, Day, Stretch, share
+from scheduling.day import STEP, Day, Stretch, share
 
 TICK = timedelta(hours=4)
 TICKS = 4

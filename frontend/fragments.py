@@ -14,8 +14,9 @@ from django.template.loader import render_to_string
 
 from frontend import day_chart, tier_chart, words
 from frontend.asked import Asked
-from frontend.selectors import comparing, day, fleet, job, jobs, versions
+from frontend.selectors import comparing, fleet, job, jobs, versions
 from frontend.selectors import overview as home
+from scheduling import day
 from tenants import scopes
 
 Context = dict[str, Any]

@@ -10,8 +10,8 @@ from frontend import axes, day_chart
 from frontend.axes import Axis
 from frontend.day_chart import TICK, TICKS, Area
 from frontend.plots import Plot, Reading, Row
-from frontend.selectors.day import STEP, Day
-from frontend.selectors.tiers import Tier, TierStretch
+from scheduling.day import STEP, Day
+from scheduling.tier_counts import Tier, TierStretch
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.figures import count as count
+from core.figures import figure as figure
+
 
 class JobLike(Protocol):
     """What is needed of a job's row."""
@@ -122,16 +125,6 @@ def _filling(current: RoundLike, concurrency: int) -> State:
 def _message(job: JobLike) -> str:
     message = str(job.reason.get("message") or "")
     return message[:1].upper() + message[1:]
-
-
-def count(number: int, noun: str) -> str:
-    """Return ``1 round``, ``2 rounds``."""
-    return f"{figure(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def figure(number: int) -> str:
-    """Return a count with thin spaces between thousands."""
-    return f"{number:,}".replace(",", "\u202f")
 
 
 def headline(*, running: int, waiting: int, attention: int, others: int = 0) -> str:

@@ -36,6 +36,16 @@ urlpatterns = [
         device_tasks.DeviceTotalsView.as_view(),
         name="device-totals",
     ),
+    path(
+        "assignments/<uuid:assignment_id>/device",
+        device_tasks.DeviceOfTaskView.as_view(),
+        name="assignment-device",
+    ),
+    path(
+        "assignments/<uuid:assignment_id>/device/tasks",
+        device_tasks.TasksBesideListView.as_view(),
+        name="assignment-device-tasks",
+    ),
     path("usage", usage.UsageView.as_view(), name="usage"),
     path(_SUM, views.SumView.as_view(), name="sum"),
     path(f"{_SUM}/download", views.SumDownloadView.as_view(), name="sum-download"),

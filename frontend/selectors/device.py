@@ -19,7 +19,6 @@ from frontend import endings, words
 from frontend.endings import Ending
 from frontend.selectors.devices import state_of
 from jobs.models import Assignment
-from tenants.scopes import system_scope
 
 PAGE = 50
 
@@ -67,18 +66,6 @@ def own(*, tenant_id: UUID, device_id: UUID) -> Device:
     if found is None:
         raise DeviceUnknown(f"no device {device_id}")
     return found
-
-
-def behind(*, tenant_id: UUID, assignment_id: UUID) -> Device:
-    """Return the device that a task of the tenant went to. Raises DeviceUnknown.
-
-    Devices of shared pools are found by this alone: what a tenant knows of them is their work.
-    """
-    task = Assignment.objects.filter(id=assignment_id, tenant_id=tenant_id).first()
-    if task is None:
-        raise DeviceUnknown(f"no task {assignment_id}")
-    with system_scope():
-        return Device.objects.select_related("pool").get(id=task.device_id)
 
 
 def page(*, tenant_id: UUID, device: Device, number: Any, now: datetime) -> DevicePage:

@@ -16,12 +16,11 @@ from frontend import metric_words, words
 from frontend.selectors.measures import measure
 from jobs import maintenance
 from jobs.models import Job, Round
+from jobs.selectors import OPEN, TROUBLE
 
 PAGE = 25
 SPARK_ROUNDS = 60
 
-OPEN = ~Q(status=Job.Status.FINISHED)
-TROUBLE = Q(outcome__in=[Job.Outcome.FAILED, Job.Outcome.REJECTED, Job.Outcome.EXPIRED])
 FILTERS: dict[str, tuple[str, Q]] = {
     "": ("All", Q()),
     "active": ("In progress", OPEN),

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import redis.exceptions
-from django.db.models import Count, F, Window
+from django.db.models import F
 
 from frontend import pace, words
-from frontend.selectors import attention
-from frontend.selectors.attention import Note
-from frontend.selectors.jobs import OPEN, PAGE, TROUBLE, JobLine, lines, states
+from frontend.selectors.jobs import PAGE, JobLine, lines, states
 from jobs.models import Job, Round
-from scheduling import published, supply
+from jobs.selectors import TROUBLE
+from scheduling import attention, published, troubles
+from scheduling.attention import Note
 from scheduling.published import Queue
 from scheduling.supply import Online
-
-ATTENTION_DAYS = 7
-URGENT = 5
-"""Of those that are stuck, and of those that failed, the newest are named."""
-STALLED_AFTER = timedelta(minutes=1)
-"""A new group's devices are known after some seconds; a shorter wait says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,39 +50,30 @@ class Overview:
 
 def overview(*, tenant_id: UUID, now: datetime) -> Overview:
     """Return this tenant's jobs as the overview shows them, and what else needs a look."""
-    active = list(Job.objects.filter(OPEN).order_by("-id"))
-    since = now - timedelta(days=ATTENTION_DAYS)
-    failed = Job.objects.filter(TROUBLE, finished_at__gt=since)
-    counted = failed.annotate(of=Window(Count("id")))
-    trouble = list(counted.order_by(F("finished_at").desc())[:URGENT])
-    failures = trouble[0].of if trouble else 0
+    found = troubles.find(now=now)
     ended = Job.objects.filter(status=Job.Status.FINISHED).filter(~TROUBLE)
     recent = list(ended.order_by(F("finished_at").desc())[:5])
-    selecting = _selecting(active)
-    online = _online()
-    stalled = _stalled(active, selecting, online, now)
-    stuck = [job for job in active if _is_stuck(job, stalled)]
-    known = states([*active, *trouble, *recent])
-    training = sum(known[job.id].tone == "busy" for job in active)
-    shown, urgent = active[:PAGE], [*stuck[:URGENT], *trouble]
-    named = {job.id: job for job in (*shown, *urgent, *recent)}
-    found = {line.id: line for line in lines(list(named.values()), known=known, spark=True)}
-    notes = attention.notes(tenant_id=tenant_id, now=now)
+    known = states([*found.active, *found.failed, *recent])
+    training = sum(known[job.id].tone == "busy" for job in found.active)
+    shown = found.active[:PAGE]
+    named = {job.id: job for job in (*shown, *found.named, *recent)}
+    told = {line.id: line for line in lines(list(named.values()), known=known, spark=True)}
+    notes = [*attention.of_fleet(tenant_id=tenant_id, now=now), *attention.of_access(now=now)]
     return Overview(
         headline=words.headline(
             running=training,
-            waiting=len(active) - training,
-            attention=len(stuck) + failures,
+            waiting=len(found.active) - training,
+            attention=len(found.stuck) + found.failures,
             others=sum(one.needs_you for one in notes),
         ),
-        active=_progress(shown, found, _places(shown, selecting, online), now),
-        active_more=len(active) - len(shown),
-        attention=[found[job.id] for job in urgent],
-        stuck_more=len(stuck) - len(stuck[:URGENT]),
-        trouble_more=failures - len(trouble),
+        active=_progress(shown, told, _places(shown, found.selecting, found.online), now),
+        active_more=len(found.active) - len(shown),
+        attention=[told[job.id] for job in found.named],
+        stuck_more=found.stuck_more,
+        trouble_more=found.failed_more,
         notes=notes,
-        recent=[found[job.id] for job in recent],
-        has_any=bool(found),
+        recent=[told[job.id] for job in recent],
+        has_any=bool(told),
     )
 
 
@@ -127,22 +112,6 @@ def _finished(job_ids: Sequence[UUID]) -> dict[UUID, list[datetime]]:
     return found
 
 
-def _selecting(jobs: Sequence[Job]) -> dict[UUID, Round]:
-    """Return the rounds of running jobs that wait for devices, by job."""
-    running = [job.id for job in jobs if job.status == Job.Status.RUNNING]
-    rows = Round.objects.filter(
-        job_id__in=running, status=Round.Status.SELECTING, assigned__lt=F("target")
-    )
-    return {row.job_id: row for row in rows.order_by("kind", "id")}
-
-
-def _online() -> Online | None:
-    try:
-        return supply.online()
-    except redis.exceptions.RedisError:
-        return None
-
-
 def _places(
     jobs: Sequence[Job], selecting: Mapping[UUID, Round], online: Online | None
 ) -> dict[UUID, str]:
@@ -172,26 +141,3 @@ def _place(queue: Queue) -> str:
         f"In line for devices behind {words.count(ahead, 'round')} with "
         f"{words.count(slots, 'open slot')}"
     )
-
-
-def _is_stuck(job: Job, stalled: set[UUID]) -> bool:
-    """Tell whether a job waits for what does not come by itself: admission put it off, or nobody
-    who fits is connected."""
-    put_off = job.status == Job.Status.SUBMITTED and bool(job.reason.get("code"))
-    return put_off or job.id in stalled
-
-
-def _stalled(
-    jobs: Sequence[Job], selecting: Mapping[UUID, Round], online: Online | None, now: datetime
-) -> set[UUID]:
-    """Return the running jobs that select for a while with nobody connected who fits."""
-    if online is None:
-        return set()
-    there = supply.by_group(online.idle) + supply.by_group(online.busy)
-    return {
-        job.id
-        for job in jobs
-        if (row := selecting.get(job.id)) is not None
-        and row.opened_at < now - STALLED_AFTER
-        and not there[job.constraint_group]
-    }

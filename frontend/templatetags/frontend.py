@@ -11,6 +11,18 @@ from django.utils.safestring import SafeString, mark_safe
 from frontend import words
 
 register = template.Library()
+PAGES = {
+    "quota_used_up": "frontend:usage",
+    "quota_near_end": "frontend:usage",
+    "webhook_fails": "frontend:settings-webhooks",
+    "token_expires": "frontend:settings-tokens",
+}
+
+
+@register.filter
+def page_of(code: str) -> str:
+    """Return the page, by its URL's name, on which to do something about a note of this code."""
+    return PAGES.get(code, "")
 
 
 @register.filter

@@ -10,6 +10,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from aggregation import device_tasks
 from clients import services
 from clients.models import Device
 from core.errors import NotFound
@@ -31,7 +32,7 @@ def device(request: HttpRequest, principal: Principal, device_id: UUID) -> HttpR
 def device_of(request: HttpRequest, principal: Principal, assignment_id: UUID) -> HttpResponse:
     """Show the device that a task of the tenant went to: of shared pools by pseudonym only."""
     try:
-        found = selectors.behind(tenant_id=principal.tenant_id, assignment_id=assignment_id)
+        found = device_tasks.behind(tenant_id=principal.tenant_id, assignment_id=assignment_id)
     except NotFound:
         raise Http404 from None
     if found.tenant_id == principal.tenant_id:

@@ -62,9 +62,13 @@ class Reader:
     tenant_id: UUID
     job_id: UUID
     last: int
+    kinds: tuple[str, ...] = ()
+    """Those that are asked for; none is all."""
     floor: int = -1
     sent: set[int] = field(default_factory=set)
     is_open: bool | None = None
+    has_more: bool = False
+    """Whether there may be more already than was read last."""
 
     def __post_init__(self) -> None:
         if self.floor < 0:
@@ -75,17 +79,23 @@ class Reader:
         now = timezone.now()
         with scopes.scope(self.tenant_id):
             job = Job.objects.filter(id=self.job_id).values_list("finished_at", flat=True).first()
-            found = events.of_job(job_id=self.job_id, after=self.floor, now=now, limit=BATCH)
+            passed = events.passed_of_job(job_id=self.job_id, now=now) if self.kinds else 0
+            found = events.of_job(
+                job_id=self.job_id, after=self.floor, now=now, limit=BATCH, kinds=self.kinds
+            )
             if self.is_open is None and any(one.kind == DECLINED for one in found):
                 self.is_open = selectors.owns_its_pools(Job.objects.get(id=self.job_id))
         fresh = [one for one in found if one.id not in self.sent]
         told = [self._told(one) for one in fresh]
         self.sent |= {one.id for one in fresh}
-        done = events.done_up_to(found, now=now, limit=BATCH)
-        if done is not None:
+        self.has_more = len(found) == BATCH
+        done = events.done_up_to(found, now=now, limit=BATCH) or 0
+        # Of the kinds in between nothing is read: or it would be looked through each time again.
+        done = done if self.has_more else max(done, passed)
+        if done > self.floor:
             self.floor = done
             self.sent = {one for one in self.sent if one > done}
-        over = job is not None and job < now - events.SETTLED and len(found) < BATCH
+        over = job is not None and job < now - events.SETTLED and not self.has_more
         return told, over
 
     def _told(self, event: Event) -> str:
@@ -150,12 +160,13 @@ async def stream(reader: Reader, *, follow: bool, may: Callable[[], bool]) -> As
             if told:
                 yield "".join(told).encode()
                 beat = clock() + BEAT_S
-            if over or not follow or clock() >= until:
+            if over or clock() >= until or not (follow or reader.has_more):
                 return
             if clock() >= beat:
                 yield b": still here\n\n"
                 beat = clock() + BEAT_S
-            await asyncio.sleep(POLL_S)
+            if not reader.has_more:
+                await asyncio.sleep(POLL_S)
     finally:
         _open[reader.tenant_id] -= 1
         if not _open[reader.tenant_id]:

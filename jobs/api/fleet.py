@@ -11,16 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import fleet
-from jobs.fleet import Figure, PoolNow
+from jobs.fleet import PoolNow
+from jobs.shapes import CountSerializer
 from tenants import access
 from tenants.views import TenantView, caller
-
-
-class CountSerializer(serializers.Serializer[Figure]):
-    """A count of devices: exact if both are equal. Of shared pools a small one is bounded."""
-
-    at_least = serializers.IntegerField(source="least")
-    at_most = serializers.IntegerField(source="most")
 
 
 class PoolNowSerializer(serializers.Serializer[PoolNow]):

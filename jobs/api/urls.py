@@ -2,9 +2,14 @@
 
 from django.urls import path
 
-from jobs.api import fleet, rounds, views
+from jobs.api import distributions, fleet, rounds, views
 
 urlpatterns = [
+    path(
+        "attributes/distributions",
+        distributions.DistributionListView.as_view(),
+        name="distributions",
+    ),
     path("fleet", fleet.FleetView.as_view(), name="fleet"),
     path("jobs", views.JobListView.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>", views.JobView.as_view(), name="job"),

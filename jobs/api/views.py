@@ -21,6 +21,7 @@ from core.errors import Invalid
 from core.parsing import StrictJson
 from jobs import selectors, services
 from jobs.api import events, serializers
+from jobs.event_kinds import KINDS
 from jobs.models import Job
 from tenants import access, replays, scopes
 from tenants.authentication import still_may
@@ -193,6 +194,13 @@ class JobEventsView(TenantView):
                 "Last-Event-ID", str, OpenApiParameter.HEADER, description="Resume after this one"
             ),
             OpenApiParameter("follow", bool, description="false: end after what is there now"),
+            OpenApiParameter(
+                "kind",
+                str,
+                many=True,
+                enum=KINDS,
+                description="Only events of this kind; several by commas, or said again",
+            ),
         ],
         responses={(200, events.TYPE): events.SCHEMA, 204: None},
     )
@@ -201,9 +209,10 @@ class JobEventsView(TenantView):
         job, tenant_id = job_of(job_id), caller(request).tenant_id
         last = _number(request.headers.get("Last-Event-ID", ""))
         follow = _flag("follow", request.query_params.get("follow", "true"))
-        reader = events.Reader(tenant_id, job_id, last)
-        if last and job.status == Job.Status.FINISHED:
-            told, over = events.Reader(tenant_id, job_id, last).read()
+        kinds = _kinds(request.query_params.getlist("kind"))
+        reader = events.Reader(tenant_id, job_id, last, kinds)
+        if (last or kinds) and job.status == Job.Status.FINISHED:
+            told, over = events.Reader(tenant_id, job_id, last, kinds).read()
             if over and not told:
                 return Response(status=204)  # which tells a browser not to come back
         events.require_free(tenant_id)
@@ -240,6 +249,15 @@ def _number(text: str) -> int:
         fault = f"{text[:40]!r}; the id of an event is allowed"
         raise Invalid("Last-Event-ID is no number", errors={"Last-Event-ID": fault})
     return int(text)
+
+
+def _kinds(texts: list[str]) -> tuple[str, ...]:
+    asked = [one for text in texts for one in text.split(",") if one]
+    unknown = [one[:40] for one in asked if one not in KINDS]
+    if unknown:
+        fault = f"{unknown[0]!r}; allowed are {', '.join(KINDS)}"
+        raise Invalid(f"kind {unknown[0]!r} is not known", errors={"kind": fault})
+    return tuple(dict.fromkeys(asked))
 
 
 def _flag(name: str, text: str) -> bool:

@@ -9,6 +9,7 @@ from jobs.selectors.assignments import (
     bound_by_tenant,
     devices_seen,
 )
+from jobs.selectors.conditions import OPEN, TROUBLE
 from jobs.selectors.pools import owns_its_pools
 from jobs.selectors.rounds import (
     OpenRound,
@@ -20,6 +21,8 @@ from jobs.selectors.rounds import (
 from jobs.selectors.waits import Waiting, round_waiting, waiting, waits
 
 __all__ = [
+    "OPEN",
+    "TROUBLE",
     "AssignmentDetail",
     "OpenRound",
     "Waiting",

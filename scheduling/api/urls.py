@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from scheduling.api import dry_run, previews, quota, views
+from scheduling.api import attention, dry_run, fleet_day, previews, quota, views
 
 urlpatterns = [
     path("jobs/dry-run", dry_run.DryRunView.as_view(), name="job-dry-run"),
     path("eligibility", dry_run.EligibilityView.as_view(), name="eligibility"),
+    path("attention", attention.AttentionView.as_view(), name="attention"),
+    path("fleet/day", fleet_day.FleetDayView.as_view(), name="fleet-day"),
     path("quota", quota.QuotaView.as_view(), name="quota"),
     path("policy", views.PolicyView.as_view(), name="policy"),
     path("policy/previews", previews.PreviewsView.as_view(), name="policy-previews"),

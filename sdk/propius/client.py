@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -168,12 +168,15 @@ class Client:
         body = dict(changes or {})
         return self._job(self._calls.post(f"jobs/{job}/clone", body, key=idempotency_key))
 
-    def events(self, job: str, *, after: str = "", follow: bool = True) -> Iterator[events.Event]:
+    def events(
+        self, job: str, *, after: str = "", follow: bool = True, kinds: Iterable[str] = ()
+    ) -> Iterator[events.Event]:
         """Yield what happens to a job until it has ended, through broken connections.
 
-        ``after`` is the id of the last event known; ``follow=False`` ends with what is there now.
+        ``after`` is the id of the last event known; ``follow=False`` ends with what is there now;
+        ``kinds`` are those wanted, such as ``round.completed``: none is all.
         """
-        return events.follow(self._calls, job, after=after, follow=follow)
+        return events.follow(self._calls, job, after=after, follow=follow, kinds=kinds)
 
     def driven(
         self, spec: Mapping[str, Any], parameters: Mapping[str, Any] | bytes | Path

@@ -54,6 +54,7 @@ def follow(
     *,
     after: str = "",
     follow: bool = True,
+    kinds: Iterable[str] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Event]:
     """Yield a job's events until it has ended, or with ``follow=False`` those there are now.
@@ -61,11 +62,12 @@ def follow(
     The server ends a stream now and then, and connections break: the next one goes on after the
     last event that was seen.
     """
+    asked = list(kinds)
     left, pause_s = MANY, FIRST_S
     while True:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         options: dict[str, Any] = {
-            "params": {"follow": "true" if follow else "false"},
+            "params": {"follow": "true" if follow else "false", "kind": asked},
             "timeout": httpx.Timeout(30.0, read=SILENCE_S),
         }
         try:

@@ -7,7 +7,7 @@ same. Times are aware :class:`datetime.datetime` as attributes, and text in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -221,9 +221,11 @@ class Job(Resource):
         """Save a model version as safetensors; return the path."""
         return self._client.download(self.id, version, path)
 
-    def events(self, *, after: str = "", follow: bool = True) -> Iterator[Event]:
+    def events(
+        self, *, after: str = "", follow: bool = True, kinds: Iterable[str] = ()
+    ) -> Iterator[Event]:
         """Yield what happens to it, from its first event or ``after`` one, until it has ended."""
-        return self._client.events(self.id, after=after, follow=follow)
+        return self._client.events(self.id, after=after, follow=follow, kinds=kinds)
 
 
 COLUMNS = ("number", "attempt", "outcome", "demand", "reported", "opened_at", "finished_at")

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from jobs.models import Assignment
 from propius_site import seeding
 from tenants import services as tenant_services
 from tenants.models import Role, Tenant
@@ -43,5 +44,7 @@ class Command(BaseCommand):
             _, token = tenant_services.create_token(
                 tenant_id=made.tenant.id, name="seed", scopes=None, created_by="operator", now=now
             )
+            task = Assignment.objects.filter(tenant=made.tenant).earliest("id")
         self.stderr.write(f"made in {time.monotonic() - began:.1f} s")
-        self.stdout.write(json.dumps({"tenant": slug, "owner": owner.username, "token": token}))
+        told = {"tenant": slug, "owner": owner.username, "token": token, "task": str(task.id)}
+        self.stdout.write(json.dumps(told))

@@ -147,6 +147,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/audit": {"GET": rest("viewer", 200, stranger=200)},
     # Pools and devices
     "api/v1/attributes": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/attributes/distributions": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/pools": {
         "GET": rest("viewer", 200, stranger=200),
         "POST": rest("admin", 201, stranger=201, body=sends(name="new")),
@@ -162,7 +163,12 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "api/v1/devices/<uuid:device_id>": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/devices/<uuid:device_id>/tasks": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/devices/<uuid:device_id>/totals": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/assignments/<uuid:assignment_id>/device": {"GET": rest("viewer", 200, stranger=404)},
+    "api/v1/assignments/<uuid:assignment_id>/device/tasks": {
+        "GET": rest("viewer", 200, stranger=404)
+    },
     "api/v1/fleet": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/fleet/day": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/devices/<uuid:device_id>/revoke": {"POST": rest("admin", 200, stranger=404)},
     # Jobs. The stranger has not uploaded the parameters: another tenant's cannot be named.
     "api/v1/jobs": {
@@ -195,6 +201,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     f"{_JOB}/rounds/<int:number>/sum/download": {"GET": rest("viewer", 200, stranger=404)},
     f"{_JOB}/explanation": {"GET": rest("viewer", 200, stranger=404)},
     "api/v1/policy": {"GET": rest("viewer", 200, stranger=200)},
+    "api/v1/attention": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/quota": {"GET": rest("viewer", 200, stranger=200)},
     "api/v1/policy/previews": {"POST": operators(202, body=sends(hours=1), audited=False)},
     "api/v1/policy/previews/<uuid:preview_id>": {"GET": operators(200)},
@@ -241,9 +248,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
     "jobs/<uuid:job_id>/pause/": {"POST": page("submitter", 302, stranger=404)},
     "jobs/<uuid:job_id>/resume/": {"POST": page("submitter", 302, stranger=404, audited=False)},
     "jobs/<uuid:job_id>/cancel/": {"POST": page("submitter", 302, stranger=404)},
-    "jobs/<uuid:job_id>/versions/<int:number>/pin/": {
-        "POST": page("submitter", 302, stranger=404)
-    },
+    "jobs/<uuid:job_id>/versions/<int:number>/pin/": {"POST": page("submitter", 302, stranger=404)},
     "devices/": {"GET": page("viewer", 200, stranger=200)},
     "devices/eligible/": {"GET": page("viewer", 200, stranger=200)},
     "devices/of/<uuid:assignment_id>/": {"GET": page("viewer", 200, stranger=404)},
@@ -273,9 +278,7 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
             "admin", 200, stranger=200, body=form(name="Eve", role="viewer", days=1)
         )
     },
-    "settings/invitations/<uuid:invitation_id>/revoke/": {
-        "POST": page("admin", 302, stranger=404)
-    },
+    "settings/invitations/<uuid:invitation_id>/revoke/": {"POST": page("admin", 302, stranger=404)},
     "settings/members/<int:member_id>/": {
         "POST": page("admin", 302, stranger=404, body=form(role="submitter"))
     },

@@ -44,7 +44,9 @@ def test_what_has_not_changed_is_not_sent_again(acme, get):
 
 def test_every_json_answer_of_a_get_has_one(acme, get):
     job = factories.job(acme)
-    for path in ("me", "tokens", "pools", "devices", "jobs", f"jobs/{job.id}", "policy", "schema/"):
+    paths = ["me", "tokens", "pools", "devices", "jobs", f"jobs/{job.id}", "policy", "schema/"]
+    paths += ["fleet", "fleet/day", "attention", "attributes/distributions"]
+    for path in paths:
         answer = get(path)
         assert get(path, **{"If-None-Match": answer.headers["ETag"]}).status_code == 304, path
     assert "ETag" not in get("pools?page_size=1&cursor=x").headers

@@ -147,6 +147,18 @@ def test_one_that_was_numbered_first_and_committed_later_is_not_lost(world, monk
     assert reader.read()[0] == []
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_one_that_does_not_follow_is_told_all_though_it_is_more_than_is_read_at_once(
+    world, monkeypatch, batch
+):
+    job, headers = world
+    _, everything = async_to_sync(read)(path(job, "?follow=false"), headers)
+    assert len(everything) > 2
+    monkeypatch.setattr(events, "BATCH", batch)
+    _, told = async_to_sync(read)(path(job, "?follow=false"), headers)
+    assert [number for number, _, _ in told] == [number for number, _, _ in everything]
+
+
 def test_of_a_full_batch_the_young_are_read_again_unless_all_of_it_is_young():
     now = timezone.now()
     old, young = now - core_events.OVERLAP * 2, now - core_events.SETTLED * 2
@@ -206,6 +218,59 @@ def test_streams_are_bounded_by_tenant_and_in_all(world, client, monkeypatch):
         assert (full.status_code, full.json()["code"]) == (503, "no_stream_free")
     finally:
         knobs.get.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["kind=job.paused,round.opened", "kind=round.opened&kind=job.paused", "kind=job.paused,"],
+)
+def test_it_tells_of_the_kinds_that_are_asked_for_only(world, query):
+    job, headers = world
+    with system_scope():
+        now = timezone.now() - core_events.OVERLAP * 2
+        for kind in ("job.paused", "job.resumed"):
+            core_events.append(kind, now=now, tenant_id=job.tenant_id, job_id=job.id)
+    _, everything = async_to_sync(read)(path(job, "?follow=false&kind="), headers)
+    _, told = async_to_sync(read)(path(job, f"?follow=false&{query}"), headers)
+    assert told
+    assert told == [one for one in everything if one[1] in query]
+    assert "job.resumed" in {kind for _, kind, _ in everything}
+
+
+def test_who_asks_for_some_kinds_does_not_look_through_the_others_again(world, monkeypatch):
+    job, _ = world
+    monkeypatch.setattr(core_events, "SETTLED", timedelta(0))
+    reader = events.Reader(job.tenant_id, job.id, 0, ("job.paused",))
+    with system_scope():
+        old = timezone.now() - core_events.OVERLAP * 2
+        Event.objects.filter(job_id=job.id).update(at=old)
+        last = Event.objects.filter(job_id=job.id).latest("id").id
+        core_events.append(
+            "job.resumed", now=timezone.now(), tenant_id=job.tenant_id, job_id=job.id
+        )
+    assert reader.read() == ([], False)
+    assert reader.floor == last  # what is young may yet get a neighbour with a smaller number
+    with system_scope():
+        core_events.append("job.paused", now=timezone.now(), tenant_id=job.tenant_id, job_id=job.id)
+    assert ["event: job.paused" in one for one in reader.read()[0]] == [True]
+    assert reader.read()[0] == []
+
+
+def test_a_job_that_has_ended_has_no_stream_of_kinds_that_it_never_had(world):
+    job, headers = world
+    with system_scope():
+        services.cancel(job_id=job.id, actor="x", now=timezone.now() - timedelta(minutes=1))
+    answer, told = async_to_sync(read)(path(job, "?kind=job.rejected"), headers)
+    assert (answer.status_code, told) == (204, [])
+
+
+def test_an_unknown_kind_is_named_with_those_that_there_are(world, client):
+    job, headers = world
+    answer = client.get(path(job, "?kind=job.paused,job.danced"), headers=headers)
+    assert answer.status_code == 400
+    fault = answer.json()["errors"]["kind"]
+    assert "'job.danced'" in fault
+    assert "round.opened" in fault
 
 
 @pytest.mark.parametrize("wrong", ["x", "-1", "9" * 30, "1.5"])

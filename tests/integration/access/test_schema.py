@@ -50,7 +50,7 @@ def world(monkeypatch):
         "job_id": factories.job(acme).id, "pool_id": pool.id, "number": 0, "digest": "a" * 64,
         "device_id": factories.device(pool).id, "token_id": enrolment.id,
         "invitation_id": factories_id, "member_id": 0,
-        "webhook_id": factories_id, "preview_id": factories_id,
+        "webhook_id": factories_id, "preview_id": factories_id, "assignment_id": factories_id,
     }  # fmt: skip
     known = {name: value if isinstance(value, int) else str(value) for name, value in known.items()}
     yield {"Authorization": f"Bearer {factories.token(acme)}"}, known
@@ -126,7 +126,7 @@ def test_without_a_token_every_call_but_the_open_ones_is_refused(description, cl
             address = path.format(
                 job_id=factories_id, pool_id=factories_id, device_id=factories_id,
                 token_id=factories_id, invitation_id=factories_id, member_id=0, number=0,
-                webhook_id=factories_id, preview_id=factories_id,
+                webhook_id=factories_id, preview_id=factories_id, assignment_id=factories_id,
                 digest="a" * 64,
             )  # fmt: skip
             answer = client.generic(method.upper(), address)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from frontend.selectors import day as day_selectors
+from scheduling import day as day_selectors
 from scheduling.models import PoolMinute
 from tenants.scopes import system_scope
 from tests.integration import factories
@@ -43,6 +43,10 @@ def fleet(world):
 
 def tiers(found):
     return [(one.number, one.online.text, one.bound.text) for one in found]
+
+
+def bounds(figure):
+    return {"at_least": figure.least, "at_most": figure.most}
 
 
 def overview(browse, user):
@@ -105,3 +109,27 @@ def test_it_tells_by_speed_now_and_over_the_day_and_no_small_tier_exactly(fleet,
     assert tiers(day.tiers) == [(1, "29 to 32", "16 to 19"), (2, "28 to 31", "<5")]
     assert tiers(day.by_tier[-1].tiers) == tiers(day.tiers)
     assert "29 to 32 connected, 16 to 19 at work" in text  # as the chart is read
+
+
+def test_the_api_tells_what_the_page_shows_and_hides_as_much(fleet, browse, minute):
+    minute(
+        fleet.shared, online=43, mine=38, others=3, wanted=15, devices=60,
+        tiers=[[7.95, 20, 18], [0, 23, 23]],
+    )  # fmt: skip
+    minute(fleet.private, online=12, mine=9)
+    others = []
+    for user in (fleet.viewer, fleet.stranger):
+        day, _ = overview(browse, user)
+        told = browse(user).get("/api/v1/fleet/day").json()
+        (one,), (quarter,) = day.stretches, told["quarters"]
+        for name in ("others", "idle", "bound", "online", "asked"):
+            assert quarter[name] == bounds(getattr(one, name)), name
+        assert quarter["mine"] == one.mine.own
+        share = {"percent": day.average.percent, "exact": day.average.is_exact}
+        assert told["at_work"] == told["at_work_now"] == share
+        assert [(one["online"], one["idle"], one["bound"]) for one in told["tiers"]] == [
+            (bounds(one.online), bounds(one.idle), bounds(one.bound)) for one in day.tiers
+        ]
+        assert [one["tiers"] for one in told["tiers_by_quarter"]] == [told["tiers"]]
+        others.append(quarter["others"])
+    assert others == [{"at_least": 1, "at_most": 4}, {"at_least": 36, "at_most": 39}]

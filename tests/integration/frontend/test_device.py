@@ -79,6 +79,38 @@ def test_a_shared_device_is_found_by_own_work_alone_and_has_no_name(world, look,
     assert "their-job" in text
 
 
+def test_the_api_tells_of_a_shared_device_by_own_work_alone(world, browse, look, task):
+    device = factories.device(world.shared, region="cabin-of-eve")
+    mine = task(world.job, device, "declined", code="consent", message="eve's secret")
+    theirs = task(factories.job(world.other, name="their-job"), device)
+    address = f"/api/v1/assignments/{mine.id}/device"
+    told, tasks = (browse(world.viewer).get(one) for one in (address, f"{address}/tasks"))
+    assert told.json()["name"] == pseudonym(world.tenant.id, device.id)
+    assert told.json()["name"] in look(world.viewer, f"/devices/of/{mine.id}/")[1]
+    assert (told.json()["device"], told.json()["totals"]["tasks"]) == (None, 1)
+    (one,) = tasks.json()["results"]
+    assert (one["id"], one["status"]) == (str(mine.id), "declined")
+    assert (one["code"], one["message"]) == ("", "")
+    text = (told.content + tasks.content).decode()
+    for hidden in ("their-job", device.name, str(device.id), "cabin-of-eve", "consent", "secret"):
+        assert hidden not in text
+    for path in (theirs.id, device.id):
+        for more in ("", "/tasks"):
+            answer = browse(world.owner).get(f"/api/v1/assignments/{path}/device{more}")
+            assert answer.status_code == 404
+
+
+def test_the_api_leads_from_a_task_to_ones_own_device(world, browse, task):
+    device = factories.device(world.private)
+    one = task(world.job, device, "failed", code="out_of_memory", message="of 2 GB")
+    address = f"/api/v1/assignments/{one.id}/device"
+    found = browse(world.viewer).get(address).json()
+    assert (found["name"], found["device"]) == (device.name, str(device.id))
+    (told,) = browse(world.viewer).get(f"{address}/tasks").json()["results"]
+    assert (told["code"], told["message"]) == ("out_of_memory", "of 2 GB")
+    assert browse(world.stranger).get(address).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("status", "code", "to_owner", "to_others"),
     [

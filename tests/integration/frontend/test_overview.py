@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from frontend.selectors import attention
 from jobs import services as job_services
 from jobs.models import Job, Round
+from scheduling import attention
 from scheduling import services as scheduling_services
 from scheduling.models import GatewayDrain
 from tenants import services as tenant_services
@@ -33,6 +33,12 @@ def overview(browse):
         return answer.context["overview"], html.unescape(answer.content.decode())
 
     return look
+
+
+@pytest.fixture
+def told(browse):
+    """Return a function that asks the API what needs a look."""
+    return lambda user: browse(user).get("/api/v1/attention").json()
 
 
 def titles(found):
@@ -104,7 +110,7 @@ def test_it_tells_of_quotas_near_their_end(world, overview):
     assert titles(overview(world.stranger)[0]) == []
 
 
-def test_it_tells_of_webhooks_that_fail_and_tokens_that_expire(world, overview):
+def test_it_tells_of_webhooks_that_fail_and_tokens_that_expire(world, overview, told):
     now = timezone.now()
     with system_scope():
         webhook, _ = tenant_services.create_webhook(
@@ -126,9 +132,32 @@ def test_it_tells_of_webhooks_that_fail_and_tokens_that_expire(world, overview):
     assert "soon (" in text
     assert "2 other things need a look" in found.headline
     assert titles(overview(world.stranger)[0]) == []
+    stalled, failing, expiring = told(world.viewer)["notes"]
+    assert (stalled["code"], stalled["job"]) == ("job_stalled", str(world.job.id))
+    assert [failing["title"], expiring["title"]] == titles(found)
+    assert (failing["code"], failing["webhook"]) == ("webhook_fails", str(webhook.id))
+    assert (expiring["code"], expiring["text"]) == ("token_expires", found.notes[1].text)
+    assert told(world.stranger)["notes"] == []
 
 
-def test_it_counts_all_jobs_and_names_the_newest(world, overview):
+def test_a_token_is_told_of_webhooks_and_tokens_only_if_it_may_read_them(world, client):
+    now = timezone.now()
+
+    def codes(*scopes):
+        with system_scope():
+            _, secret = tenant_services.create_token(
+                tenant_id=world.tenant.id, name="x", scopes=scopes, created_by="x", now=now,
+                expires_at=now + timedelta(days=1),
+            )  # fmt: skip
+        headers = {"Authorization": f"Bearer {secret}"}
+        notes = client.get("/api/v1/attention", headers=headers).json()["notes"]
+        return {one["code"] for one in notes}
+
+    assert codes("jobs:read") == {"job_stalled"}
+    assert codes("jobs:read", "tenant:read") == {"job_stalled", "token_expires"}
+
+
+def test_it_counts_all_jobs_and_names_the_newest(world, overview, told):
     with system_scope():
         made = [factories.job(world.tenant, name=f"job-{number}") for number in range(33)]
         for job in made[:7]:
@@ -146,3 +175,9 @@ def test_it_counts_all_jobs_and_names_the_newest(world, overview):
     assert [one.state.label for one in found.attention[-5:]] == ["Failed"] * 5
     assert "And 2 more, submitted earlier" in text
     assert "And 2 more that failed or were rejected" in text
+    api = told(world.viewer)
+    of_jobs = [one for one in api["notes"] if one["job"]]
+    assert [one["title"] for one in of_jobs] == [one.name for one in found.attention]
+    assert [one["code"] for one in of_jobs[-5:]] == ["job_failed"] * 5
+    assert (api["more_stuck"], api["more_failed"]) == (found.stuck_more, 2)
+    assert told(world.stranger) == {"notes": [], "more_stuck": 0, "more_failed": 0}

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from clients import services as client_services
 from clients.models import Device
+from jobs.models import Assignment
 from propius_site import seeding
 from tenants import services as tenant_services
 from tenants.scopes import system_scope
@@ -27,7 +28,9 @@ PATHS = [
     "/api/v1/policy", "/api/v1/attributes", "/api/v1/devices/{device}", "/api/v1/pools",
     "/api/v1/pools/{pool}/enrolment-tokens", "/api/v1/me", "/api/v1/tokens", "/api/v1/members",
     "/api/v1/invitations", "/api/v1/webhooks", "/api/v1/webhooks/{webhook}/deliveries",
-    "/api/v1/audit",
+    "/api/v1/audit", "/api/v1/fleet", "/api/v1/fleet/day", "/api/v1/quota",
+    "/api/v1/attention", "/api/v1/attributes/distributions",
+    "/api/v1/assignments/{task}/device", "/api/v1/assignments/{task}/device/tasks",
 ]  # fmt: skip
 
 
@@ -68,6 +71,7 @@ def queries():
             tenant_services.add_member(tenant=made.tenant, user=owner, role="owner", now=now)
             webhook = of_people(made, size.jobs // 4, now)
             device = Device.objects.filter(pool=made.private).first()
+            task = Assignment.objects.filter(device__pool=made.shared).first()
         browser = Client()
         browser.force_login(owner)
         found = {}
@@ -75,6 +79,7 @@ def queries():
             address = path.format(
                 job=made.jobs[0].id, others=[one.id for one in made.jobs[1:3]],
                 device=device.id, pool=made.private.id, webhook=webhook.id,
+                task=task.id,
             )  # fmt: skip
             browser.get(address)
             with CaptureQueriesContext(connection) as asked:

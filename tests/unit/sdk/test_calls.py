@@ -138,7 +138,9 @@ def test_a_stream_goes_on_after_the_last_event_seen() -> None:
 
 def test_without_following_it_ends_with_what_is_there() -> None:
     script = Scripted(stream(told(8, "job.paused")))
-    assert follow(script, after="7", follow=False) == ["job.paused"]
+    kinds = ["job.paused", "job.failed"]
+    assert follow(script, after="7", follow=False, kinds=kinds) == ["job.paused"]
+    assert script.asked[0].url.params.get_list("kind") == kinds
     assert script.asked[0].headers["Last-Event-ID"] == "7"
     assert script.asked[0].url.params["follow"] == "false"
 

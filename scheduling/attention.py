@@ -1,5 +1,5 @@
-"""What needs a look beside jobs: quotas near their end, webhooks that fail, tokens that expire,
-and what the operator does to the fleet."""
+"""What needs a look: jobs in trouble, quotas near their end, webhooks that fail, tokens that
+expire, and what the operator does to the fleet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from uuid import UUID
 import redis.exceptions
 from django.db.models import Count, Q
 
-from frontend import words
+from core import figures
 from jobs import maintenance
-from scheduling import quotas, supply
+from jobs import selectors as job_selectors
+from jobs.models import Job
+from scheduling import quotas, supply, troubles
 from scheduling.models import GatewayDrain
+from scheduling.troubles import Troubles
 from tenants.models import ApiToken, Delivery
 from tenants.scopes import system_scope
 
@@ -34,32 +37,57 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing: what it is, what to do, and the page (a URL's name) on which to do it."""
+    """One thing: a code of its kind, what it is, what to do, and what it is about."""
 
+    code: str
     title: str
     text: str
-    page: str = ""
     needs_you: bool = True
     at: datetime | None = None
+    job_id: UUID | None = None
+    webhook_id: UUID | None = None
+    token_id: UUID | None = None
 
 
-def notes(*, tenant_id: UUID, now: datetime) -> list[Note]:
-    """Return what needs a look, what holds everything up first."""
+def of_jobs(found: Troubles) -> list[Note]:
+    """Return a note for each job in trouble that is named."""
+    current = job_selectors.current_rounds(found.named)
+    waits = job_selectors.waits(found.named, current)
+    asked = maintenance.in_force()
     return [
-        *_of_operator(now),
-        *_quotas(tenant_id, now),
-        *_webhooks(now),
-        *_tokens(now),
+        _of_job(job, found, maintenance.explained(waits[job.id], asked).message)
+        for job in found.named
     ]
+
+
+def of_fleet(*, tenant_id: UUID, now: datetime) -> list[Note]:
+    """Return what holds everything up, and quotas near their end."""
+    return [*_of_operator(now), *_quotas(tenant_id, now)]
+
+
+def of_access(*, now: datetime) -> list[Note]:
+    """Return the tenant's webhooks that fail and its tokens that expire."""
+    return [*_webhooks(now), *_tokens(now)]
+
+
+def _of_job(job: Job, found: Troubles, text: str) -> Note:
+    if job.status == Job.Status.FINISHED:
+        return Note(f"job_{job.outcome}", job.name, text, at=job.finished_at, job_id=job.id)
+    if troubles.is_put_off(job):
+        return Note("job_put_off", job.name, text, at=job.submitted_at, job_id=job.id)
+    text = f"{text}; no device that fits is connected"
+    return Note("job_stalled", job.name, text, at=found.selecting[job.id].opened_at, job_id=job.id)
 
 
 def _of_operator(now: datetime) -> list[Note]:
     found = []
     asked = maintenance.in_force()
     if asked is not None:
-        title = "The fleet is stopped" if asked.mode == asked.Mode.STOPPED else "New rounds wait"
+        is_stopped = asked.mode == asked.Mode.STOPPED
+        code = "fleet_stopped" if is_stopped else "rounds_paused"
+        title = "The fleet is stopped" if is_stopped else "New rounds wait"
         text = f"{asked.message[:1].upper()}{asked.message[1:]}. No round fails by it."
-        found.append(Note(title, text, needs_you=False, at=asked.created_at))
+        found.append(Note(code, title, text, needs_you=False, at=asked.created_at))
     with system_scope():
         asked_of = set(
             GatewayDrain.objects.filter(created_at__gt=now - DRAINS).values_list(
@@ -68,8 +96,9 @@ def _of_operator(now: datetime) -> list[Note]:
         )
     draining = len(asked_of & _living()) if asked_of else 0
     if draining:
-        text = f"The operator empties {words.count(draining, 'gateway')}: devices move to others."
-        found.append(Note("Devices reconnect", f"{text} Rounds go on.", needs_you=False))
+        text = f"The operator empties {figures.count(draining, 'gateway')}: devices move to others."
+        text = f"{text} Rounds go on."
+        found.append(Note("gateways_emptied", "Devices reconnect", text, needs_you=False))
     return found
 
 
@@ -90,9 +119,11 @@ def _quotas(tenant_id: UUID, now: datetime) -> list[Note]:
         allowed, has = getattr(quota, name), getattr(used, name)
         if allowed and has >= NEAR * allowed:
             percent = int(100 * has / allowed)
-            title = "Quota used up" if has >= allowed else "Quota near its end"
+            is_spent = has >= allowed
+            code = "quota_used_up" if is_spent else "quota_near_end"
+            title = "Quota used up" if is_spent else "Quota near its end"
             text = f"{percent}\u202f% of the {unit} that it allows. Ask the operator for more."
-            found.append(Note(title, text, "frontend:usage"))
+            found.append(Note(code, title, text))
     return found
 
 
@@ -108,17 +139,18 @@ def _webhooks(now: datetime) -> list[Note]:
         Delivery.objects.filter(webhook__deleted_at=None, created_at__gt=now - FAILING)
         .filter(Q(status=Delivery.Status.FAILED) | late)
         .order_by()
-        .values_list("webhook__url")
+        .values_list("webhook_id", "webhook__url")
         .annotate(Count("id"))
-        .order_by("webhook__url")
+        .order_by("webhook__url", "webhook_id")
     )
     return [
         Note(
+            "webhook_fails",
             "A webhook fails",
-            f"{words.count(count, 'event')} of the last day did not arrive at {url}.",
-            "frontend:settings-webhooks",
+            f"{figures.count(count, 'event')} of the last day did not arrive at {url}.",
+            webhook_id=webhook_id,
         )
-        for url, count in rows[:SHOWN]
+        for webhook_id, url, count in rows[:SHOWN]
     ]
 
 
@@ -128,10 +160,11 @@ def _tokens(now: datetime) -> list[Note]:
     ).order_by("expires_at")
     return [
         Note(
+            "token_expires",
             "An API token expires soon",
             f"{one.name} ({one.start}…): make another one before, for what uses it.",
-            "frontend:settings-tokens",
             at=one.expires_at,
+            token_id=one.id,
         )
         for one in rows[:SHOWN]
     ]

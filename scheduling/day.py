@@ -11,11 +11,10 @@ from uuid import UUID
 from clients import selectors as client_selectors
 from clients.models import Pool
 from clients.selectors import PoolCount
-from frontend.selectors import tiers
-from frontend.selectors.tiers import Tier, TierStretch
 from jobs.fleet import Figure, of_pool, total
-from scheduling import sampling
+from scheduling import sampling, tier_counts
 from scheduling.sampling import Sample
+from scheduling.tier_counts import Tier, TierStretch
 from tenants.scopes import system_scope
 
 DAY = timedelta(days=1)
@@ -110,8 +109,8 @@ def _day(tenant_id: UUID, minute: datetime) -> Day:
         since,
         until,
         stretches,
-        tiers=tiers.by_tier(newest, pools, tenant_id),
-        by_tier=tiers.over_day(by_step, pools, tenant_id, since=since, step=STEP),
+        tiers=tier_counts.by_tier(newest, pools, tenant_id),
+        by_tier=tier_counts.over_day(by_step, pools, tenant_id, since=since, step=STEP),
     )
 
 
