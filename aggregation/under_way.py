@@ -95,7 +95,7 @@ class Transfers:
                 del self._moving[assignment]
 
     @property
-    def any(self) -> bool:
+    def has_news(self) -> bool:
         """Whether there is anything to tell: what moves, or that it has ended."""
         return bool(self._moving or self._told)
 
@@ -110,7 +110,7 @@ class Transfers:
         """Tell for as long as anything moves."""
         client = connect()
         try:
-            while self.any:
+            while self.has_news:
                 await asyncio.sleep(TELL_S)
                 found, ended = self.take()
                 try:

@@ -35,7 +35,8 @@ also looked at by those tests in light and dark, 1280 and 360 px wide.
 class Picture:
     """One picture; ``path`` may name jobs of the stage, ``at`` is what stands at the top.
 
-    ``press`` names a button that is pressed first, ``until`` what the page shows then.
+    ``choose`` is a list's label and what is chosen there, ``press`` names a button that is pressed
+    then, ``until`` what the page shows after that.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Picture:
     size: str = "wide"
     console: bool = False
     at: str = ""
+    choose: tuple[str, str] | None = None
     press: str = ""
     until: str = ""
 
@@ -128,6 +130,16 @@ PICTURES = [
         console=True,
     ),
     Picture(
+        "compared-wide-light",
+        "What came of it: present and proposed policy side by side, tenant by tenant.",
+        "/admin/scheduling/sharingpolicy/preview/",
+        console=True,
+        at="#preview",
+        choose=("Policy", "fifo"),
+        press="Preview",
+        until='#preview:has-text("Both sides")',
+    ),
+    Picture(
         "rollout-wide-light",
         "A version of the devices' software, asked of some of them first.",
         "/admin/clients/sdkrequirement/add/",
@@ -200,6 +212,8 @@ def take(page: Page, one: Picture, stage: Stage, file: Path) -> None:
     page.goto(stage.platform.url + path)
     if page.locator("[ws-connect]").count():
         expect(page.locator("html[data-live]")).to_be_attached()
+    if one.choose:
+        page.get_by_label(one.choose[0]).select_option(one.choose[1])
     if one.press:
         page.get_by_role("button", name=one.press).click()
         expect(page.locator(one.until)).to_be_visible()

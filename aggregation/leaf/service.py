@@ -117,7 +117,7 @@ class Leaf:
                 if error.code == "leaf_unknown":
                     raise ShutOut(str(error)) from error
                 logger.warning("leaf.not_heard", extra={"reason": str(error)})
-            is_busy = self._keeper.held or self._plane.transfers.any
+            is_busy = self._keeper.held or self._plane.transfers.has_news
             await asyncio.sleep(BUSY_BEAT_S if is_busy else IDLE_BEAT_S)
 
     async def _beat(self) -> None:
