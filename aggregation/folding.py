@@ -9,7 +9,7 @@ import logging
 from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 import jobs.services
 from aggregation import blobs, claims, measuring, ownership, queries, recipes, rot, sums, sweeping
@@ -176,12 +176,17 @@ def _commit(batch: Batch, partial: Partial, updates: list[Update], now: datetime
         now=now,
     )
     partial.save(force_insert=True)
-    mine = Update.objects.filter(
-        id__in=[update.pk for update in updates], partial=None, set_aside_at=None
-    )
-    if mine.update(partial=partial) != len(updates):
-        raise Incomplete(f"an update of batch {batch.number} is in another partial already")
-    Update.objects.bulk_update(updates, ["norm"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE aggregation_update u SET partial_id = %s, norm = v.norm
+            FROM unnest(%s::bigint[], %s::float[]) AS v(id, norm)
+            WHERE u.id = v.id AND u.partial_id IS NULL AND u.set_aside_at IS NULL
+            """,
+            [partial.pk, [one.pk for one in updates], [one.norm for one in updates]],
+        )
+        if cursor.rowcount != len(updates):
+            raise Incomplete(f"an update of batch {batch.number} is in another partial already")
 
 
 def _ids(batch: Batch) -> dict[str, str]:
