@@ -6,7 +6,6 @@ An update is *held* from when a leaf has it on its disk until its sum is here. A
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import redis.exceptions
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
@@ -28,8 +26,6 @@ from clients.models import Pool
 from core import knobs
 from core.errors import Conflict, Invalid, NotAuthenticated, NotFound, PropiusError
 from jobs.models import Assignment, Round
-
-logger = logging.getLogger(__name__)
 
 TOKEN_START = "ppl_"
 
@@ -152,10 +148,7 @@ def _pass_on(leaf: Leaf, transfers: Mapping[UUID, under_way.Told | None]) -> Non
     own = {one: transfers[one] for one in _in_pools(leaf, asked).values_list("id", flat=True)}
     found = {str(one): told for one, told in own.items() if told is not None}
     ended = [str(one) for one, told in own.items() if told is None]
-    try:
-        under_way.tell(found, ended)
-    except redis.exceptions.RedisError as error:
-        logger.info("transfers.untold", extra={"reason": str(error)})
+    under_way.tell(found, ended)
 
 
 @transaction.atomic

@@ -138,11 +138,13 @@ def _sum(several: Sequence[Moving], now: float) -> Told:
 
 
 def tell(found: Mapping[str, Told], ended: Collection[str]) -> None:
-    """Tell of transfers that another machine moves. Raises RedisError."""
-    if found or ended:
+    """Tell of transfers that another machine moves; without Redis nobody hears of them."""
+    try:
         with connections.soft_state().pipeline(transaction=False) as pipe:
             _put(pipe, found, ended)
             pipe.execute()
+    except redis.exceptions.RedisError as error:
+        logger.info("transfers.untold", extra={"reason": str(error)})
 
 
 def _put(pipe: Any, found: Mapping[str, Told], ended: Collection[str]) -> None:
