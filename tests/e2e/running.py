@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from propius_site.embedded import folders, paths
@@ -22,6 +23,16 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     return ports
+
+
+def wait_until(
+    true: Callable[[], object], said: Callable[[], str], *, timeout_s: float = 60
+) -> None:
+    """Ask until something is true; if it never is, fail with what there is to say."""
+    until = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < until, said()
+        time.sleep(0.02)  # between two looks at what other processes do
 
 
 class RunningPlatform:

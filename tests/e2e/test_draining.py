@@ -3,13 +3,12 @@
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.fleet import Fleet
-from tests.e2e.running import RunningPlatform
+from tests.e2e.running import RunningPlatform, wait_until
 
 DEVICES = 10
 TOLD = re.compile(r"session\.retry code=draining .*after_s=([0-9.]+) device=(\S+)")
@@ -64,11 +63,11 @@ def test_a_gateway_that_ends_in_mid_round_loses_nothing(platform, fleet, ask):
 
 def wait_until_all_are_at_work(fleet: Fleet, job: str) -> None:
     """Wait until every device of the first round has accepted: all of their leases are long."""
-    until = time.monotonic() + 60
     query = """
         SELECT r.target, count(*) FROM jobs_round r JOIN jobs_assignment a ON a.round_id = r.id
         WHERE r.job_id = %s AND a.status = 'bound' AND a.accepted_at IS NOT NULL GROUP BY r.id
     """
-    while not any(target == count for target, count in fleet.rows(query, job)):
-        assert time.monotonic() < until, f"the round was never full\n{fleet.log()}"
-        time.sleep(0.02)
+    wait_until(
+        lambda: any(target == count for target, count in fleet.rows(query, job)),
+        lambda: f"the round was never full\n{fleet.log()}",
+    )

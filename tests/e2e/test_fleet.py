@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from benchmarks import fleet
 from propius.client import Client
 from propius.fleet import simulation
 from propius.http_errors import ApiError
-from tests.e2e.running import BASE_DIR, RunningPlatform
+from tests.e2e.running import BASE_DIR, RunningPlatform, wait_until
 
 DEVICES = 30
 
@@ -71,14 +70,7 @@ async def simulate(wanted: simulation.Options, until) -> dict:
 
 async def joined(wanted: simulation.Options) -> dict[str, str]:
     """Run a fleet until all of it has joined; return its devices by their numbers."""
-
-    def all_are_known() -> None:
-        until = time.monotonic() + 60
-        while not wanted.kept.exists():
-            assert time.monotonic() < until, "they do not join"
-            time.sleep(0.02)
-
-    await simulate(wanted, all_are_known)
+    await simulate(wanted, lambda: wait_until(wanted.kept.exists, lambda: "they do not join"))
     return json.loads(wanted.kept.read_text())["devices"]
 
 

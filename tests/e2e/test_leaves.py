@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from safetensors.numpy import load_file
 
 from tests.e2e.fleet import Fleet
 from tests.e2e.leaf import RunningLeaf
-from tests.e2e.running import RunningPlatform
+from tests.e2e.running import RunningPlatform, wait_until
 
 DEMAND = 6
 
@@ -42,13 +41,6 @@ def leaf(
 def shown(leaf: RunningLeaf) -> Iterator[None]:
     yield
     print(leaf.text()[-4000:])
-
-
-def wait_until(what: Callable[[], object], fleet: Fleet, *, timeout_s: float = 60) -> None:
-    until = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < until, fleet.log()
-        time.sleep(0.02)
 
 
 def by_leaf(fleet: Fleet, job: str) -> tuple[int, int]:
@@ -107,7 +99,7 @@ def test_rounds_go_by_way_of_the_leaf(fleet, leaf, tmp_path):
     )
     assert partials == [(DEMAND,)] * 3
     check_versions(fleet, job, 3, tmp_path)
-    wait_until(lambda: not list((leaf.folder / "held").glob("*.json")), fleet)
+    wait_until(lambda: not list((leaf.folder / "held").glob("*.json")), fleet.log)
 
 
 def test_updates_themselves_are_forwarded_where_sums_do_not_do(fleet, tmp_path):
@@ -121,7 +113,7 @@ def test_updates_themselves_are_forwarded_where_sums_do_not_do(fleet, tmp_path):
 def test_a_leaf_killed_in_mid_round_loses_nothing(fleet, leaf, tmp_path):
     # One device is slower: the round still runs when the others' updates are at the leaf.
     job = fleet.submit(rounds=2, demand=DEMAND, seconds=0.3)
-    wait_until(lambda: held(fleet, job), fleet)
+    wait_until(lambda: held(fleet, job), fleet.log)
     leaf.kill()
     leaf.start()
     finish(fleet, job)
@@ -132,7 +124,7 @@ def test_a_leaf_killed_in_mid_round_loses_nothing(fleet, leaf, tmp_path):
 
 def test_the_roots_web_process_killed_under_the_leaf_loses_nothing(platform, fleet, leaf, tmp_path):
     job = fleet.submit(rounds=2, demand=DEMAND, seconds=0.3)
-    wait_until(lambda: held(fleet, job), fleet)
+    wait_until(lambda: held(fleet, job), fleet.log)
     killed = platform.kill("web")
     platform.wait_back("web", killed)
     finish(fleet, job)
