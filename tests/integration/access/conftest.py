@@ -11,3 +11,11 @@ def world(db, monkeypatch):
     knobs.get.cache_clear()
     yield worlds.world()
     knobs.get.cache_clear()
+
+
+@pytest.fixture
+def description():
+    """The API's own description, as it is served."""
+    from drf_spectacular.generators import SchemaGenerator
+
+    return SchemaGenerator().get_schema(public=True)

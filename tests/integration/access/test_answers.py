@@ -3,19 +3,12 @@
 import re
 
 import jsonschema
-import pytest
-from drf_spectacular.generators import SchemaGenerator
 
 from tests.integration.access.callers import asked_once
 from tests.integration.access.matrix import ROWS
 
 NEVER = {("post", "/api/v1/devices/leave")}
 """What takes a device's signature: tests/integration/clients/test_enrolment.py lets one leave."""
-
-
-@pytest.fixture
-def description():
-    return SchemaGenerator().get_schema(public=True)
 
 
 def test_each_call_that_succeeds_answers_as_described(world, description):

@@ -42,7 +42,7 @@ def test_no_path_does_what_it_has_no_method_for(world):
         for method in METHODS:
             if method in rows:
                 continue
-            for persona in ("anonymous", "owner"):
+            for persona in ("anonymous", "owner", "revoked"):
                 status, _ = tried(world, persona, method, route, {})
                 # One who is signed in is sent on from the door whatever the method.
                 expected = {302} if (route, persona) == ("sign-in/", "owner") else {405}
