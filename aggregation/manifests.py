@@ -22,7 +22,7 @@ from propius.manifest import (
     told_to_train,
 )
 
-MOST_ROUNDS = 200
+MOST_ROUNDS = 50
 MOST_MEMBERS = 20_000
 """So much of a job's rounds and of their cohorts is told at a time."""
 

@@ -40,7 +40,7 @@ class ManifestView(TenantView):
     def get(self, request: Request, job_id: UUID) -> Response:
         """Show the job's spec, digests and seed, and of each round what went into its version.
 
-        The first 200 rounds, or fewer with large cohorts; `next` asks for more. Devices are told
+        The first 50 rounds, or fewer with large cohorts; `next` asks for more. Devices are told
         under the names of the events; what one of them measured is not told.
         """
         job = Job.objects.select_related("tenant").filter(id=job_id).first()

@@ -3,7 +3,6 @@ expire, and what the operator does to the fleet."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -113,7 +112,7 @@ def _quotas(tenant_id: UUID, now: datetime) -> list[Note]:
     quota = quotas.quota_of(tenant_id)
     if quota is None:
         return []
-    used = _used(tenant_id, now.replace(second=0, microsecond=0))
+    used = quotas.usage(tenant_id, now=now)
     found = []
     for name, unit in _UNITS.items():
         allowed, has = getattr(quota, name), getattr(used, name)
@@ -125,12 +124,6 @@ def _quotas(tenant_id: UUID, now: datetime) -> list[Note]:
             text = f"{percent}\u202f% of the {unit} that it allows. Ask the operator for more."
             found.append(Note(code, title, text))
     return found
-
-
-@functools.lru_cache(maxsize=256)
-def _used(tenant_id: UUID, minute: datetime) -> quotas.Usage:
-    # The month's sum needs all of its assignments: it is looked up once a minute and process.
-    return quotas.usage(tenant_id, now=minute)
 
 
 def _webhooks(now: datetime) -> list[Note]:

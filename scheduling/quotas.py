@@ -55,8 +55,11 @@ def usage(tenant_id: UUID, *, now: datetime) -> Usage:
 
 
 def usages(tenant_ids: Collection[UUID], *, now: datetime) -> dict[UUID, Usage]:
-    """Return what each tenant uses of its quota, with as many queries for many as for one."""
-    seconds = job_usage.device_seconds(tenant_ids, since=month_began(now), now=now)
+    """Return what each tenant uses of its quota, with as many queries for many as for one.
+
+    The month's device-hours are up to ``SPENT_FOR_S`` seconds old, all else as of now.
+    """
+    hours = _hours(frozenset(tenant_ids), month_began(now), _began(now))
     jobs = job_usage.admitted_jobs(tenant_ids)
     devices = job_selectors.bound_by_tenant()
     stored = tenant_selectors.stored_bytes(tenant_ids)
@@ -64,7 +67,7 @@ def usages(tenant_ids: Collection[UUID], *, now: datetime) -> dict[UUID, Usage]:
         one: Usage(
             jobs=jobs.get(one, 0),
             devices=devices.get(one, 0),
-            device_hours=seconds.get(one, 0.0) / 3_600,
+            device_hours=hours.get(one, 0.0),
             stored_bytes=stored.get(one, 0),
         )
         for one in tenant_ids
@@ -120,8 +123,8 @@ def _began(now: datetime) -> datetime:
     return now.replace(second=now.second - now.second % SPENT_FOR_S, microsecond=0)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=64)
 def _hours(tenant_ids: frozenset[UUID], since: datetime, at: datetime) -> dict[UUID, float]:
-    # The planner asks several times a second; the month's sum needs all of its assignments.
+    # Planner and pages ask several times a second; the month's sum needs all of its assignments.
     seconds = job_usage.device_seconds(tenant_ids, since=since, now=at)
     return {tenant_id: one / 3_600 for tenant_id, one in seconds.items()}

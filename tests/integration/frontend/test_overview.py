@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from jobs import services as job_services
 from jobs.models import Job, Round
-from scheduling import attention
 from scheduling import services as scheduling_services
 from scheduling.models import GatewayDrain
 from tenants import services as tenant_services
@@ -16,12 +15,6 @@ from tenants.models import Delivery
 from tenants.scopes import system_scope
 from tests.integration import factories
 from tests.integration.scheduling.test_planning import Fleet, choose, run
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    """What is kept for a minute is another test's."""
-    attention._used.cache_clear()
 
 
 @pytest.fixture
