@@ -54,6 +54,8 @@ class RunningPlatform:
             "PROPIUS_HOME": str(home),
             "PROPIUS_WEB_PORT": str(self.web_port),
             "PROPIUS_GATEWAY_PORT": str(self.gateway_port),
+            # On a busy machine a leaf that was killed takes longer to load torch and hand over.
+            "PROPIUS_LEAF_WAIT_S": "60",
             **environment,
         }
         self.output = home.parent / f"{home.name}.out"
