@@ -134,6 +134,7 @@ def _round(
         batches=found.batches.get(row.id, []),
         version=_version(made, found.weights.get(row.id)) if made else None,
         metrics=row.metrics,
+        forgotten=row.endings is not None,
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from aggregation import leaves, ownership, scrubbing, sweeping, usage
+from aggregation import forgetting, leaves, ownership, scrubbing, sweeping, usage
 from core import hints
 
 
@@ -41,8 +41,9 @@ def collect() -> None:
 
 @shared_task(name="aggregation.roll_up")
 def roll_up() -> None:
-    """Count what tenants used yesterday and today."""
+    """Count what tenants used yesterday and today, then forget who did what long ago."""
     usage.roll_up(now=timezone.now())
+    forgetting.forget(now=timezone.now())
 
 
 @shared_task(name="aggregation.scrub")

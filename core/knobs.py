@@ -32,6 +32,7 @@ class Knobs:
     program_check_memory_mb: int = 2048
     program_check_s: float = 60.0
     blob_grace_s: float = 3600.0
+    assignment_days: float = 90.0
     scrub_bytes: int = 2 << 30
     ticket_s: float = 600.0
     ticket_key_s: float = 86_400.0

@@ -61,6 +61,10 @@ class Round(models.Model):
     set_aside = models.PositiveIntegerField(
         default=0, help_text="Reports that counted until their updates were found rotten"
     )
+    endings = models.JSONField(
+        null=True,
+        help_text="How its assignments ended, as [status, code, count], once their rows have gone",
+    )
     extensions = models.PositiveIntegerField(default=0)
     base_version = models.PositiveIntegerField()
     base_digest = models.CharField(max_length=64)
@@ -100,6 +104,9 @@ class Round(models.Model):
             models.Index(fields=["status"], condition=~Q(status="finished"), name="round_open"),
             models.Index(fields=["closed_at"], name="round_by_close"),
             models.Index(fields=["finished_at"], name="round_by_end"),
+            models.Index(
+                fields=["finished_at"], condition=Q(endings__isnull=True), name="round_remembered"
+            ),
         ]
 
     @property

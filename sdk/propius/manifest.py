@@ -99,8 +99,9 @@ class ManifestRound(msgspec.Struct, frozen=True, kw_only=True):
     """One round, in the order in which they opened.
 
     ``cohort`` are the devices of a release in the order in which their reports were counted, and
-    ``batches`` how they were folded; both are empty unless the round completed. ``policies`` are
-    the versions in force between its opening and its close.
+    ``batches`` how they were folded; both are empty unless the round completed, and once the
+    platform has forgotten them. ``policies`` are the versions in force between its opening and
+    its close.
     """
 
     id: str
@@ -126,6 +127,7 @@ class ManifestRound(msgspec.Struct, frozen=True, kw_only=True):
     batches: list[ManifestBatch]
     version: ManifestVersion | None
     metrics: dict[str, Any]
+    forgotten: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,6 +81,11 @@ def check(manifest: Manifest, fleet: Journal) -> list[ManifestRound]:
     if not rounds:
         raise CannotRerun(f"no round of job {manifest.job} made a model version")
     for one in rounds:
+        if one.forgotten:
+            raise CannotRerun(
+                f"round {one.number}: the platform has forgotten which devices took part, as it "
+                "does some time after a job has finished; a manifest exported before has them"
+            )
         unknown = [member for member in one.cohort if member.assignment not in fleet.done]
         if unknown:
             raise CannotRerun(

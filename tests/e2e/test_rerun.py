@@ -240,6 +240,10 @@ def test_what_cannot_be_run_again_is_said_in_a_sentence(ran: Path, tmp_path: Pat
         tampered(tmp_path, lambda raw, part=part: raw["spec"].update(part))  # type: ignore[misc]
         assert words in says()
         (tmp_path / "manifest.json").write_bytes(kept)
+    gone: dict[str, Any] = {"cohort": [], "batches": [], "forgotten": True}
+    tampered(tmp_path, lambda raw: trained(raw)[0].update(gone))
+    assert "round 1: the platform has forgotten" in says()
+    (tmp_path / "manifest.json").write_bytes(kept)
     tampered(tmp_path, lambda raw: raw.update(schema=2))
     assert "schema 2; 1 is what is known here" in says()
     (tmp_path / "manifest.json").write_bytes(kept)

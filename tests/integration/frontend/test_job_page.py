@@ -3,10 +3,11 @@
 import pytest
 from django.urls import reverse
 
+from aggregation import forgetting
 from aggregation.models import ModelVersion
 from core import events
 from jobs import services as job_services
-from jobs.models import Assignment, Round
+from jobs.models import Assignment, Job, Round
 from tenants.models import AuditEntry
 from tenants.scopes import system_scope
 from tests.integration import factories
@@ -149,6 +150,19 @@ def test_it_tells_who_was_late_and_who_failed_and_why(world, browse):
     log = [line.text for line in answer.context["detail"].events.lines]
     assert log[1] == "Round 1, devices: 1 went silent."
     assert "Round 1, devices: fewer than 5 declined: their owners do not consent." in log
+
+
+def test_it_tells_it_without_names_when_the_devices_have_been_forgotten(world, browse):
+    end(world, "failed", "training_failed", times=2)
+    end(world, "expired", "lease_expired")
+    with system_scope():
+        Round.objects.update(status="finished", finished_at=factories.NOW)
+        Job.objects.update(status="finished", outcome="failed", finished_at=factories.NOW)
+        assert forgetting.forget(now=factories.later(91 * 86_400)) == 1
+        assert not Assignment.objects.exists()
+    [line] = show(browse(world.viewer), world).context["detail"].rounds.lines
+    assert (line.late, line.failed) == (1, 2)
+    assert line.endings == ["2 failed in training", "1 went silent"]
 
 
 def test_it_tells_small_counts_of_pools_of_ones_own(world, browse):
