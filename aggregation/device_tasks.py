@@ -49,6 +49,12 @@ def tasks(*, tenant_id: UUID, device_id: UUID) -> QuerySet[Assignment]:
     return rows.select_related("job", "round", "update").order_by("-id")
 
 
+def told_code(task: Assignment, *, is_own: bool) -> str:
+    """Return why a task ended so; why another's device declined is its owner's business."""
+    is_hidden = task.status == Assignment.Status.DECLINED and not is_own
+    return "" if is_hidden else task.code
+
+
 def down_bytes(task: Assignment) -> int:
     """Return the size of the parameters that the device was handed."""
     if task.accepted_at is None:

@@ -74,6 +74,10 @@ class PoolAdmin(OperatorAdmin, ModelAdmin):
 class EnrolmentTokenAdmin(ReadOnlyAdmin, ModelAdmin):
     """Enrolment tokens; secrets are not kept."""
 
+    when_empty = (
+        "No enrolment token yet: manage.py provision makes one of a shared pool; tenants make "
+        "those of their own pools on their dashboard."
+    )
     list_display = ["name", "pool", "uses", "max_uses", "expires_at", "revoked_at"]
 
 
@@ -98,6 +102,7 @@ class OutliersFilter(admin.SimpleListFilter):
 class DeviceAdmin(ReadTogether, ReadOnlyAdmin, ModelAdmin):
     """Devices; the action revokes."""
 
+    when_empty = "No device yet: it comes by propius device enrol, with a token of its pool."
     list_display = ["name", "pool", "status", "sdk", "connected_at", "seen_at", "outliers"]
     list_filter = ["pool", "status", OutliersFilter]
     search_fields = ["name", "id"]

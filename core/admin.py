@@ -84,6 +84,8 @@ def _refused(form: Any, refusal: PropiusError) -> Any:
 class ReadOnlyAdmin:
     """Rows that only services write: actions with ``permissions=["operate"]`` call them."""
 
+    when_empty = "Nothing yet: rows appear here as the platform writes them."
+
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Tell whether the person may change such rows; to look at them is not enough."""
         options = self.opts  # type: ignore[attr-defined]

@@ -180,12 +180,21 @@ def main() -> None:
 def shoot(browser: Browser, stage: Stage, out: Path, only: str | None) -> None:
     """Take every picture, or one."""
     stage.fleet.wait_for_round(stage.running, number=ROUNDS_SHOWN)
+    wait_in_line(stage)
     doors = {False: member(browser, stage), True: operator(browser, stage)}
     for one in PICTURES:
         if only in (None, one.name):
             page = doors[one.console].new_page()
             take(page, one, stage, out / f"{one.name}.webp")
             page.close()
+
+
+def wait_in_line(stage: Stage) -> None:
+    """Submit a job that no device fits, and one that its tenant holds up."""
+    needs = {"public": {"memory_mb": 65_536}}
+    stage.fleet.submit(rounds=40, demand=6, name="root-rot", constraints=needs)
+    held = stage.fleet.submit(rounds=40, demand=6, name="night-frost")
+    stage.call("POST", f"/jobs/{held}/pause")
 
 
 def member(browser: Browser, stage: Stage) -> BrowserContext:

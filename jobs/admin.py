@@ -25,6 +25,7 @@ from jobs.models import Assignment, Job, Maintenance, Quarantine, Round
 class JobAdmin(ReadOnlyAdmin, ModelAdmin):
     """Jobs; the actions pause, resume and cancel."""
 
+    when_empty = "No job yet: tenants submit them, on their dashboard or by propius job submit."
     list_display = [
         "name", "tenant", "status", "outcome", "version", "submitted_at", "quarantine",
     ]  # fmt: skip

@@ -91,6 +91,7 @@ class FleetMinuteAdmin(ReadOnlyAdmin, ModelAdmin):
 class WaitingJobAdmin(ReadTogether, ReadOnlyAdmin, ModelAdmin):
     """Why each job waits that does, with the names of all who are ahead."""
 
+    when_empty = "No job waits: each that is admitted and wants devices has them."
     list_display = ["name", "tenant", "status", "why", "priority", "submitted_at"]
     list_filter = ["status", "tenant"]
     search_fields = ["name", "id"]

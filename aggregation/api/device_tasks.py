@@ -47,8 +47,7 @@ class TaskSerializer(serializers.ModelSerializer[Assignment]):
 
     def get_code(self, task: Assignment) -> str:
         """Return why it ended so; empty if it went well, or a shared pool's device declined."""
-        is_hidden = self.context.get("is_shared") and task.status == Assignment.Status.DECLINED
-        return "" if is_hidden else task.code
+        return device_tasks.told_code(task, is_own=not self.context.get("is_shared"))
 
     def get_message(self, task: Assignment) -> str:
         """Return what the device said of it; empty for one of a shared pool."""

@@ -110,15 +110,16 @@ def _line(task: Assignment, is_own: bool, now: datetime) -> Line:
 
 
 def _outcome(task: Assignment, is_own: bool) -> tuple[str, str]:
-    """Say what came of a task; why another's device declined is its owner's business."""
+    """Say what came of a task, as much of it as is told."""
     status = Assignment.Status
     if task.status == status.BOUND:
         text = words.assignment(task.status, task.phase, accepted=task.accepted_at is not None)
         return text, "busy"
     if task.status == status.REPORTED:
         return "Reported", "good"
-    if task.status == status.DECLINED and not is_own:
+    code = device_tasks.told_code(task, is_own=is_own)
+    if task.status == status.DECLINED and not code:
         return "Declined", "off"
-    text = endings.why(Ending(task.status, task.code, 1))
+    text = endings.why(Ending(task.status, code, 1))
     tone = "off" if task.status in (status.CANCELLED, status.DECLINED) else "bad"
     return text[:1].upper() + text[1:], tone

@@ -150,3 +150,15 @@ def test_no_page_asks_for_the_scripts_that_are_left_out():
         if "components/chart" in file.read_text() or 'class="chart"' in file.read_text()
     ]
     assert [one for one in charts if one.parts[-2] in ("admin", "scheduling", "unfold")] == []
+
+
+def test_an_empty_list_says_what_it_would_hold_and_the_way_on(operator):
+    waiting = "/admin/scheduling/waitingjob/"
+    assert "No job waits: each that is admitted" in operator.get(waiting).content.decode()
+    narrowed = operator.get(waiting, {"q": "nothing like it"}).content.decode()
+    assert "No waiting job matches the search and the filters." in narrowed
+    pools = operator.get("/admin/clients/pool/").content.decode()
+    assert "There is no pool yet." in pools
+    assert 'href="/admin/clients/pool/add/">Add pool</a>' in pools
+    audit = operator.get("/admin/tenants/auditentry/").content.decode()
+    assert "rows appear here as the platform writes them" in audit
