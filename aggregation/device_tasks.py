@@ -69,7 +69,7 @@ def up_bytes(task: Assignment) -> int:
 
 
 def totals(*, tenant_id: UUID, device_id: UUID, now: datetime) -> Totals:
-    """Add up what a device did for a tenant."""
+    """Add up what a device did for a tenant, but for what is forgotten."""
     held = Coalesce(F("ended_at"), now) - F("bound_at")
     found = Assignment.objects.filter(device_id=device_id, tenant_id=tenant_id).aggregate(
         tasks=Count("id"),

@@ -7,24 +7,29 @@ and events stay, and of the assignments how many ended how.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Count
+from django.db import connection, transaction
 
-from aggregation.models import Batch, Closing, Hold, Partial, Update
+import jobs.services
+from aggregation import usage
 from core import knobs
-from jobs.models import Assignment, Round
+from jobs.models import Round
 
 logger = logging.getLogger(__name__)
-AT_ONCE = 50
-AT_MOST = 1_000
-"""Rounds in one transaction, and in one run: the rest waits for the next one."""
-COUNTED_ANEW = timedelta(days=2)
-"""Yesterday's use and today's are still counted from the rows."""
+AT_ONCE = 2_000
+AT_MOST = 20_000
+"""Assignments in one transaction, and in one run, unless a round has more: the rest waits."""
+# None of what is named by one that is still there. Django would read every row first.
+_DELETE = (
+    "DELETE FROM aggregation_hold WHERE round_id = ANY(%s)",
+    "DELETE FROM aggregation_update WHERE round_id = ANY(%s)",
+    "DELETE FROM aggregation_partial WHERE round_id = ANY(%s)",
+    "DELETE FROM aggregation_batch WHERE round_id = ANY(%s)",
+    "DELETE FROM aggregation_closing WHERE round_id = ANY(%s)",
+)
 
 
 def forget(*, now: datetime) -> int:
@@ -32,40 +37,44 @@ def forget(*, now: datetime) -> int:
 
     With them goes how their updates were folded. Returns in how many rounds.
     """
-    limit = now - max(timedelta(days=knobs.get().assignment_days), COUNTED_ANEW)
+    limit = now - timedelta(days=knobs.get().assignment_days)
+    # Days that are still counted from the rows keep them.
+    open_day = datetime.combine(usage.first_open_day(now=now), time(), UTC)
     due = Round.objects.filter(
-        endings__isnull=True, finished_at__lt=limit, job__finished_at__lt=limit
+        endings__isnull=True,
+        finished_at__lt=limit,
+        job__finished_at__lt=limit,
+        closed_at__lt=open_day,
     ).order_by("finished_at")
-    ids = list(due.values_list("id", flat=True)[:AT_MOST])
-    for first in range(0, len(ids), AT_ONCE):
-        _forget(ids[first : first + AT_ONCE])
-    if ids:
-        logger.info("assignments.forgotten", extra={"rounds": len(ids), "before": str(limit)})
-    return len(ids)
+    count = 0
+    for ids in _portions(due.values_list("id", "assigned", "lost")[:AT_MOST]):
+        _forget(ids)
+        count += len(ids)
+    if count:
+        logger.info("assignments.forgotten", extra={"rounds": count, "before": str(limit)})
+    return count
+
+
+def _portions(rounds: Iterable[tuple[UUID, int, int]]) -> Iterator[list[UUID]]:
+    """Cut rounds into transactions, by how many assignments they had."""
+    portion: list[UUID] = []
+    size = total = 0
+    for round_id, assigned, lost in rounds:
+        portion.append(round_id)
+        size += 1 + assigned + lost
+        total += 1 + assigned + lost
+        if size >= AT_ONCE:
+            yield portion
+            portion, size = [], 0
+        if total >= AT_MOST:
+            break
+    if portion:
+        yield portion
 
 
 @transaction.atomic
-def _forget(ids: Sequence[UUID]) -> None:
-    rounds = list(Round.objects.select_for_update().filter(id__in=ids, endings__isnull=True))
-    ended = _endings(ids)
-    for one in rounds:
-        one.endings = ended[one.id]
-    Round.objects.bulk_update(rounds, ["endings"])
-    # An update names the partial that it is in.
-    for rows in (Hold, Update, Partial, Batch, Closing, Assignment):
-        rows.objects.filter(round__in=ids).delete()
-
-
-def _endings(ids: Sequence[UUID]) -> dict[UUID, list[tuple[str, str, int]]]:
-    """Return, by round, how many assignments ended how, the most frequent first."""
-    found: dict[UUID, list[tuple[str, str, int]]] = defaultdict(list)
-    groups = (
-        Assignment.objects.filter(round__in=ids)
-        .order_by()
-        .values_list("round_id", "status", "code")
-        .annotate(count=Count("id"))
-        .order_by("-count", "status", "code")
-    )
-    for round_id, status, code, count in groups:
-        found[round_id].append((status, code, count))
-    return found
+def _forget(ids: list[UUID]) -> None:
+    with connection.cursor() as cursor:
+        for statement in _DELETE:
+            cursor.execute(statement, [ids])
+    jobs.services.forget_assignments(ids)

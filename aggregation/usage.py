@@ -52,7 +52,7 @@ def roll_up(*, now: datetime, since: date | None = None) -> int:
     Without ``since``, from yesterday or the last day that was counted: whichever is earlier.
     """
     today = now.astimezone(UTC).date()
-    day = since or _next_due(today)
+    day = since or first_open_day(now=now)
     written = 0
     while day <= today:
         rows = [UsageDay(day=day, **values) for values in _counted(day, now=now, with_open=False)]
@@ -67,8 +67,9 @@ def roll_up(*, now: datetime, since: date | None = None) -> int:
     return written
 
 
-def _next_due(today: date) -> date:
+def first_open_day(*, now: datetime) -> date:
     """Return the first day that may lack something: rounds were counted never, or not lately."""
+    today = now.astimezone(UTC).date()
     counted: date | None = UsageDay.objects.aggregate(day=Max("day"))["day"]
     if counted is None:
         closed = Round.objects.aggregate(at=Min("closed_at"))["at"]

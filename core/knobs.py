@@ -65,6 +65,8 @@ _ALLOWED = {
     "admission": ("queue", "refuse"),
     "admission_over_quota": ("queue", "refuse"),
 }
+# Quotas look back a month, and shares twelve half-lives of a day.
+_WITHIN = {"assignment_days": (32, 36_500)}
 
 
 @functools.cache
@@ -102,4 +104,7 @@ def _parse(name: str, raw: str, field: str, default: object) -> float | int | st
         raise BadKnob(f"{name}={raw!r}: a {kind.__name__} above 0 is allowed") from None
     if not 0 < number < float("inf"):
         raise BadKnob(f"{name}={raw!r}: a {kind.__name__} above 0 is allowed")
+    least, most = _WITHIN.get(field, (0, float("inf")))
+    if not least <= number <= most:
+        raise BadKnob(f"{name}={raw!r}: a {kind.__name__} from {least} to {most} is allowed")
     return number

@@ -62,7 +62,12 @@ def _count(meant: Q) -> tuple[Counter[tuple[str, str]], Counter[str]]:
             for kind, outcome, number in found.values_list("kind", "outcome").annotate(Count("id"))
         }
     )
-    return rounds, _by_status(Assignment.objects.filter(round__in=found))
+    assignments = _by_status(Assignment.objects.filter(round__in=found))
+    forgotten = found.filter(endings__isnull=False).order_by()
+    for endings in forgotten.values_list("endings", flat=True).iterator():
+        for status, _, number in endings or ():
+            assignments[status] += number
+    return rounds, assignments
 
 
 def _by_status(rows: QuerySet[Assignment]) -> Counter[str]:

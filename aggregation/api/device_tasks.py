@@ -87,7 +87,10 @@ class DeviceTaskListView(GenericAPIView, TenantView):  # type: ignore[type-arg]
     serializer_class = TaskSerializer
 
     def get(self, request: Request, device_id: UUID) -> Response:
-        """List the device's tasks, newest first."""
+        """List the device's tasks, newest first.
+
+        Those of jobs that finished long ago (90 days) are forgotten, here and in all sums.
+        """
         _require_own(request, device_id)
         rows = device_tasks.tasks(tenant_id=caller(request).tenant_id, device_id=device_id)
         page = self.paginate_queryset(rows)

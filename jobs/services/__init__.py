@@ -32,6 +32,7 @@ from jobs.services.driven import (
     start_round,
 )
 from jobs.services.driven import complete as complete_driven
+from jobs.services.forgetting import forget_assignments
 from jobs.services.handover import count_held, lose_held
 from jobs.services.holding import uphold
 from jobs.services.leases import Progress, accept, accept_many, extend_leases, renew
@@ -124,6 +125,7 @@ __all__ = [
     "extend_leases",
     "fail_round",
     "finish",
+    "forget_assignments",
     "forget_unstarted",
     "give_back",
     "grant_demand",

@@ -99,9 +99,9 @@ class ManifestRound(msgspec.Struct, frozen=True, kw_only=True):
     """One round, in the order in which they opened.
 
     ``cohort`` are the devices of a release in the order in which their reports were counted, and
-    ``batches`` how they were folded; both are empty unless the round completed, and once the
-    platform has forgotten them. ``policies`` are the versions in force between its opening and
-    its close.
+    ``batches`` how they were folded; both are empty unless the round completed. ``policies`` are
+    the versions in force between its opening and its close. ``forgotten``: the platform has let
+    cohort and batches go, and the version's weight with them.
     """
 
     id: str

@@ -3,11 +3,10 @@
 import pytest
 from django.urls import reverse
 
-from aggregation import forgetting
 from aggregation.models import ModelVersion
 from core import events
 from jobs import services as job_services
-from jobs.models import Assignment, Job, Round
+from jobs.models import Assignment, Round
 from tenants.models import AuditEntry
 from tenants.scopes import system_scope
 from tests.integration import factories
@@ -156,9 +155,7 @@ def test_it_tells_it_without_names_when_the_devices_have_been_forgotten(world, b
     end(world, "failed", "training_failed", times=2)
     end(world, "expired", "lease_expired")
     with system_scope():
-        Round.objects.update(status="finished", finished_at=factories.NOW)
-        Job.objects.update(status="finished", outcome="failed", finished_at=factories.NOW)
-        assert forgetting.forget(now=factories.later(91 * 86_400)) == 1
+        job_services.forget_assignments([world.round.id])
         assert not Assignment.objects.exists()
     [line] = show(browse(world.viewer), world).context["detail"].rounds.lines
     assert (line.late, line.failed) == (1, 2)
