@@ -70,8 +70,9 @@ def publish(
 
 def open_slots(redis) -> dict[str, int]:
     """Return the open slots by round, as the scripts have them."""
-    slots = redis.hgetall(keys.P + "plan:open")
-    numbers = redis.hgetall(keys.P + "plan:numbers")
+    with redis.pipeline(transaction=True) as both:  # no plan comes between them
+        both.hgetall(keys.P + "plan:open").hgetall(keys.P + "plan:numbers")
+        slots, numbers = both.execute()
     return {one.decode(): int(slots[number]) for one, number in numbers.items()}
 
 
