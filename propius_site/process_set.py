@@ -68,7 +68,7 @@ class Platform:
             ("web", settings.PROPIUS_WEB_PORT),
             ("gateway", settings.PROPIUS_GATEWAY_PORT),
         ):
-            self._wait(what, lambda port=port: _ready(port), timeout_s=60)  # type: ignore[misc]
+            self._wait(what, lambda port=port: _ready(port), timeout_s=150)  # type: ignore[misc]
 
     def start_servers(self) -> None:
         """Start the embedded servers alone, for work that nobody may disturb. Raises StartFailed.

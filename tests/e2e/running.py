@@ -72,7 +72,7 @@ class RunningPlatform:
                 start_new_session=True,
             )
         try:
-            self.wait_ready(timeout_s=180)
+            self.wait_ready(timeout_s=240)
         except BaseException:
             self.stop()
             raise

@@ -169,7 +169,7 @@ def test_an_existing_script_takes_part_by_receive_and_send(
     finally:
         for one in scripts:
             one.send_signal(signal.SIGINT)
-        statuses = [one.wait(timeout=20) for one in scripts]
+        statuses = [one.wait(timeout=120) for one in scripts]
         for log in logs:
             log.close()
     assert statuses == [0] * DEVICES, "".join(
