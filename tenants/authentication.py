@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,14 @@ class TenantNotChosen(Forbidden):
     """Signed in, but no longer a member of the tenant that was chosen."""
 
     code = "tenant_not_chosen"
+
+
+# Each call asks this: the ORM takes longer to write it than Postgres to answer it.
+_TOKEN = """
+    SELECT token.*, tenant.slug AS tenant_slug
+    FROM tenants_apitoken token JOIN tenants_tenant tenant ON tenant.id = token.tenant_id
+    WHERE token.digest = %s AND token.revoked_at IS NULL
+"""
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -82,11 +91,8 @@ class _SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
 def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiToken]:
     """Find the token. Raises BadToken; the text is the same whatever is wrong."""
     with system_scope():
-        token = (
-            ApiToken.objects.select_related("tenant")
-            .filter(digest=services.digest_of(secret), revoked_at=None)
-            .first()
-        )
+        rows: Iterable[Any] = ApiToken.objects.raw(_TOKEN, [services.digest_of(secret)])
+        token = next(iter(rows), None)
         if token is None or (token.expires_at and token.expires_at <= now):
             raise BadToken(
                 "the token is unknown, expired or revoked; "
@@ -97,7 +103,7 @@ def authenticate_token(*, secret: str, now: datetime) -> tuple[Principal, ApiTok
     principal = Principal(
         name=f"token {token.name}",
         tenant_id=token.tenant_id,
-        tenant_slug=token.tenant.slug,
+        tenant_slug=token.tenant_slug,
         scopes=frozenset(token.scopes),
         user_id=token.made_by_id,
     )
