@@ -59,7 +59,7 @@ class RunningLeaf:
         """As a power cut does."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         self._ready_before = self.text().count("leaf.ready")
 
     def stop(self) -> None:

@@ -142,6 +142,6 @@ def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=60)
-    _, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=60)
     running.remove()
     assert alive == []

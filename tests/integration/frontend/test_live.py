@@ -172,7 +172,7 @@ async def test_a_browser_that_reads_nothing_holds_up_nobody_and_is_dropped(world
         for number in (1, 2, 3, 4):
             await database_sync_to_async(change)(world.job, assigned=number)
             assert f"{number} of 6 devices bound" in await socket.receive()
-        await asyncio.wait_for(stuck.socket.task, 5)
+        await asyncio.wait_for(stuck.socket.task, 20)
         (subscribers,) = live.relay().subscribers.values()
         assert len(subscribers) == 1
     assert not live.relay().pushing
@@ -206,7 +206,7 @@ async def test_a_tab_closed_while_its_page_was_rendered_leaves_nothing(world):
     page.socket.from_app.put = gone
     assert await page.socket.connect()
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(page.socket.task, 5)
+        await asyncio.wait_for(page.socket.task, 20)
     assert live.relay().subscribers == {}
     assert live.relay().tasks == []
 

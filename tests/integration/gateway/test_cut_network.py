@@ -140,7 +140,7 @@ class Runs:
         outcomes = ["accepted"] * len(self.jobs)
         await until(lambda: running.done() or [e.outcome for e in history.entries()] == outcomes)
         await agent.stop()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
         assert agent.session.bench.work is None
         return self._relay.lost
 

@@ -64,7 +64,7 @@ def one_shot(
 
 
 async def ended(agent: OneShot) -> str:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         await agent.run()
     assert not control.runs(agent.device.home)
     return agent.outcome.words()

@@ -73,11 +73,11 @@ async def running(
     finally:
         await agent.stop()
         with contextlib.suppress(AgentStopped):
-            await asyncio.wait_for(task, 8)
+            await asyncio.wait_for(task, 60)
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.01)
 
@@ -157,7 +157,7 @@ async def test_without_anybody_who_looks_at_the_conditions_the_agent_ends(home: 
     async with gateway(script) as one:
         point_to(home, one.url)
         agent = Agent(home=home, trainer=EchoTrainer(), options=AgentOptions(meter=Broken()))
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             with pytest.raises(AgentStopped, match="MemAvailable"):
                 await agent.run()
 
@@ -468,7 +468,7 @@ async def test_work_whose_result_finds_no_room_fails_for_the_disk(home: Path, wh
     execution._emit = ended.put_nowait
     try:
         execution.start(assignment())
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             outcome = (await ended.get()).outcome
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -152,7 +152,7 @@ async def test_a_one_shot_run_that_waits_for_its_data_can_be_stopped(home: Path)
     running = asyncio.create_task(agent.run())
     await until((home / "pids").exists)
     await agent.stop()
-    await asyncio.wait_for(running, 8)
+    await asyncio.wait_for(running, 60)
     await ended(loading(home))
 
 
