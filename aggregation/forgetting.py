@@ -21,7 +21,7 @@ from jobs.models import Round
 logger = logging.getLogger(__name__)
 AT_ONCE = 2_000
 AT_MOST = 20_000
-"""Assignments in one transaction, and in one run, unless a round has more: the rest waits."""
+"""So many assignments, or a round's, go in one transaction and in one run: the rest waits."""
 # None of what is named by one that is still there. Django would read every row first.
 _DELETE = (
     "DELETE FROM aggregation_hold WHERE round_id = ANY(%s)",
@@ -58,14 +58,13 @@ def forget(*, now: datetime) -> int:
 def _portions(rounds: Iterable[tuple[UUID, int, int]]) -> Iterator[list[UUID]]:
     """Cut rounds into transactions, by how many assignments they had."""
     portion: list[UUID] = []
-    size = total = 0
+    began = total = 0
     for round_id, assigned, lost in rounds:
         portion.append(round_id)
-        size += 1 + assigned + lost
         total += 1 + assigned + lost
-        if size >= AT_ONCE:
+        if total - began >= AT_ONCE:
             yield portion
-            portion, size = [], 0
+            portion, began = [], total
         if total >= AT_MOST:
             break
     if portion:

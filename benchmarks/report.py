@@ -24,8 +24,8 @@ How each is measured stands at the top of its file in `benchmarks/`;
 
 The machines are shared, and one day's may be half as fast as another's: on 30 November 2026 commit
 c9933b4 took 0.36 s for `round`'s `2x1`, and 0.18 s some days before; a call of `api` that does next
-to nothing (`tokens`) took 17 and 8 ms. Ratios hold (`bare_s`, shares, `flat`); times of different
-commits do not compare.
+to nothing (`tokens`) took 17 to 21 ms, and 8. Ratios hold (`bare_s`, shares, `flat`); times of
+different commits do not compare.
 """
 
 

@@ -59,7 +59,7 @@ def usages(tenant_ids: Collection[UUID], *, now: datetime) -> dict[UUID, Usage]:
 
     The month's device-hours are up to ``SPENT_FOR_S`` seconds old, all else as of now.
     """
-    hours = _hours(frozenset(tenant_ids), month_began(now), _began(now))
+    hours = _hours(tenant_ids, now)
     jobs = job_usage.admitted_jobs(tenant_ids)
     devices = job_selectors.bound_by_tenant()
     stored = tenant_selectors.stored_bytes(tenant_ids)
@@ -114,17 +114,19 @@ def caps(tenant_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, int]:
         if one.device_hours is not None:
             metered[one.tenant_id] = one.device_hours
     if metered:
-        hours = _hours(frozenset(metered), month_began(now), _began(now))
+        hours = _hours(metered, now)
         found |= {one: 0 for one, bound in metered.items() if hours.get(one, 0.0) >= bound}
     return found
 
 
-def _began(now: datetime) -> datetime:
-    return now.replace(second=now.second - now.second % SPENT_FOR_S, microsecond=0)
+def _hours(tenant_ids: Iterable[UUID], now: datetime) -> dict[UUID, float]:
+    """Return the month's device-hours of tenants as of the last full ``SPENT_FOR_S``."""
+    at = now.replace(second=now.second - now.second % SPENT_FOR_S, microsecond=0)
+    return _summed(frozenset(tenant_ids), month_began(now), at)
 
 
 @functools.lru_cache(maxsize=64)
-def _hours(tenant_ids: frozenset[UUID], since: datetime, at: datetime) -> dict[UUID, float]:
+def _summed(tenant_ids: frozenset[UUID], since: datetime, at: datetime) -> dict[UUID, float]:
     # Planner and pages ask several times a second; the month's sum needs all of its assignments.
     seconds = job_usage.device_seconds(tenant_ids, since=since, now=at)
     return {tenant_id: one / 3_600 for tenant_id, one in seconds.items()}

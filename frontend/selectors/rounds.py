@@ -19,7 +19,7 @@ from jobs.models import Assignment, Job, Round
 SHOWN, PAGE, PAGE_LAST = 12, 50, 100_000
 NAMED = 3
 """Of devices that ended alike, so many are named."""
-LOST = ("declined", "failed", "expired", "cancelled")
+UNREPORTED = ("declined", "failed", "expired", "cancelled")
 STEP_S = 5
 """The phase that lasts is drawn in steps, so that the page is not another one at each look."""
 
@@ -97,12 +97,12 @@ def _lines(rows: list[Round], *, now: datetime, is_open: bool) -> list[RoundLine
 def _endings(rows: list[Round]) -> dict[UUID, list[Ending]]:
     """Return, by round, how assignments ended without a report, the most frequent first."""
     found = {
-        row.id: [Ending(*one) for one in row.endings if one[0] in LOST]
+        row.id: [Ending(*one) for one in row.endings if one[0] in UNREPORTED]
         for row in rows
         if row.endings is not None
     }
     lost = Assignment.objects.filter(
-        round__in=[row.id for row in rows if row.id not in found], status__in=LOST
+        round__in=[row.id for row in rows if row.id not in found], status__in=UNREPORTED
     )
     groups = (
         lost.order_by()

@@ -3,7 +3,7 @@
 A device's work follows from the job, the round's seed, and the fleet's seed and data; one thread
 each, so that no sum is taken in another order. Sums and steps are made by the platform's own code,
 in the order in which they were made first. What the manifest and the fleet's journal cannot tell
-again is refused in words: see :func:`check`.
+again is refused in words: see :mod:`propius.rerun_checks`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,9 @@ from propius.fleet.compute import BadFleet, Compute, Outcome
 from propius.fleet.journal import Journal
 from propius.fleet.shelf import Shelf
 from propius.manifest import Manifest, ManifestBlob, ManifestMember, ManifestRound, told_to_train
+from propius.rerun_checks import CannotRerun, check
 
 ENGINE = "aggregation.refolding"
-ASYNCHRONOUS, STATEFUL = "fedbuff", "scaffold"
-
-
-class CannotRerun(ValueError):
-    """The manifest or what is beside it does not say enough to run the job again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,40 +56,6 @@ class Compared:
 
 class _DiffersError(Exception):
     """The round is another one; the text says where."""
-
-
-def check(manifest: Manifest, fleet: Journal) -> list[ManifestRound]:
-    """Return the rounds to run again. Raises CannotRerun for what cannot be."""
-    spec = manifest.spec
-    reasons = {
-        "its rounds were driven by a program of the tenant's": bool(spec.get("driven")),
-        "privacy adds noise that nobody can draw again": bool(spec.get("privacy")),
-        "a query has no model": spec["workload"]["kind"] == "query",
-        "of an asynchronous job it is not kept in which rounds its devices began": (
-            spec["strategy"]["name"] == ASYNCHRONOUS
-        ),
-        "virtual devices keep no control variates": spec["strategy"]["name"] == STATEFUL,
-    }
-    for words, holds in reasons.items():
-        if holds:
-            raise CannotRerun(f"job {manifest.job} cannot be run again: {words}")
-    rounds = [one for one in manifest.rounds if one.kind == "train" and one.version is not None]
-    if not rounds:
-        raise CannotRerun(f"no round of job {manifest.job} made a model version")
-    for one in rounds:
-        if one.forgotten:
-            raise CannotRerun(
-                f"round {one.number}: the platform has forgotten which devices took part, as it "
-                "does some time after a job has finished; a manifest exported before has them"
-            )
-        unknown = [member for member in one.cohort if member.assignment not in fleet.done]
-        if unknown:
-            raise CannotRerun(
-                f"round {one.number}: {len(unknown)} of {len(one.cohort)} devices are not in the "
-                f"journal ({unknown[0].device} is the first). What real devices trained on never "
-                "leaves them; only a job that ran on virtual devices alone can be run again"
-            )
-    return sorted(rounds, key=lambda one: one.number)
 
 
 def engine(folder: Path) -> Any:
